@@ -1,0 +1,29 @@
+"""What can be wrong with a message, before anybody looks at what it means.
+
+ContractError
+├── MalformedMessage    not JSON, or not an object
+├── InvalidMessage      JSON, but a field is missing, of the wrong type or out of bounds
+└── UnknownType         a well-formed message of a type nobody here speaks
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ContractError(ValueError):
+    """A message that breaks its contract. `code` is what an API puts on the wire; the text says where and why."""
+
+    code: ClassVar[str] = "INVALID_MESSAGE"
+
+
+class MalformedMessage(ContractError):
+    code = "MALFORMED_MESSAGE"
+
+
+class InvalidMessage(ContractError):
+    code = "INVALID_MESSAGE"
+
+
+class UnknownType(ContractError):
+    code = "UNKNOWN_TYPE"
