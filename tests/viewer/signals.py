@@ -20,9 +20,7 @@ def beats(t_ms: Floats, per_minute: float = 68.0) -> Floats:
     period = 60000.0 / per_minute
     phase = np.mod(t_ms, period)
     first = np.exp(-phase / 45.0) * np.sin(2 * np.pi * phase / 55.0)
-    later = np.where(
-        phase > 320, np.exp(-(phase - 320) / 35.0) * np.sin(2 * np.pi * (phase - 320) / 45.0), 0.0
-    )
+    later = np.where(phase > 320, np.exp(-(phase - 320) / 35.0) * np.sin(2 * np.pi * (phase - 320) / 45.0), 0.0)
     breath = 0.02 * np.sin(2 * np.pi * t_ms / 4200.0)
     return np.asarray(GRAVITY + breath + 0.22 * first + 0.08 * later)
 
@@ -34,7 +32,7 @@ def grid(end_ms: float, seconds: float) -> Floats:
 
 
 def recorded(name: str = "s0047r001_truth") -> tuple[Floats, Floats]:
-    """A real recording on the 10 ms grid: times in ms from zero, and m/s². Skips where there is no data folder."""
+    """A real recording on the 10 ms grid: ms from zero, m/s². Skips where there are none."""
     folder = os.environ.get("HOMESIDE_DATA")
     if not folder:
         pytest.skip("HOMESIDE_DATA is not set: no real recordings here")
@@ -45,14 +43,15 @@ def recorded(name: str = "s0047r001_truth") -> tuple[Floats, Floats]:
 
 
 def drawn(t: Floats, raw: Floats, tau_ms: float = 500.0) -> Floats:
-    """`raw` without its slow part: the same one-pole mean as the page subtracts, written down a second time."""
+    """`raw` without its slow part: the one-pole mean the page subtracts, written down twice."""
     out = np.empty(len(t))
     mean, since, last = 0.0, 0.0, -np.inf
     for i, (when, value) in enumerate(zip(t, raw, strict=True)):
         step, last = when - last, when
-        if step > 1000:
+        if step > 10_000:
             mean, since = value, 0.0
         else:
+            step = min(step, 50.0)
             since += step
             share = 1 - np.exp(-step / tau_ms)
             mean += (value - mean) * max(share, step / (since + step))
