@@ -48,7 +48,8 @@ class Connection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.transport.set_write_buffer_limits(high=0)
+        # Not 0: a TLS transport pauses at `size >= high`, so it would be paused for ever.
+        self.transport.set_write_buffer_limits(high=1, low=0)
         raw = transport.get_extra_info("socket")
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if raw is not None and option is not None and raw.family in (socket.AF_INET, socket.AF_INET6):

@@ -107,7 +107,11 @@ class RelayProgram(Program):
             *("--data", str(data), "--port", str(self.port), "--mqtt-port", str(self.mqtt_port), *options),
             module="relay",
         )
-        self.addresses = self.wait_event("relay_ready")
+        try:
+            self.addresses = self.wait_event("relay_ready")
+        except AssertionError:
+            self.kill()
+            raise
 
     @property
     def http(self) -> str:
@@ -116,6 +120,20 @@ class RelayProgram(Program):
     @property
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
+
+    @staticmethod
+    def token(data: Path, *options: str) -> str:
+        """What `homeside token` prints."""
+        command = [
+            sys.executable,
+            "-c",
+            "from relay.__main__ import token_app; token_app()",
+            "--data",
+            str(data),
+            *options,
+        ]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+        return done.stdout.strip()
 
     def again(self) -> RelayProgram:
         return RelayProgram(self.data, *self.options, port=self.port, mqtt_port=self.mqtt_port)
