@@ -31,7 +31,9 @@ class Listener(Protocol):
     """What a room attaches to a connection. Every call comes from the event loop and must not block."""
 
     def received(self, data: str | bytes) -> None: ...
+    def full(self) -> None: ...
     def writable(self) -> None: ...
+    def closing(self) -> None: ...
     def lost(self) -> None: ...
 
 
@@ -45,10 +47,14 @@ class Connection(WebSocketsSansIOProtocol):
 
     listener: Listener | None = None
     paused = False
+    write_frame: Callable[[bytes], None]
+    """Writes a ready-made frame. The transport's own method: a broadcast has no time for a second call. A listener
+    that was told `full`, `closing` or `lost` does not use it until it is told `writable`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         # Not 0: a TLS transport pauses at `size >= high`, so it would be paused for ever.
+        self.write_frame = self.transport.write
         self.transport.set_write_buffer_limits(high=1, low=0)
         raw = transport.get_extra_info("socket")
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -93,10 +99,6 @@ class Connection(WebSocketsSansIOProtocol):
     def waiting_bytes(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    def write_frame(self, frame: bytes) -> None:
-        if self.open:
-            self.transport.write(frame)
-
     def pause_receiving(self) -> None:
         if not self.read_paused and not self.disconnected:
             self.read_paused = True
@@ -113,6 +115,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.conn.send_close(code, reason)
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
+            self._tell_closing()
             self.resume_receiving()
         self._abort_later()
 
@@ -128,24 +131,40 @@ class Connection(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.paused = True
+        if self.listener is not None:
+            self.listener.full()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.paused = False
-        if self.listener is not None:
+        if self.listener is not None and self.open:
             self.listener.writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._let_go()
 
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._tell_closing()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._tell_closing()
+
     def shutdown(self) -> None:
         super().shutdown()
+        self._tell_closing()
         self._abort_later()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
+        self._tell_closing()
         self._abort_later()
+
+    def _tell_closing(self) -> None:
+        if self.listener is not None:
+            self.listener.closing()
 
     def _let_go(self) -> None:
         listener, self.listener = self.listener, None

@@ -186,7 +186,7 @@ class ScgService:
         """Seat a socket: backlog first, then whatever comes; everybody hears of it."""
         if part is not Part.PATIENT and live.line is None:
             live.start_line()
-        if member.audience & Audience.ANALYST:
+        if member.audience is Audience.ANALYST:
             live.room.send(member, live.info())
         backlog = live.backlog() if part is not Part.PATIENT else None
         if backlog is not None:
@@ -238,7 +238,7 @@ class ScgService:
         if not live.presence.claim(member, part, envelope.boot):
             raise SessionTaken("This session has its patient already; only one may send samples")
         if newcomer:
-            member.audience = Audience.PATIENT
+            live.room.move(member, Audience.PATIENT)
             live.announce("patient_connected")
             if not live.watched:
                 live.stop_line()

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import connect
 
-from relay.rooms import Audience, Member, Room
+from relay.rooms import WATCHERS, Audience, Member, Room
 from relay.wire import Connection, Listener, connection_of, text_frame
 
 
@@ -44,6 +44,12 @@ class _Seat:
 
     def received(self, data: str | bytes) -> None:
         self.hall.said.append(data)
+
+    def full(self) -> None:
+        self.hall.room.fall_behind(self.member)
+
+    def closing(self) -> None:
+        self.hall.room.leave(self.member)
 
     def writable(self) -> None:
         self.hall.room.catch_up(self.member)
@@ -85,6 +91,8 @@ def test_uvicorn_is_the_version_these_names_were_read_in() -> None:
         "connection_lost",
         "shutdown",
         "keepalive_timeout",
+        "handle_close",
+        "handle_parser_exception",
         "send_500_response",
         "receive",
         "send",
@@ -127,7 +135,7 @@ async def test_a_broadcast_reaches_everybody_in_order_and_messages_come_in() -> 
         async with connect(f"ws://127.0.0.1:{port}/") as one, connect(f"ws://127.0.0.1:{port}/") as two:
             await _until(lambda: len(hall.room.members) == 2)
             for number in range(300):
-                hall.room.publish(b'{"n":%d}' % number, Audience.VIEWER)
+                hall.room.publish(b'{"n":%d}' % number, WATCHERS)
             for client in (one, two):
                 assert [await client.recv() for _ in range(300)] == [f'{{"n":{n}}}' for n in range(300)]
             await one.send("hello")
@@ -146,7 +154,7 @@ async def test_a_never_reader_costs_bounded_memory_delays_nobody_and_cannot_hold
             await _until(lambda: len(hall.room.members) == 2)
             payload = b"x" * 4096
             for number in range(4000):
-                hall.room.publish(payload, Audience.VIEWER)
+                hall.room.publish(payload, WATCHERS)
                 if number % 20 == 0:
                     await asyncio.sleep(0)
                 assert await reader.recv() == payload.decode()
@@ -164,7 +172,7 @@ async def test_what_the_ring_still_holds_is_replayed_without_loss() -> None:
         lazy = await asyncio.to_thread(_handshake, port)
         await _until(lambda: hall.room.members)
         for number in range(3000):
-            hall.room.publish(b"%06d" % number + b"." * 2000, Audience.VIEWER)
+            hall.room.publish(b"%06d" % number + b"." * 2000, WATCHERS)
             if number % 50 == 0:
                 await asyncio.sleep(0)
         got = await asyncio.to_thread(_drain, lazy, 3000 * (4 + 2006))
