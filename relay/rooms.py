@@ -55,20 +55,21 @@ class Member:
 
 @dataclass(eq=False, slots=True)
 class Room:
-    """Fan-out of one session. `ring` holds the last frames and whom they are for; frame numbers never repeat.
+    """Fan-out of one session. `ring` holds the frames of the last `keep_ms`, at most `size`, and whom they are for.
 
     `ready` holds, by audience, how to write to those who keep up: the loop over it is the hot path of a relay.
     """
 
-    size: int = 64
+    now_ms: Callable[[], float]
+    size: int = 4096
+    keep_ms: float = 10_000.0
     on_drop: Callable[[int], None] = lambda _: None
     members: set[Member] = field(default_factory=set)
     written: int = 0
-    ring: deque[tuple[tuple[Audience, ...], bytes]] = field(init=False)
+    ring: deque[tuple[float, tuple[Audience, ...], bytes]] = field(default_factory=deque)
     ready: dict[Audience, dict[Member, Callable[[bytes], None]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ring = deque(maxlen=self.size)
         self.ready = {audience: {} for audience in Audience}
 
     def __iter__(self) -> Iterator[Member]:
@@ -94,11 +95,17 @@ class Room:
 
     def publish(self, payload: bytes, audiences: tuple[Audience, ...]) -> None:
         frame = text_frame(payload)
-        self.ring.append((audiences, frame))
-        self.written += 1
+        self._remember(audiences, frame)
         for audience in audiences:
             for write in tuple(self.ready[audience].values()):
                 write(frame)
+
+    def _remember(self, audiences: tuple[Audience, ...], frame: bytes) -> None:
+        now_ms = self.now_ms()
+        self.ring.append((now_ms, audiences, frame))
+        self.written += 1
+        while len(self.ring) > self.size or self.ring[0][0] < now_ms - self.keep_ms:
+            self.ring.popleft()
 
     def send(self, member: Member, payload: bytes) -> None:
         """To one member only; dropped and counted when it asks and asks but does not read the answers."""
@@ -123,7 +130,7 @@ class Room:
             member.dropped += missed
             self.on_drop(missed)
             member.cursor = oldest
-        for audiences, frame in tuple(islice(self.ring, member.cursor - oldest, None)):
+        for _, audiences, frame in tuple(islice(self.ring, member.cursor - oldest, None)):
             if member.outlet.paused:
                 return
             member.cursor += 1

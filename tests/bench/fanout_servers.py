@@ -41,7 +41,7 @@ async def homeside(port: int) -> tuple[Publish, Count]:
     from relay.rooms import WATCHERS, Audience, Member, Room
     from relay.wire import Connection, connection_of
 
-    room = Room(size=64)
+    room = Room(lambda: time.monotonic() * 1000, size=64)
 
     class Seat:
         def __init__(self, member: Member) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+import time
 from importlib.metadata import version
 
 import pytest
@@ -22,7 +23,7 @@ class Hall:
 
     def __init__(self, ring: int = 64) -> None:
         self.dropped = 0
-        self.room = Room(size=ring, on_drop=self._on_drop)
+        self.room = Room(lambda: time.monotonic() * 1000, size=ring, on_drop=self._on_drop)
         self.said: list[str | bytes] = []
 
     def _on_drop(self, count: int) -> None:
