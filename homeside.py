@@ -26,24 +26,12 @@ class Program(NamedTuple):
 
 
 PROGRAMS = {
-    "relay": Program(
-        "relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."
-    ),
-    "agent": Program(
-        "agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."
-    ),
-    "doctor": Program(
-        "agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."
-    ),
-    "simulate": Program(
-        "provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."
-    ),
-    "demo": Program(
-        "provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."
-    ),
-    "token": Program(
-        "relay.__main__:token_app", "relay", "Make and revoke the tokens kits and people sign in with."
-    ),
+    "relay": Program("relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."),
+    "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
+    "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
+    "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
+    "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
+    "token": Program("relay.__main__:token_app", "relay", "Make and revoke the tokens kits and people sign in with."),
 }
 
 

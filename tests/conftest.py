@@ -31,9 +31,7 @@ def fail_if_skipped(report: Any) -> Any:
     if os.environ.get("CI") == "true" and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = (
-            f"{report.nodeid} would have been skipped, and with CI=true nothing may be missing.\n{reason}"
-        )
+        report.longrepr = f"{report.nodeid} would have been skipped, and with CI=true nothing may be missing.\n{reason}"
     return report
 
 

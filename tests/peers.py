@@ -141,9 +141,7 @@ class Child:
 
     def wait_for_line(self, pattern: str, within: float = 20.0) -> re.Match[str]:
         """The first line, past or future, in which the pattern is found."""
-        return self.wait_until(
-            lambda: self._first_match(re.compile(pattern)), f"line matching {pattern!r}", within
-        )
+        return self.wait_until(lambda: self._first_match(re.compile(pattern)), f"line matching {pattern!r}", within)
 
     def _first_match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         with self._news:

@@ -62,9 +62,7 @@ def test_a_skip_is_a_failure_in_ci_only(tmp_path: Path, text: str, reason: str) 
     assert elsewhere.returncode in (0, 5), elsewhere.stdout
     assert "1 skipped" in elsewhere.stdout
     assert reason in elsewhere.stdout
-    assert ("1 skipped, 1 deselected, 1 xfailed" in elsewhere.stdout) is (
-        text == SKIPPING
-    )  # soak is left out
+    assert ("1 skipped, 1 deselected, 1 xfailed" in elsewhere.stdout) is (text == SKIPPING)  # soak is left out
 
 
 def test_a_child_tells_its_lines_and_events() -> None:
