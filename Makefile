@@ -84,7 +84,7 @@ lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade 
 	echo "Getting uv into a throwaway environment"; \
 	$(PYTHON) -m venv "$$scratch" && "$$scratch/bin/pip" install --quiet --disable-pip-version-check uv; \
 	resolve() { echo "Resolving $${@: -1}"; "$$scratch/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-config $(LOCK) "$$@"; }; \
+	  --no-header --no-annotate --no-config $(LOCK) "$$@"; }; \
 	resolve pyproject.toml --extra agent --extra relay --extra build --output-file locks/runtime.txt; \
 	resolve pyproject.toml --extra agent --extra relay --extra build --extra dev --constraint locks/runtime.txt --output-file locks/dev.txt; \
 	resolve --group node --output-file locks/node.txt; \
