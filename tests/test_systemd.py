@@ -83,6 +83,7 @@ def test_it_comes_back_and_writes_only_its_own_folder(repo_root: Path, name: str
 
 def test_the_users_they_run_as_are_made(repo_root: Path, tmp_path: Path) -> None:
     sysusers = peers.find_peer("systemd-sysusers", "systemd")
+    (tmp_path / "etc").mkdir()
     done = run(sysusers, f"--root={tmp_path}", repo_root / "systemd" / "sysusers.d" / "homeside.conf")
     assert done.returncode == 0, done.stderr
     made = {line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text("utf-8").splitlines()}
