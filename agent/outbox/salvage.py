@@ -21,7 +21,8 @@ WAL_HEADER_BYTES = 32
 WAL_FRAME_HEADER_BYTES = 24
 KEPT_REMAINS = 3
 """Damaged files kept; an ever failing card must not fill itself with its own remains."""
-PROBED_ONE_BY_ONE = 100_000
+MISSES_IN_A_ROW = 2000
+"""When so many ids one after the other give nothing, what follows is taken to be gone."""
 
 
 @dataclass(slots=True)
@@ -132,7 +133,10 @@ def _rows(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
         for row in db.execute(query + " WHERE id > ? ORDER BY id DESC", (low,)):
             high = row[0]
             yield row
-    last = low + PROBED_ONE_BY_ONE if high is None else min(high - 1, low + PROBED_ONE_BY_ONE)
-    for probed in range(low + 1, last + 1):
+    probed, misses = low, 0
+    while misses < MISSES_IN_A_ROW and (probed := probed + 1) != high:
+        misses += 1
         with suppress(sqlite3.Error):
-            yield from db.execute(query + " WHERE id = ?", (probed,)).fetchall()
+            for row in db.execute(query + " WHERE id = ?", (probed,)).fetchall():
+                misses = 0
+                yield row
