@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - named for what is the matter, as the contracts' errors are
 """Everything that can go wrong in the agent, drawn once.
 
 AgentError

@@ -17,9 +17,7 @@ from agent.errors import OutboxDamaged
 from agent.outbox.ranges import Ranges, compress, expand
 
 SELECT = "SELECT id, boot, session, kept, enqueued_at, unacked, seal, body FROM block"
-INSERT = (
-    "INSERT INTO block(id, boot, session, kept, enqueued_at, unacked, seal, body) VALUES (?,?,?,?,?,?,?,?)"
-)
+INSERT = "INSERT INTO block(id, boot, session, kept, enqueued_at, unacked, seal, body) VALUES (?,?,?,?,?,?,?,?)"
 
 SCHEMA = (
     "CREATE TABLE block(id INTEGER PRIMARY KEY,boot,session,kept,enqueued_at,unacked,seal,body)",
@@ -135,9 +133,7 @@ def unrow(found: tuple[Any, ...]) -> Block:
     """What is unacknowledged in a row; OutboxDamaged when the row is not what was written."""
     block_id, boot, session, kept, enqueued_ms, unacked, sealed, body = found
     if seal(block_id, boot, session, kept, enqueued_ms, unacked) != sealed:
-        raise OutboxDamaged(
-            f"block {block_id} cannot be read: its columns do not match their seal", block=block_id
-        )
+        raise OutboxDamaged(f"block {block_id} cannot be read: its columns do not match their seal", block=block_id)
     try:
         lines = {_numbered.decode(line).seq: line for line in zlib.decompress(body).split(b"\n")}
         messages = {seq: lines[seq] for seq in unspelled(unacked)}

@@ -310,12 +310,8 @@ def _account(state: State, change: Change, settled: int, dropped: Dropped) -> No
 
 def _translated(error: sqlite3.Error, path: Path) -> OutboxError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or not isinstance(
-        error, sqlite3.OperationalError
-    ):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or not isinstance(error, sqlite3.OperationalError):
         return OutboxDamaged(f"{path.name}: {error}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return OutboxInUse(
-            f"{path} is held by another agent: stop it, or give this one its own --state folder"
-        )
+        return OutboxInUse(f"{path} is held by another agent: stop it, or give this one its own --state folder")
     return OutboxUnwritable(f"{path} cannot be written ({error}): free some space, or mount it writable")

@@ -52,9 +52,7 @@ class Figures(NamedTuple):
 class Outbox:
     """Used from one event loop; everything that touches the disk runs in one writer thread."""
 
-    def __init__(
-        self, path: Path, quota_bytes: int, boot: str, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, path: Path, quota_bytes: int, boot: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.boot = boot
         self.wake = asyncio.Event()
         """Set when there is something new to send."""

@@ -36,9 +36,7 @@ async def drained(outbox: Outbox) -> list[Message]:
 
 
 def put(outbox: Outbox, n: int = 1, at_ms: int = 1_700_000_000_000) -> list[Message]:
-    return [
-        outbox.put("samples_batch", {"samples": [[0.1] * 30]}, SESSION, at_ms + i * 100) for i in range(n)
-    ]
+    return [outbox.put("samples_batch", {"samples": [[0.1] * 30]}, SESSION, at_ms + i * 100) for i in range(n)]
 
 
 @pytest.mark.parametrize("numbers", [[], [1], [1, 2, 3], [5, 1, 2, 9, 9, 4]])
@@ -166,9 +164,7 @@ async def test_two_agents_on_one_folder_are_refused(tmp_path: Path) -> None:
     await one.close()
 
 
-async def test_disk_that_refuses_costs_nothing_but_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that may not grow stands for a full card: the same error from the same call."""
     outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
     await outbox.open()

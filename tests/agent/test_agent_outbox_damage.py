@@ -232,9 +232,7 @@ def test_remains_do_not_fill_the_card(tmp_path: Path) -> None:
         journal = Journal(path, 1 << 30)
         journal.open()
         journal.close()
-    assert sorted(file.name for file in tmp_path.glob("*.damaged-?")) == [
-        f"outbox.db.damaged-{n}" for n in (4, 5, 6)
-    ]
+    assert sorted(file.name for file in tmp_path.glob("*.damaged-?")) == [f"outbox.db.damaged-{n}" for n in (4, 5, 6)]
 
 
 def test_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
