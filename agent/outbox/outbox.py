@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -65,6 +66,7 @@ class Outbox:
         self._changed = asyncio.Event()
         self._seq = 0
         self._cursor = 0
+        self._urgent = False
         self._settled_since: float | None = None
         self._mark: SessionMark | None = None
         self._mark_at = clock()
@@ -94,13 +96,14 @@ class Outbox:
     def put(self, kind: str, payload: object, session: str, now_ms: int, *, kept: bool = False) -> Message:
         """Number a message and hold it: safe from kill -9 a second later, or as soon as `commit` returns.
 
-        `kept` ones (a session's beginning and end) are never dropped by the quota.
+        `kept` ones (a session's beginning and end) are committed at once and never dropped by the quota.
         """
         self._seq += 1
         raw = msgspec.Raw(_encode(payload))
         body = _encode(Envelope(type=kind, payload=raw, session=session, boot=self.boot, seq=self._seq))
         message = Message(self.boot, self._seq, session, body, now_ms, self._clock(), kept)
         self._memory.add(message)
+        self._urgent = self._urgent or kept
         if self._mark is not None and self._mark.ended_at is None:
             self._mark.seen_at = now_ms
         self._changed.set()
@@ -181,7 +184,8 @@ class Outbox:
             if due is None:
                 await self._changed.wait()
             elif (wait := due - self._clock()) > 0:
-                await asyncio.sleep(wait)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), wait)
             else:
                 await self._try_commit()
 
@@ -194,11 +198,12 @@ class Outbox:
             if not change:
                 return
             settled, self._settled_since = dict(self._memory.settled), None
-            self._mark_at = self._clock() + MARK_EVERY_S
+            self._mark_at, self._urgent = self._clock() + MARK_EVERY_S, False
             try:
                 dropped = await self._guarded(lambda: self._journal.commit(change))
             except BaseException:
                 self._memory.failed(spilled)
+                self._urgent = True
                 self._touch()
                 raise
             self._memory.committed(spilled, change, settled)
@@ -217,7 +222,7 @@ class Outbox:
     def _due_at(self) -> float | None:
         due = []
         if self._memory.oldest is not None:
-            due.append(self._memory.oldest.born + COMMIT_AFTER_S)
+            due.append(self._memory.oldest.born + (0.0 if self._urgent else COMMIT_AFTER_S))
         if self._settled_since is not None:
             due.append(self._settled_since + COMMIT_AFTER_S)
         if self._mark is not None and self._mark.ended_at is None:

@@ -49,8 +49,11 @@ class Link:
         broker: Broker,
         kit: str,
         version: MQTTProtocolVersion,
+        *,
         will: bytes | None = None,
         listener: Listener | None = None,
+        alias: str = "",
+        lanes: tuple[Lane, ...] = TO_KITS,
     ) -> None:
         self.version = version
         self.in_flight_limit = _UNLIMITED
@@ -63,14 +66,26 @@ class Link:
         self._answered: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: asyncio.Future[None] = self._loop.create_future()
         self._given_up = False
-        self._client = self._build(will)
+        self._lanes = lanes
+        self._client = self._build(will, f"homeside-{kit}" + (f"-{alias}" if alias else ""))
 
     @classmethod
     async def open(
-        cls, broker: Broker, kit: str, version: MQTTProtocolVersion, will: bytes, listener: Listener
+        cls,
+        broker: Broker,
+        kit: str,
+        version: MQTTProtocolVersion,
+        *,
+        listener: Listener,
+        will: bytes | None = None,
+        alias: str = "",
+        lanes: tuple[Lane, ...] = TO_KITS,
     ) -> Link:
-        """Connected and subscribed. Raises BrokerUnreachable, BrokerRefused or ProtocolRefused."""
-        link = cls(broker, kit, version, will, listener)
+        """Connected and subscribed to `lanes`. Raises BrokerUnreachable, BrokerRefused or ProtocolRefused.
+
+        One client id is connected once: with an `alias` the agent's own connection is left alone.
+        """
+        link = cls(broker, kit, version, will=will, listener=listener, alias=alias, lanes=lanes)
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
                 await link._dial()
@@ -85,9 +100,9 @@ class Link:
         return link
 
     @classmethod
-    async def speaks_5(cls, broker: Broker, kit: str) -> bool:
+    async def speaks_5(cls, broker: Broker, kit: str, alias: str = "") -> bool:
         """Whether the broker takes an MQTT 5 connection. Raises BrokerUnreachable or BrokerRefused."""
-        link = cls(broker, kit, V5)
+        link = cls(broker, kit, V5, alias=alias)
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
                 await link._dial()
@@ -126,11 +141,11 @@ class Link:
             if not future.cancel() and not future.cancelled():
                 future.exception()
 
-    def _build(self, will: bytes | None) -> paho.Client:
+    def _build(self, will: bytes | None, client_id: str) -> paho.Client:
         broker, five = self._broker, self.version == V5
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"homeside-{self._kit}",
+            client_id=client_id,
             clean_session=None if five else True,
             protocol=self.version,
             transport="websockets" if broker.websocket else "tcp",
@@ -177,7 +192,7 @@ class Link:
         await self._dialled
 
     async def _subscribe(self) -> None:
-        wanted = [(topic(self._kit, lane), int(lane is Lane.COMMAND)) for lane in TO_KITS]
+        wanted = [(topic(self._kit, lane), int(lane is Lane.COMMAND)) for lane in self._lanes]
         self._client.subscribe(wanted)
         await self._subscribed
 

@@ -178,7 +178,7 @@ class Uplink:
     async def _connect(self) -> Link:
         if self._version is None:
             self._version = V5 if await Link.speaks_5(self._broker, self._kit) else V311
-        return await Link.open(self._broker, self._kit, self._version, self._status("offline"), self)
+        return await Link.open(self._broker, self._kit, self._version, listener=self, will=self._status("offline"))
 
     async def _serve(self, link: Link) -> None:
         self.counts.connections += 1
