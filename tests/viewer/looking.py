@@ -22,7 +22,7 @@ READ = """([plot, kind]) => {
   const [w, h] = [box.width * scale, box.height * scale].map(Math.round)
   const data = canvas.getContext('2d').getImageData(x0, y0, w, h).data
   const is = {
-    ink: (r, g, b) => r < 120 && g < 120 && b < 120,
+    ink: (r, g, b) => r < 95 && g < 95 && b < 95,
     doubt: (r, g, b) => r > b + 60 && r > g + 10 && r < 190,
     heart: (r, g, b) => r > 150 && g < 110 && b < 130,
     anything: (r, g, b, a) => a > 60 && (r < 215 || g < 215 || b < 215),

@@ -39,18 +39,38 @@ def analysis(t: float, **changes: Any) -> dict[str, Any]:
 def paused(page: Page) -> Drawing:
     """Stop the drawing, and read it."""
     page.get_by_role("button", name="Pause drawing").click()
+    settled_half(page)
     return drawing(page, "#wave")
 
 
-def assert_drawn(found: Drawing, t: Floats, value: Floats, columns: Any) -> None:
-    """Top and bottom of the line lie where the samples put them, in all the columns named."""
-    top, bottom = found.expected(t, value)
-    limits = (0, found.height - 1)
-    off_top = np.abs(found.top - np.clip(top, *limits))[columns]
-    off_bottom = np.abs(found.bottom - np.clip(bottom, *limits))[columns]
+def assert_drawn(found: Drawing, t: Floats, value: Floats, columns: Any, within_px: float = 2.0) -> None:
+    """In all the columns named the ink covers the line through the samples, and reaches no further.
+
+    A stroke 1.6 px wide reaches into the columns beside it, so what those hold may show as well.
+    """
+    top, bottom = (np.clip(rows, 0, found.height - 1) for rows in found.expected(t, value))
     assert not found.empty[columns].any()
-    assert max(off_top.max(), off_bottom.max()) <= 3
-    assert max(np.median(off_top), np.median(off_bottom)) <= 1.5
+    assert (found.top - top)[columns].max() <= within_px
+    assert (bottom - found.bottom)[columns].max() <= within_px
+    assert (widest(top, np.minimum) - found.top)[columns].max() <= within_px
+    assert (found.bottom - widest(bottom, np.maximum))[columns].max() <= within_px
+
+
+def widest(rows: Floats, of: Any) -> Floats:
+    """For each column the extreme of it and its neighbours."""
+    padded = np.pad(rows, 1, mode="edge")
+    return np.asarray(of(of(padded[:-2], padded[1:-1]), padded[2:]))
+
+
+def settled_half(page: Page) -> float:
+    """The scale once it has stopped moving."""
+
+    def settled() -> float | None:
+        first = page.evaluate("document.getElementById('wave').dataset.half")
+        page.evaluate("new Promise((done) => setTimeout(done, 200))")
+        return float(first) if first == page.evaluate("document.getElementById('wave').dataset.half") else None
+
+    return float(until(settled, "the scale to settle"))
 
 
 def test_draws_a_real_recording_where_its_samples_are(peer: Peer, open_page: Open) -> None:
@@ -76,7 +96,7 @@ def test_gap_is_left_empty_between_dashed_borders(peer: Peer, open_page: Open) -
     room = peer.room(backlog=(t[kept], beats(t[kept])))
     page = open_page(f"/view/{room.id}")
     wait_state(page, "live")
-    peer.say(room, "gap", **{"from": start, "to": end})
+    peer.say(room, "gap", **{"from": float(start), "to": float(end)})
     wait_words(page, "#log", "Gap of 0.8 s: not received")
     found = paused(page)
     times = found.times()
@@ -97,7 +117,7 @@ def test_movement_is_drawn_doubtful_and_said(peer: Peer, open_page: Open) -> Non
     page = open_page(f"/view/{room.id}")
     wait_state(page, "live")
     start, end = t[-700], t[-400]
-    peer.say(room, "analysis", **analysis(t[-1], bpm=None, reason="motion", quality=0.1, motion=[[start, end]]))
+    peer.say(room, "analysis", **analysis(t[-1], bpm=None, reason="motion", quality=0.1, motion=[[float(start), float(end)]]))
     wait_words(page, "#log", "Movement, 3.0 s: not counted")
     found = paused(page)
     times = found.times()
@@ -166,6 +186,7 @@ def test_pause_stands_still_while_samples_come(peer: Peer, open_page: Open) -> N
     wait_state(page, "live")
     page.locator("#wave").focus()
     page.keyboard.press("Space")
+    settled_half(page)
     before = drawing(page, "#wave")
     more = np.arange(t[-1] + 10, t[-1] + 60_000, 10.0)
     peer.samples(room, more, beats(more) + 0.5)
@@ -183,7 +204,7 @@ def test_window_is_chosen_by_mouse_and_by_key(peer: Peer, open_page: Open) -> No
     room = peer.room(backlog=(t, beats(t)))
     page = open_page(f"/view/{room.id}")
     wait_state(page, "live")
-    page.get_by_text("30 s", exact=True).click()
+    page.locator("input[value='30000']").check()
     assert words(page, "#across").startswith("30 s across")
     page.locator("#wave").focus()
     page.keyboard.press("5")
@@ -201,13 +222,13 @@ def test_scale_does_not_jump_for_a_jolt(peer: Peer, open_page: Open) -> None:
     room = peer.room(backlog=(t, beats(t)))
     page = open_page(f"/view/{room.id}")
     wait_state(page, "live")
-    half = until(lambda: page.evaluate("Number(document.getElementById('wave').dataset.half)"), "a scale")
+    half = settled_half(page)
     more = np.arange(t[-1] + 10, t[-1] + 1500, 10.0)
     jolted = beats(more)
     jolted[70:75] += 6.0
     peer.samples(room, more, jolted)
     until(lambda: page.evaluate("Number(document.getElementById('wave').dataset.to)") > more[90], "the jolt to be drawn")
-    assert page.evaluate("Number(document.getElementById('wave').dataset.half)") == half
+    assert settled_half(page) == half
 
 
 def test_trend_draws_the_rates_given_and_breaks_where_none_was(peer: Peer, open_page: Open) -> None:
@@ -248,7 +269,7 @@ def test_draws_at_sixty_frames_with_little_work(peer: Peer, open_page: Open, bro
         }"""
     )
     peer.play(room, beats)
-    page.get_by_text("30 s", exact=True).click()
+    page.locator("input[value='30000']").check()
     work = until(lambda: len(found := page.evaluate("window.work")) > 150 and found, "150 frames", 30)
     assert float(np.median(work[20:])) < 8
     assert page.evaluate("Number(document.getElementById('wave').dataset.to)") > t[-1]
