@@ -12,7 +12,7 @@ from tests.viewer.peer import until
 
 Floats = NDArray[np.float64]
 
-READ = """([plot, kind]) => {
+READ = """([plot, kind, below]) => {
   const host = document.querySelector(plot)
   const canvas = host.querySelector('canvas')
   const box = host.querySelector('.u-over').getBoundingClientRect()
@@ -22,7 +22,7 @@ READ = """([plot, kind]) => {
   const [w, h] = [box.width * scale, box.height * scale].map(Math.round)
   const data = canvas.getContext('2d').getImageData(x0, y0, w, h).data
   const is = {
-    ink: (r, g, b) => r < 95 && g < 95 && b < 95,
+    ink: (r, g, b) => r < 120 && g < 120 && b < 120,
     doubt: (r, g, b) => r > b + 60 && r > g + 10 && r < 190,
     heart: (r, g, b) => r > 150 && g < 110 && b < 130,
     anything: (r, g, b, a) => a > 60 && (r < 215 || g < 215 || b < 215),
@@ -31,7 +31,7 @@ READ = """([plot, kind]) => {
   for (let x = 0; x < w; x++) {
     let low = -1
     let high = -1
-    for (let y = 0; y < h; y++) {
+    for (let y = below; y < h; y++) {
       const i = 4 * (y * w + x)
       if (data[i + 3] > 100 && is(data[i], data[i + 1], data[i + 2], data[i + 3])) {
         if (low < 0) low = y
@@ -83,9 +83,9 @@ class Drawing:
         return self.row(high), self.row(low)
 
 
-def drawing(page: Page, plot: str, colour: str = "ink") -> Drawing:
-    """The pixels of the plot `plot` (a CSS selector) that are of a colour: ink, doubt, heart or anything."""
-    found = page.evaluate(READ, [plot, colour])
+def drawing(page: Page, plot: str, colour: str = "ink", *, below: int = 0) -> Drawing:
+    """The pixels of the plot `plot` (a CSS selector), `below` some row, of a colour: ink, doubt, heart or anything."""
+    found = page.evaluate(READ, [plot, colour, below])
     columns = np.array(found["columns"], dtype=np.float64)
     numbers = {key: float(found.get(key, "nan")) for key in ("from", "to", "half")}
     return Drawing(

@@ -16,6 +16,9 @@ from tests.viewer.signals import GRAVITY, Floats, beats, drawn, grid, recorded
 
 pytestmark = pytest.mark.browser
 
+LABELS_PX = 24
+"""Where gaps and movements are named, at the top of the drawing."""
+
 
 def now_ms() -> float:
     return time.time() * 1000
@@ -102,7 +105,7 @@ def test_gap_is_left_empty_between_dashed_borders(peer: Peer, open_page: Open) -
     times = found.times()
     within = (times > start + 25) & (times < end - 25)
     assert within.sum() > 50
-    assert found.empty[within].all()
+    assert drawing(page, "#wave", below=LABELS_PX).empty[within].all()
     assert_drawn(found, t[kept], drawn(t[kept], beats(t[kept])), (times < start - 25) & (times > times[3]))
     assert_drawn(found, t[kept], drawn(t[kept], beats(t[kept])), (times > end + 25) & (times < t[-1] - 25))
     borders = drawing(page, "#wave", "anything")
@@ -123,7 +126,7 @@ def test_movement_is_drawn_doubtful_and_said(peer: Peer, open_page: Open) -> Non
     times = found.times()
     inside = (times > start + 30) & (times < end - 30)
     beside = (times > times[3]) & (times < start - 30)
-    assert found.empty[inside].all()
+    assert drawing(page, "#wave", below=LABELS_PX).empty[inside].all()
     doubtful = drawing(page, "#wave", "doubt")
     assert (~doubtful.empty[inside]).mean() > 0.98
     assert_drawn(found, t, drawn(t, beats(t)), beside)
