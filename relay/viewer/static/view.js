@@ -187,8 +187,13 @@ class LivePage {
       radio.addEventListener('change', () => this.#setWindow(Number(radio.value)))
     }
     $('pause').addEventListener('click', () => this.#togglePause())
-    $('notice-action').addEventListener('click', () => this.#socket.tryNow())
+    $('notice-action').addEventListener('click', () => this.#act())
     $('wave').addEventListener('keydown', (event) => this.#key(event))
+  }
+
+  #act() {
+    if (this.#socket.phase === 'open') showRecording($('recorded'), this.#place)
+    else this.#socket.tryNow()
   }
 
   #key(event) {
