@@ -90,11 +90,7 @@ def pages(root: Path = ROOT) -> APIRouter:
     static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
     vendored = {f"vendor/{name}": root / "vendor" / name for name in VENDORED}
     missing = [path.name for path in vendored.values() if not path.is_file()]
-    files = {
-        name: Asset.of(name, path.read_bytes())
-        for name, path in {**static, **vendored}.items()
-        if path.is_file()
-    }
+    files = {name: Asset.of(name, path.read_bytes()) for name, path in {**static, **vendored}.items() if path.is_file()}
 
     @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])
     async def file(request: Request, name: str) -> Response:

@@ -144,9 +144,7 @@ class Peer:
         """Break every connection of a room without a word."""
         self._call(self._drop(room))
 
-    def play(
-        self, room: Room, signal: Callable[[Floats], Floats], *, batch_ms: int = 100, late_ms: float = 60
-    ) -> None:
+    def play(self, room: Room, signal: Callable[[Floats], Floats], *, batch_ms: int = 100, late_ms: float = 60) -> None:
         """Stream `signal(t in ms)` on the 10 ms grid in real time until the test ends."""
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(self._play(room, signal, batch_ms, late_ms), self._loop)
@@ -170,9 +168,7 @@ class Peer:
             with contextlib.suppress(RuntimeError):
                 await socket.close(1012)
 
-    async def _play(
-        self, room: Room, signal: Callable[[Floats], Floats], batch_ms: int, late_ms: float
-    ) -> None:
+    async def _play(self, room: Room, signal: Callable[[Floats], Floats], batch_ms: int, late_ms: float) -> None:
         sent = None
         while room.id in self.rooms and room.ended_ms is None:
             newest = (time.time() * 1000 - late_ms) // 10 * 10

@@ -20,9 +20,7 @@ def beats(t_ms: Floats, per_minute: float = 68.0) -> Floats:
     period = 60000.0 / per_minute
     phase = np.mod(t_ms, period)
     first = np.exp(-phase / 45.0) * np.sin(2 * np.pi * phase / 55.0)
-    later = np.where(
-        phase > 320, np.exp(-(phase - 320) / 35.0) * np.sin(2 * np.pi * (phase - 320) / 45.0), 0.0
-    )
+    later = np.where(phase > 320, np.exp(-(phase - 320) / 35.0) * np.sin(2 * np.pi * (phase - 320) / 45.0), 0.0)
     breath = 0.02 * np.sin(2 * np.pi * t_ms / 4200.0)
     return np.asarray(GRAVITY + breath + 0.22 * first + 0.08 * later)
 
