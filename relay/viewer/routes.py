@@ -1,7 +1,7 @@
 """The pages and what they are made of, over HTTP. Knows files and headers, nothing of sessions.
 
-Every file is read when the router is made, so a name that was not there then cannot be asked for. Nothing is loaded
-from anywhere else, and the headers make a browser hold to that.
+Every file is read when the router is made, so a name that was not there then cannot be asked for.
+Nothing is loaded from anywhere else, and the headers make a browser hold to that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ POLICY = "; ".join(
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Permissions-Policy": "accelerometer=(self), screen-wake-lock=(self), camera=(), microphone=(), geolocation=()",
+    "Permissions-Policy": "accelerometer=(self), screen-wake-lock=(self), camera=(), microphone=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -48,7 +48,8 @@ HEADERS = {
     "Vary": "Accept-Encoding",
 }
 MISSING = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Not built · Homeside</title>
 <link rel="stylesheet" href="/static/tokens.css"><link rel="stylesheet" href="/static/shell.css"></head>
 <body><header class="bar"><a class="home" href="/">Homeside</a></header>
@@ -85,7 +86,7 @@ class Asset:
 
 
 def pages(root: Path = ROOT) -> APIRouter:
-    """Routes for `/`, `/view/{id}`, `/measure`, `/measure/{id}` and `/static/…`, made of the files under `root`."""
+    """`/`, `/view/{id}`, `/measure`, `/measure/{id}` and `/static/…`, from the files below `root`."""
     router = APIRouter(include_in_schema=False)
     static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
     vendored = {f"vendor/{name}": root / "vendor" / name for name in VENDORED}

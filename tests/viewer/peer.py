@@ -1,6 +1,6 @@
-"""A small real server that speaks to the pages as the relay does, and says exactly what the test tells it to say.
+"""A small real server that speaks to the pages as the relay does, and says just what the test tells it.
 
-It serves the real pages. What it is told comes from the test's thread; all sockets live on the server's own loop.
+It serves the real pages. What it is told comes from the test's thread; all sockets live on its own loop.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ class Room:
         default_factory=lambda: {"name": "ADXL355", "kind": "serial", "rateHz": 400.0}
     )
     patient_present: bool = True
-    analysing: bool = True
     backlog: tuple[Floats, Floats] | None = None
     refuse: tuple[int, str] | None = None
     acknowledge: bool = True
@@ -87,7 +86,6 @@ class Peer:
     def __init__(self) -> None:
         self.rooms: dict[str, Room] = {}
         self.list_status = 200
-        self.reachable = True
         self.created: list[Room] = []
         self._app = self._application()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,7 +100,7 @@ class Peer:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
-    # -- from the test's thread ------------------------------------------------------------------------------------
+    # -- from the test's thread --
 
     @contextmanager
     def running(self) -> Iterator[Peer]:
@@ -149,7 +147,7 @@ class Peer:
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(self._play(room, signal, batch_ms, late_ms), self._loop)
 
-    # -- on the server's loop --------------------------------------------------------------------------------------
+    # -- on the server's loop --
 
     def _call(self, work: Any) -> Any:
         assert self._loop is not None
@@ -187,61 +185,58 @@ class Peer:
 
         app = FastAPI(lifespan=lifespan)
         app.include_router(pages())
-
-        @app.get("/scg/api/v1/sessions")
-        async def listing() -> Response:
-            if self.list_status != 200:
-                return JSONResponse({"detail": "Only staff see the list."}, self.list_status)
-            return JSONResponse({"sessions": [room.summary() for room in self.rooms.values()]})
-
-        @app.post("/scg/api/v1/sessions")
-        async def create(request: Request) -> Response:
-            if not self.reachable:
-                return JSONResponse({"detail": "Not now."}, 503)
-            room = self.room(kit=None, sensor=None, patient_present=False)
-            self.created.append(room)
-            base = f"http://{request.url.netloc}"
-            return JSONResponse(
-                {
-                    "sessionId": room.id,
-                    "viewerUrl": f"{base}/view/{room.id}",
-                    "websocketUrl": f"{base.replace('http', 'ws')}/scg/ws/{room.id}",
-                    "createdAt": scg.iso(room.started_ms),
-                }
-            )
-
-        @app.get("/scg/api/v1/sessions/{session}")
-        async def stored(session: str) -> Response:
-            room = self.rooms.get(session)
-            if room is None:
-                return JSONResponse({"detail": "Session not found"}, 404)
-            head = {"version": "0.2", **room.info(), "samplingRateHz": 100.0, "samples": room.stored}
-            return JSONResponse(head)
-
-        @app.post("/scg/api/v1/sessions/{session}/end")
-        async def end(session: str) -> Response:
-            room = self.rooms[session]
-            room.ended_ms = time.time() * 1000
-            count = sum(len(batch) for batch in room.samples.values())
-            await self._say(room, scg.status_update("session_ended", len(room.viewers)), everyone=True)
-            return JSONResponse({"message": f"Session ended successfully. {count} samples saved."})
-
-        @app.websocket("/scg/ws/{session}")
-        async def enter(socket: WebSocket, session: str) -> None:
-            await socket.accept()
-            room = self.rooms.get(session)
-            if room is None:
-                await socket.close(4404, "Session not found")
-                return
-            room.connections += 1
-            room.queries.append(dict(socket.query_params))
-            if room.refuse is not None:
-                await socket.close(*room.refuse)
-                return
-            patient = socket.query_params.get("role") == "patient"
-            await self._serve(room, socket, patient=patient)
-
+        sessions = "/scg/api/v1/sessions"
+        app.add_api_route(sessions, self._listing, methods=["GET"])
+        app.add_api_route(sessions, self._create, methods=["POST"])
+        app.add_api_route(sessions + "/{session}", self._stored, methods=["GET"])
+        app.add_api_route(sessions + "/{session}/end", self._end, methods=["POST"])
+        app.add_api_websocket_route("/scg/ws/{session}", self._enter)
         return app
+
+    async def _listing(self) -> Response:
+        if self.list_status != 200:
+            return JSONResponse({"detail": "Only staff see the list of sessions."}, self.list_status)
+        return JSONResponse({"sessions": [room.summary() for room in self.rooms.values()]})
+
+    async def _create(self, request: Request) -> Response:
+        room = self.room(kit=None, sensor=None, patient_present=False)
+        self.created.append(room)
+        base = f"http://{request.url.netloc}"
+        answer = {
+            "sessionId": room.id,
+            "viewerUrl": f"{base}/view/{room.id}",
+            "websocketUrl": f"{base.replace('http', 'ws')}/scg/ws/{room.id}",
+            "createdAt": scg.iso(room.started_ms),
+        }
+        return JSONResponse(answer)
+
+    async def _stored(self, session: str) -> Response:
+        room = self.rooms.get(session)
+        if room is None:
+            return JSONResponse({"detail": "Session not found"}, 404)
+        head = {"version": "0.2", **room.info(), "samplingRateHz": 100.0, "samples": room.stored}
+        return JSONResponse(head)
+
+    async def _end(self, session: str) -> Response:
+        room = self.rooms[session]
+        room.ended_ms = time.time() * 1000
+        count = sum(len(batch) for batch in room.samples.values())
+        await self._say(room, scg.status_update("session_ended", len(room.viewers)), everyone=True)
+        return JSONResponse({"message": f"Session ended successfully. {count} samples saved."})
+
+    async def _enter(self, socket: WebSocket, session: str) -> None:
+        await socket.accept()
+        room = self.rooms.get(session)
+        if room is None:
+            await socket.close(4404, "Session not found")
+            return
+        room.connections += 1
+        room.queries.append(dict(socket.query_params))
+        if room.refuse is not None:
+            await socket.close(*room.refuse)
+            return
+        patient = socket.query_params.get("role") == "patient"
+        await self._serve(room, socket, patient=patient)
 
     async def _serve(self, room: Room, socket: WebSocket, *, patient: bool) -> None:
         if not patient:

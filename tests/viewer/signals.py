@@ -32,7 +32,7 @@ def grid(end_ms: float, seconds: float) -> Floats:
 
 
 def recorded(name: str = "s0047r001_truth") -> tuple[Floats, Floats]:
-    """A real recording on the 10 ms grid: times in ms from zero, and m/s². Skips where there is no data folder."""
+    """A real recording on the 10 ms grid: ms from zero, m/s². Skips where there are none."""
     folder = os.environ.get("HOMESIDE_DATA")
     if not folder:
         pytest.skip("HOMESIDE_DATA is not set: no real recordings here")
@@ -43,14 +43,15 @@ def recorded(name: str = "s0047r001_truth") -> tuple[Floats, Floats]:
 
 
 def drawn(t: Floats, raw: Floats, tau_ms: float = 500.0) -> Floats:
-    """`raw` without its slow part: the same one-pole mean as the page subtracts, written down a second time."""
+    """`raw` without its slow part: the one-pole mean the page subtracts, written down twice."""
     out = np.empty(len(t))
     mean, since, last = 0.0, 0.0, -np.inf
     for i, (when, value) in enumerate(zip(t, raw, strict=True)):
         step, last = when - last, when
-        if step > 1000:
+        if step > 10_000:
             mean, since = value, 0.0
         else:
+            step = min(step, 50.0)
             since += step
             share = 1 - np.exp(-step / tau_ms)
             mean += (value - mean) * max(share, step / (since + step))

@@ -86,7 +86,10 @@ export class WaveChart {
     this.#built = { from: Infinity, to: -Infinity }
   }
 
-  /** Draw from `from` to `to` (stream ms), ±`half` at the outermost lines, the pen's dot at `pen` ([t, v] or null). */
+  /**
+   * Draw from `from` to `to` (stream ms), ±`half` at the outermost lines, the pen's dot at `pen` ([t, v] or null).
+   * The host's data-from, data-to and data-half say what is drawn now.
+   */
   draw(from, to, half, pen = null) {
     this.#view = { from, to, half }
     this.#pen = pen
@@ -96,13 +99,7 @@ export class WaveChart {
       this.#plot.setScale('x', { min: from, max: to })
       this.#plot.setScale('y', { min: -half, max: half })
     })
-  }
-
-  /** Tells tests and assistive software what is drawn now: the view's borders, and how many gaps are in it. */
-  tell() {
-    const { from, to, half } = this.#view
-    const seen = this.#gaps.filter(([a, b]) => b > from && a < to).length
-    Object.assign(this.#host.dataset, { from, to, half, gaps: seen })
+    Object.assign(this.#host.dataset, { from, to, half })
   }
 
   #build(from, to) {

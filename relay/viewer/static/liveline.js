@@ -113,7 +113,6 @@ export class LiveLine {
     const inView = ([a, b]) => b > from && a < to
     const gaps = this.#chart.gaps.filter(inView)
     const missing = gaps.reduce((sum, [a, b]) => sum + b - a, 0)
-    this.#chart.tell()
     return {
       across: `${this.windowMs / 1000} s across · ${stepWords(this.#scale.half / LINES)} ${unit} a line`,
       doubt: this.#spans.list.some(inView) ? 'movement: not counted' : '',

@@ -4,7 +4,7 @@
 const REMEMBER_MS = 3000
 const MOST_MS = 1000
 const JUMP_MS = 1500
-const SLEW = 0.1
+const SLEW = 0.15
 
 export class Playout {
   #seen = []

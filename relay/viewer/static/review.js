@@ -93,7 +93,6 @@ class Review {
 
   #draw() {
     this.#wave?.draw(this.#from, this.#from + this.#width, this.#half)
-    this.#wave?.tell()
   }
 
   #zoom(factor, at = this.#from + this.#width / 2) {
