@@ -185,7 +185,8 @@ class Outbox:
                 await self._changed.wait()
             elif (wait := due - self._clock()) > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
             else:
                 await self._try_commit()
 

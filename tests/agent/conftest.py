@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.peers import MOSQUITTO, Amqtt, Mosquitto, Recorder
+from tests.agent.peers import MOSQUITTO, Amqtt, Mosquitto, Recorder, Sensor
 
 
 @pytest.fixture
@@ -36,3 +36,17 @@ def recorder() -> Iterator[Callable[..., Recorder]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def sensor(tmp_path: Path) -> Iterator[Callable[..., Sensor]]:
+    made: list[Sensor] = []
+
+    def make(**options: object) -> Sensor:
+        made.append(Sensor(tmp_path, **options))
+        made[-1].plug()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.unplug()

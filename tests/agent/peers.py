@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import select
 import socket
 import subprocess
 import threading
 import time
+import tty
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paho.mqtt.client as paho
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
 
 from core.contracts import scg
 from core.contracts.topics import FROM_KITS, Lane, parse, subscription, topic
+from firmware_bridge.simulator import SimulatedSensor
 
 MOSQUITTO = Path("/usr/sbin/mosquitto")
 
@@ -164,3 +169,67 @@ class Recorder:
         self._client.disconnect()
         with suppress(RuntimeError):
             self._client.loop_stop()
+
+
+class TimeSignal:
+    """A sensor that feels the time: x is a sawtooth of eight seconds, so a sample's value tells when it was taken."""
+
+    PERIOD_S, SPAN_G = 8.0, 6.0
+
+    def at(self, t_s: Any) -> Any:
+        x = (t_s % self.PERIOD_S) / self.PERIOD_S * self.SPAN_G - self.SPAN_G / 2
+        return np.column_stack((x, np.zeros_like(x), np.ones_like(x)))
+
+    def take_beats(self, until_s: float) -> list[float]:
+        return []
+
+    def take_movements(self, until_s: float) -> list[tuple[float, float]]:
+        return []
+
+    @classmethod
+    def error_ms(cls, x_g: float, true_s: float) -> float:
+        """How far a sample that was given the time `true_s` is from when it was taken."""
+        taken = (x_g + cls.SPAN_G / 2) / cls.SPAN_G * cls.PERIOD_S
+        off = (true_s - taken + cls.PERIOD_S / 2) % cls.PERIOD_S - cls.PERIOD_S / 2
+        return off * 1000
+
+
+class Sensor:
+    """A simulated board behind a real pseudo-terminal, under a name that stays when it is unplugged and plugged in."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.path = folder / "ttySENSOR"
+        self.board = SimulatedSensor(TimeSignal(), seed=7, **options)
+        self.began_ns = time.monotonic_ns()
+        self.answering = True
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._master = self._slave = -1
+
+    def plug(self) -> None:
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(os.ttyname(self._slave))
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def unplug(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            self.path.unlink(missing_ok=True)
+            os.close(self._master)
+            os.close(self._slave)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            readable, _, _ = select.select([self._master], [], [], 0.005)
+            elapsed = time.monotonic_ns() - self.began_ns
+            asked = os.read(self._master, 4096) if readable else b""
+            said = self.board.receive(asked, elapsed) if asked and self.answering else self.board.advance(elapsed)
+            with suppress(BlockingIOError):
+                os.write(self._master, said)
