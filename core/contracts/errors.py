@@ -3,7 +3,8 @@
 ContractError
 ├── MalformedMessage    not JSON, or not an object
 ├── InvalidMessage      JSON, but a field is missing, of the wrong type or out of bounds
-└── UnknownType         a well-formed message of a type nobody here speaks
+├── UnknownType         a well-formed message of a type nobody here speaks
+└── RecordingError      a file of recorded samples that cannot be read as one
 """
 
 from __future__ import annotations
@@ -27,3 +28,7 @@ class InvalidMessage(ContractError):
 
 class UnknownType(ContractError):
     code = "UNKNOWN_TYPE"
+
+
+class RecordingError(ContractError):
+    code = "INVALID_RECORDING"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -65,6 +65,18 @@ class Sensor(msgspec.Struct, rename="camel", omit_defaults=True):
     range_g: float | None = None
 
 
+class DeviceSaid(Device):
+    """Payload of `device`: what a browser that measures says of itself. `unit` is m/s2 unless it says g."""
+
+    unit: Literal["m/s2", "g"] = "m/s2"
+
+
+class Ping(msgspec.Struct):
+    """Payload of `ping`; `sent` comes back as it was, beside the relay's time."""
+
+    sent: float
+
+
 class SessionStarted(msgspec.Struct, rename="camel", omit_defaults=True):
     """Payload of a kit's `session_started`: the first thing the relay hears of a session begun on a kit."""
 
@@ -84,8 +96,13 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
     session: str | None = None
-    boot: str | None = None
-    seq: int | None = None
+    boot: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    seq: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+
+    @property
+    def number(self) -> tuple[str, int] | None:
+        """(boot, seq) of a sender that numbers its messages, and wants them acknowledged."""
+        return None if self.boot is None or self.seq is None else (self.boot, self.seq)
 
 
 class Columns(msgspec.Struct):
@@ -113,7 +130,7 @@ def decode_envelope(data: bytes | str) -> Envelope:
         return _envelope.decode(data)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _lenient_envelope(data)
 
 
@@ -133,7 +150,7 @@ def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
     """The payload as one of the models above; InvalidMessage names the field that is wrong."""
     try:
         return msgspec.json.decode(raw, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidMessage(str(error).replace("`$", "`$.payload")) from None
 
 

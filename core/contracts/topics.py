@@ -1,7 +1,7 @@
 """MQTT topics, lanes and QoS between kits and the relay. A kit reads and writes below its own name only.
 
 homeside/v1/{kit}/live       kit -> relay, QoS 1  what is measured now
-homeside/v1/{kit}/backfill   kit -> relay, QoS 1  what an outage kept back; paced, so that history never delays the present
+homeside/v1/{kit}/backfill   kit -> relay, QoS 1  what an outage kept back, paced: history never delays the present
 homeside/v1/{kit}/status     kit -> relay, QoS 1  retained; the last will says `offline`
 homeside/v1/{kit}/ack        relay -> kit, QoS 0  `ack` and `reject`; lost ones are repeated when the kit sends again
 homeside/v1/{kit}/command    relay -> kit, QoS 1  commands down
@@ -41,7 +41,9 @@ def valid_kit(name: str) -> bool:
 def topic(kit: str, lane: Lane) -> str:
     """`kit` must be `valid_kit`: no slash, plus or hash can leave its own branch."""
     if not valid_kit(kit):
-        raise ValueError(f"{kit!r} is no kit name: letters, digits, '.', '_' and '-', at most 64, no other first than a letter or digit")
+        raise ValueError(
+            f"{kit!r} is no kit name: a letter or digit, then at most 63 of letters, digits, '.', '_' and '-'"
+        )
     return f"{ROOT}/{kit}/{lane.value}"
 
 

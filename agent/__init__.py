@@ -1,0 +1,1 @@
+"""The program on the Raspberry Pi: reads sensors, keeps every sample until it is acknowledged."""

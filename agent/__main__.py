@@ -1,0 +1,103 @@
+"""`homeside agent` and `homeside doctor`: options in, a running agent or a table of what is wrong out."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from agent.app import serve
+from agent.doctor import examine, show
+from agent.errors import AgentError, SettingsError
+from agent.logs import configure
+from agent.settings import AgentSettings, load
+from agent.sources.port import Port
+
+agent_app = typer.Typer(add_completion=False)
+doctor_app = typer.Typer(add_completion=False)
+_errors = Console(stderr=True)
+
+Serial = Annotated[str | None, typer.Option(help="Serial port of the sensor, such as /dev/ttyACM0.")]
+Broker = Annotated[str | None, typer.Option(help="The broker: mqtt://, mqtts://, ws:// or wss://host:port.")]
+Kit = Annotated[str | None, typer.Option(help="This kit's name on the broker; the host's name when left out.")]
+State = Annotated[Path | None, typer.Option(help="Folder of the outbox.")]
+Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file; docs/settings.md lists them.")]
+
+
+@agent_app.command()
+def agent(
+    serial: Serial = None,
+    replay: Annotated[Path | None, typer.Option(help="Recording to send instead of a sensor's samples.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Seconds of the recording sent in one second (1).")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin the recording again at its end.")] = False,
+    broker: Broker = None,
+    kit: Kit = None,
+    state: State = None,
+    config: Config = None,
+    keep_session: Annotated[
+        bool, typer.Option("--keep-session", help="Leave the session open at exit; the next start goes on with it.")
+    ] = False,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Read a sensor, keep every sample until the relay has it, and stream it over MQTT.
+
+    Example: homeside agent --serial /dev/ttyACM0 --broker mqtt://relay.local:1883 --kit bedside-01
+    """
+    options = _given(serial=serial, broker=broker, kit=kit, state=state, log_level=log_level)
+    if replay is not None:
+        options.setdefault("source", {})["replay"] = _some(file=replay, speed=speed, loop=loop or None)
+    if keep_session:
+        options["session"] = {"keep": True}
+    try:
+        if replay is None and (loop or speed is not None):
+            raise SettingsError("--speed and --loop belong to --replay FILE")
+        settings = load(config, options)
+        configure(settings.log_level)
+        asyncio.run(serve(settings))
+    except AgentError as error:
+        _errors.print(f"[bold]homeside agent:[/bold] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+@doctor_app.command()
+def doctor(
+    serial: Serial = None,
+    broker: Broker = None,
+    kit: Kit = None,
+    state: State = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what is wrong with this kit, and what to do: settings, sensor, broker, clock, disk, outbox.
+
+    Example: homeside doctor --config /etc/homeside/agent.toml
+    """
+    options = _given(serial=serial, broker=broker, kit=kit, state=state)
+    try:
+        settings: AgentSettings | SettingsError = load(config, options)
+    except SettingsError as error:
+        settings = error
+    findings = asyncio.run(examine(settings, Port))
+    show(findings, as_json=as_json)
+    if any(finding.failed for finding in findings):
+        raise typer.Exit(1)
+
+
+def _given(*, serial: str | None, broker: str | None, **plain: Any) -> dict[str, Any]:
+    options = _some(**plain)
+    if serial is not None:
+        options["source"] = {"serial": {"port": serial}}
+    if broker is not None:
+        options["broker"] = {"url": broker}
+    return options
+
+
+def _some(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+if __name__ == "__main__":
+    agent_app()

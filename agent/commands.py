@@ -1,0 +1,93 @@
+"""What the relay may ask of a kit, one after the other; how the last one went is told in status.
+
+start_session {session?}  begin one (with that UUID), ending the one that runs
+end_session {}            end it; samples are let go until the next start_session
+identify {}               ask the sensor anew who it is
+set_rate {hz}             set the sensor's rate
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from agent.errors import CommandRefused
+from agent.recorder import Recorder
+from agent.sources import Source
+
+log = structlog.get_logger(__name__)
+
+MAX_WAITING = 16
+"""A command takes a second at most; whoever sends more than these at once is not a relay of ours."""
+
+Arguments = dict[str, Any]
+
+
+class Commands:
+    """`take` what comes, `run` carries it out, `done` is called after each."""
+
+    def __init__(self, source: Source, recorder: Recorder, *, done: Callable[[], None]) -> None:
+        self.last: dict[str, Any] | None = None
+        """Name, ok, and what came of it or the code and message of the refusal."""
+        self.dropped = 0
+        self._source, self._recorder, self._done = source, recorder, done
+        self._waiting: asyncio.Queue[tuple[str, Arguments]] = asyncio.Queue(MAX_WAITING)
+        self._known: dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]] = {
+            "start_session": self._start_session,
+            "end_session": self._end_session,
+            "identify": self._identify,
+            "set_rate": self._set_rate,
+        }
+
+    def take(self, name: str, args: Arguments) -> None:
+        try:
+            self._waiting.put_nowait((name, args))
+        except asyncio.QueueFull:
+            self.dropped += 1
+            log.warning("command_dropped", name=name[:64], dropped=self.dropped)
+
+    async def run(self) -> None:
+        while True:
+            name, args = await self._waiting.get()
+            try:
+                result = await self._carry_out(name, args)
+            except CommandRefused as refused:
+                self.last = {"name": name[:64], "ok": False, "code": refused.code, "message": str(refused)}
+                log.warning("command_refused", name=name[:64], reason=str(refused))
+            else:
+                self.last = {"name": name, "ok": True, **result}
+                log.info("command_done", name=name)
+            self._done()
+
+    async def _carry_out(self, name: str, args: Arguments) -> dict[str, Any]:
+        known = self._known.get(name)
+        if known is None:
+            raise CommandRefused(f"no command {name[:64]!r} here; there are {', '.join(self._known)}")
+        return await known(args)
+
+    async def _start_session(self, args: Arguments) -> dict[str, Any]:
+        wanted = args.get("session")
+        try:
+            session = str(uuid.UUID(wanted)) if wanted is not None else None
+        except (ValueError, AttributeError, TypeError):
+            raise CommandRefused("start_session: session is a UUID, or left out") from None
+        return {"session": self._recorder.begin(session)}
+
+    async def _end_session(self, args: Arguments) -> dict[str, Any]:
+        session = self._recorder.session
+        self._recorder.end()
+        return {"session": session}
+
+    async def _identify(self, args: Arguments) -> dict[str, Any]:
+        info = await self._source.identify()
+        return {"sensor": {"name": info.name, "kind": info.kind, "rateHz": info.rate_hz, "rangeG": info.range_g}}
+
+    async def _set_rate(self, args: Arguments) -> dict[str, Any]:
+        hz = args.get("hz")
+        if isinstance(hz, bool) or not isinstance(hz, int | float):
+            raise CommandRefused("set_rate: hz is a number")
+        return {"rateHz": await self._source.set_rate(float(hz))}

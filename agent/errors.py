@@ -1,0 +1,83 @@
+"""Everything that can go wrong in the agent, drawn once.
+
+AgentError
+├── SettingsError          the settings file, the environment or an option is wrong; nothing was started
+├── SourceError            a sensor or a recording gives nothing; its supervisor tries again
+│   ├── PortError          the serial port is missing, refused, busy, silent or was unplugged
+│   └── RecordingUnusable  the file to replay cannot be read
+├── OutboxError
+│   ├── OutboxInUse        another agent holds this state folder
+│   ├── OutboxUnwritable   disk full, read-only or failing; messages stay in memory and are tried again
+│   └── OutboxDamaged      the file contradicts itself; it is moved aside and salvaged
+├── UplinkError
+│   ├── BrokerUnreachable  no TCP, TLS or MQTT connection came about
+│   ├── BrokerRefused      the broker answered, with no
+│   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
+└── CommandRefused         a command from the relay that this kit cannot carry out
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """Base of all. `code` is stable for logs and status; `data` holds what the sentence speaks of."""
+
+    code: ClassVar[str] = "AGENT_ERROR"
+
+    def __init__(self, text: str, **data: object) -> None:
+        super().__init__(text)
+        self.data = data
+
+
+class SettingsError(AgentError):
+    code = "SETTINGS_ERROR"
+
+
+class SourceError(AgentError):
+    code = "SOURCE_ERROR"
+
+
+class PortError(SourceError):
+    code = "PORT_ERROR"
+
+
+class RecordingUnusable(SourceError):
+    code = "RECORDING_UNUSABLE"
+
+
+class OutboxError(AgentError):
+    code = "OUTBOX_ERROR"
+
+
+class OutboxInUse(OutboxError):
+    code = "OUTBOX_IN_USE"
+
+
+class OutboxUnwritable(OutboxError):
+    code = "OUTBOX_UNWRITABLE"
+
+
+class OutboxDamaged(OutboxError):
+    code = "OUTBOX_DAMAGED"
+
+
+class UplinkError(AgentError):
+    code = "UPLINK_ERROR"
+
+
+class BrokerUnreachable(UplinkError):
+    code = "BROKER_UNREACHABLE"
+
+
+class BrokerRefused(UplinkError):
+    code = "BROKER_REFUSED"
+
+
+class ProtocolRefused(UplinkError):
+    code = "PROTOCOL_REFUSED"
+
+
+class CommandRefused(AgentError):
+    code = "COMMAND_REFUSED"

@@ -1,0 +1,317 @@
+"""The outbox's file: SQLite in WAL mode, one writer, one transaction and one fsync a commit.
+
+Pages are 512 bytes because a commit of 2 kB then dirties two of the kernel's pages instead of four;
+`tests/bench/bench_outbox.py` counts the bytes a day. The lock is held for as long as the file is open:
+two agents on one folder would hand out the same block twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from agent.errors import OutboxDamaged, OutboxError, OutboxInUse, OutboxUnwritable
+from agent.outbox import salvage
+from agent.outbox.blocks import (
+    INSERT,
+    PAGE_BYTES,
+    SCHEMA,
+    SELECT,
+    Block,
+    Change,
+    Dropped,
+    Rejected,
+    State,
+    row,
+    seal,
+    spelled,
+    state_row,
+    unrow,
+    unspelled,
+    unstate,
+)
+
+log = structlog.get_logger(__name__)
+
+WAL_PAGES = 4000
+"""Checkpoint each 2 MB: a page written every second reaches the main file once in a quarter of an hour."""
+CHECKED_AT_OPEN_BYTES = 64 << 20
+"""Up to this size all of the file is checked at each start; a larger one block by block, as it is read."""
+SHRINK_FREE_BYTES = 64 << 20
+"""An outage's file is given back to the system at the next start, once this much of it is unused."""
+MAX_REJECTED = 1000
+"""Refused messages are kept for whoever looks into it, but must not fill the card."""
+ROW_OVERHEAD_BYTES = 256
+PRAGMAS = (
+    f"page_size = {PAGE_BYTES}",
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    f"wal_autocheckpoint = {WAL_PAGES}",
+    "cell_size_check = ON",
+)
+
+
+class Journal:
+    """All methods run in the outbox's one writer thread and raise OutboxUnwritable or OutboxDamaged."""
+
+    def __init__(self, path: Path, quota_bytes: int) -> None:
+        self.path = path
+        self.state = State()
+        self.last_id = 0
+        self.used = 0
+        """Bytes in use inside the file as of the last commit: what the quota is held against."""
+        self._quota = quota_bytes
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Ready to commit, whatever was found: a torn tail is cut, a damaged file is salvaged."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        left_over = salvage.wal_size(self.path)
+        try:
+            self._connect()
+            self._report_recovery(left_over)
+            self._check()
+        except OutboxDamaged as damage:
+            self.rebuild(str(damage))
+        self._shrink()
+        self.used = self._used_bytes()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def commit(self, change: Change) -> Dropped:
+        """Write one change, all of it or nothing, and have it on the disk when this returns."""
+        state = msgspec.structs.replace(self.state)
+        incoming = [row(block) for block in change.add]
+        with self._transaction() as db:
+            settled = sum(_remove(db, block_id) for block_id in change.remove)
+            settled += sum(_narrow(db, block_id, left) for block_id, left in change.narrow.items())
+            _set_aside(db, change.reject)
+            dropped = self._make_room(db, sum(len(new[-1]) + ROW_OVERHEAD_BYTES for new in incoming))
+            db.executemany(INSERT, incoming)
+            _account(state, change, settled, dropped)
+            db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(state),))
+            self.used = self._used_bytes()
+        self.state = state
+        self.last_id = max([self.last_id, *(block.id for block in change.add)])
+        return dropped
+
+    def read(self, after: int, limit: int) -> tuple[list[Block], int]:
+        """Up to `limit` blocks with ids above `after`, oldest first, and the id to go on from.
+
+        A block that cannot be read is taken out, counted and reported; the others are given.
+        """
+        with self._guarded() as db:
+            found = db.execute(SELECT + " WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
+        blocks, broken = [], []
+        for candidate in found:
+            try:
+                blocks.append(unrow(candidate))
+            except OutboxDamaged:
+                broken.append(candidate[0])
+        if broken:
+            self._discard(broken)
+        return blocks, found[-1][0] if found else after
+
+    def rebuild(self, why: str) -> set[int]:
+        """Move the file aside as `.damaged-<n>` and carry over what can be read; the block ids of that."""
+        known, last_id = self.state, self.last_id
+        self.close()
+        moved = salvage.move_aside(self.path)
+        log.error("outbox_damaged", reason=why, moved_to=moved.name)
+        self._connect()
+        found = salvage.read(moved)
+        before = unstate(found.state) or known
+        kept = sum(len(block.messages) for block in found.blocks)
+        lost = max(0, before.messages - kept)
+        self.state = msgspec.structs.replace(before, messages=kept, damaged=before.damaged + lost)
+        with self._transaction() as db:
+            db.executemany(INSERT, map(row, found.blocks))
+            db.executemany("INSERT INTO rejected VALUES (?,?,?,?,?,?,?)", found.rejected)
+            db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(self.state),))
+        self.last_id = max(self._newest_id(), last_id)
+        log.error("outbox_salvaged", messages=kept, messages_lost=lost, blocks_unreadable=found.unreadable)
+        return {block.id for block in found.blocks}
+
+    def _connect(self) -> None:
+        try:
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0.5)
+        except sqlite3.Error as error:
+            raise _translated(error, self.path) from None
+        self._connection = db
+        try:
+            with self._guarded():
+                self._prepare(db)
+        except OutboxError:
+            self.close()
+            raise
+        self.last_id = self._newest_id()
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        for pragma in PRAGMAS:
+            db.execute(f"PRAGMA {pragma}")
+        version = self._pragma("user_version")
+        if version > 1:
+            raise OutboxError(f"{self.path} was written by a newer homeside: update, or move it away")
+        if version == 0:
+            db.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA:
+                db.execute(statement)
+            db.execute("COMMIT")
+        state = unstate(db.execute("SELECT max(body) FROM state WHERE id = 1").fetchone()[0])
+        if state is None:
+            raise OutboxDamaged("its state row cannot be read")
+        self.state = state
+
+    def _report_recovery(self, left_over: int) -> None:
+        """A WAL at start means an unclean stop before: say what of it was kept and what was not."""
+        if not left_over:
+            return
+        with self._guarded() as db:
+            frames = max(0, db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        log.warning(
+            "outbox_recovered_after_unclean_stop",
+            frames_kept=frames,
+            tail_bytes_ignored=max(0, left_over - salvage.wal_length(frames)),
+            messages=self.state.messages,
+        )
+
+    def _check(self) -> None:
+        if self._pragma("page_count") * PAGE_BYTES > CHECKED_AT_OPEN_BYTES:
+            return
+        with self._guarded() as db:
+            verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise OutboxDamaged(verdict)
+            there = self._count(db)
+        if there != self.state.messages:
+            raise OutboxDamaged(f"{self.state.messages} messages were written and {there} are there")
+
+    def _shrink(self) -> None:
+        free = self._pragma("freelist_count") * PAGE_BYTES
+        if free > SHRINK_FREE_BYTES and free > 4 * self._used_bytes():
+            with self._guarded() as db:
+                db.execute("VACUUM")
+            log.info("outbox_shrunk", bytes_given_back=free)
+
+    def _make_room(self, db: sqlite3.Connection, incoming: int) -> Dropped:
+        """Oldest first, until what comes in fits below the quota."""
+        dropped = Dropped()
+        query = "SELECT id, enqueued_at, unacked FROM block WHERE kept = 0 ORDER BY id LIMIT 16"
+        while self._used_bytes() + incoming > self._quota and (oldest := db.execute(query).fetchall()):
+            for block_id, enqueued_ms, unacked in oldest:
+                db.execute("DELETE FROM block WHERE id = ?", (block_id,))
+                dropped.add(block_id, enqueued_ms, _length(unacked))
+        return dropped
+
+    def _discard(self, broken: list[int]) -> None:
+        """Unreadable blocks leave the file; how many messages they held is what is missing from the rest."""
+        state = msgspec.structs.replace(self.state)
+        with self._transaction() as db:
+            db.executemany("DELETE FROM block WHERE id = ?", [(block_id,) for block_id in broken])
+            there = self._count(db)
+            lost, state.messages = max(0, state.messages - there), there
+            state.damaged += lost
+            db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(state),))
+        self.state = state
+        log.error("outbox_blocks_unreadable", blocks=len(broken), messages_lost=lost)
+
+    def _count(self, db: sqlite3.Connection) -> int:
+        return sum(_length(found[0]) for found in db.execute("SELECT unacked FROM block"))
+
+    def _newest_id(self) -> int:
+        with self._guarded() as db:
+            return int(db.execute("SELECT coalesce(max(id), 0) FROM block").fetchone()[0])
+
+    def _used_bytes(self) -> int:
+        return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
+
+    def _pragma(self, name: str) -> int:
+        with self._guarded() as db:
+            return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection]:
+        if self._connection is None:
+            raise OutboxUnwritable(f"{self.path} is not open")
+        try:
+            yield self._connection
+        except sqlite3.Error as error:
+            raise _translated(error, self.path) from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+
+def _remove(db: sqlite3.Connection, block_id: int) -> int:
+    """How many messages went with it."""
+    gone = db.execute("DELETE FROM block WHERE id = ? RETURNING unacked", (block_id,)).fetchone()
+    return _length(gone[0]) if gone else 0
+
+
+def _narrow(db: sqlite3.Connection, block_id: int, left: list[int]) -> int:
+    """How many messages are settled by it."""
+    query = "SELECT boot, session, kept, enqueued_at, unacked FROM block WHERE id = ?"
+    found = db.execute(query, (block_id,)).fetchone()
+    if found is None:
+        return 0
+    *columns, before = found
+    unacked = spelled(left)
+    sealed = seal(block_id, *columns, unacked)
+    db.execute("UPDATE block SET unacked = ?, seal = ? WHERE id = ?", (unacked, sealed, block_id))
+    return _length(before) - len(left)
+
+
+def _set_aside(db: sqlite3.Connection, refused: list[Rejected]) -> None:
+    for one in refused:
+        db.execute(
+            "INSERT INTO rejected(boot, seq, code, message, rejected_at, body) VALUES (?,?,?,?,?,?)",
+            (one.boot, one.seq, one.code, one.message, one.at_ms, one.body),
+        )
+    if refused:
+        db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (MAX_REJECTED,))
+
+
+def _length(unacked: Any) -> int:
+    try:
+        return len(unspelled(unacked))
+    except (msgspec.MsgspecError, TypeError):
+        return 0
+
+
+def _account(state: State, change: Change, settled: int, dropped: Dropped) -> None:
+    state.messages += sum(len(block.messages) for block in change.add) - settled - dropped.messages
+    state.rejected += len(change.reject)
+    state.dropped += dropped.messages + change.lost
+    if dropped.messages:
+        state.dropped_from = dropped.from_ms if state.dropped_from is None else state.dropped_from
+        state.dropped_to = dropped.to_ms
+    if change.session is not None:
+        state.session = change.session
+
+
+def _translated(error: sqlite3.Error, path: Path) -> OutboxError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or not isinstance(error, sqlite3.OperationalError):
+        return OutboxDamaged(f"{path.name}: {error}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return OutboxInUse(f"{path} is held by another agent: stop it, or give this one its own --state folder")
+    return OutboxUnwritable(f"{path} cannot be written ({error}): free some space, or mount it writable")

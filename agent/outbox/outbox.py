@@ -1,0 +1,266 @@
+"""Every message this kit owes the relay: in memory for a second, on disk after that, gone once acknowledged.
+
+Messages are numbered here and may be sent the moment they are put. What is still unacknowledged when the
+oldest in memory is one second old is written, all of it, in one commit; what the relay acknowledged by then
+never wears the card. So a kill -9 can cost only what is younger than that second *and* unacknowledged.
+PUBACK counts for nothing here: only the relay's own `ack` settles a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import structlog
+
+from agent.errors import OutboxDamaged, OutboxUnwritable
+from agent.outbox.blocks import Dropped, Rejected, SessionMark
+from agent.outbox.journal import Journal
+from agent.outbox.memory import Memory, Message
+from agent.outbox.ranges import Ranges
+from core.contracts.scg import Envelope
+
+log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+_encode = msgspec.json.Encoder().encode
+
+COMMIT_AFTER_S = 1.0
+MARK_EVERY_S = 60.0
+"""How stale "this session was still running" may be after a kill -9: it counts against `resume_within`."""
+RETRY_S = 5.0
+REPORT_EVERY_S = 60.0
+
+
+class Figures(NamedTuple):
+    """The outbox in numbers, for status and doctor. Bytes are those in use in the file; times epoch ms."""
+
+    messages: int
+    bytes: int
+    quota_bytes: int
+    dropped: int
+    dropped_from_ms: int | None
+    dropped_to_ms: int | None
+    damaged: int
+    rejected: int
+
+
+class Outbox:
+    """Used from one event loop; everything that touches the disk runs in one writer thread."""
+
+    def __init__(self, path: Path, quota_bytes: int, boot: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.boot = boot
+        self.wake = asyncio.Event()
+        """Set when there is something new to send."""
+        self._clock = clock
+        self._quota = quota_bytes
+        self._journal = Journal(path, quota_bytes)
+        self._memory = Memory()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._seq = 0
+        self._cursor = 0
+        self._urgent = False
+        self._settled_since: float | None = None
+        self._mark: SessionMark | None = None
+        self._mark_at = clock()
+        self._retry_at = 0.0
+        self._unreported = 0
+        self._report_at = 0.0
+
+    async def open(self) -> SessionMark | None:
+        """Open or salvage the file; the session it last heard of, if any."""
+        try:
+            await self._in_writer(self._journal.open)
+        except BaseException:
+            self._writer.shutdown(wait=False)
+            raise
+        self._memory.next_block = self._journal.last_id + 1
+        self._mark = self._journal.state.session
+        return self._mark
+
+    async def close(self) -> None:
+        """Write what is unacknowledged, and let go of the file."""
+        try:
+            await self.commit()
+        finally:
+            await self._in_writer(self._journal.close)
+            self._writer.shutdown(wait=False)
+
+    def put(self, kind: str, payload: object, session: str, now_ms: int, *, kept: bool = False) -> Message:
+        """Number a message and hold it: safe from kill -9 a second later, or as soon as `commit` returns.
+
+        `kept` ones (a session's beginning and end) are committed at once and never dropped by the quota.
+        """
+        self._seq += 1
+        raw = msgspec.Raw(_encode(payload))
+        body = _encode(Envelope(type=kind, payload=raw, session=session, boot=self.boot, seq=self._seq))
+        message = Message(self.boot, self._seq, session, body, now_ms, self._clock(), kept)
+        self._memory.add(message)
+        self._urgent = self._urgent or kept
+        if self._mark is not None and self._mark.ended_at is None:
+            self._mark.seen_at = now_ms
+        self._changed.set()
+        self.wake.set()
+        return message
+
+    def mark(self, session: SessionMark) -> None:
+        """The session to go on with after a restart; written with the next commit."""
+        self._mark = session
+        self._mark_at = self._clock()
+        self._changed.set()
+
+    def next_live(self) -> Message | None:
+        """The oldest message never sent and not yet on disk, from now on in flight."""
+        return self._memory.next_live()
+
+    def next_due(self) -> Message | None:
+        """The oldest message on disk not in flight, from now on in flight. None: `refill` may bring more."""
+        return self._memory.next_due()
+
+    @property
+    def due(self) -> int:
+        """Messages within reach of `next_due`, at most."""
+        return self._memory.due
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the disk may hold blocks that `refill` has not looked at."""
+        return self._cursor < self._journal.last_id
+
+    async def refill(self, blocks: int) -> None:
+        """Bring up to so many more blocks from the disk within reach of `next_due`."""
+        async with self._lock:
+            after = self._cursor
+            found, cursor = await self._guarded(lambda: self._journal.read(after, blocks))
+            self._cursor = self._journal.last_id if cursor == after else cursor
+            self._memory.load(found, self._clock())
+
+    def grounded(self, messages: Iterable[Message]) -> None:
+        """These are not in flight any more, and still unacknowledged: they will be sent again as history."""
+        self._memory.grounded(messages)
+        self.wake.set()
+
+    def acked(self, boot: str, ranges: Ranges) -> list[Message]:
+        """Settle what the relay has committed; those among it that were known here."""
+        settled = self._memory.acked(boot, ranges)
+        self._touch()
+        return settled
+
+    def refused(self, boot: str, seq: int, code: str, text: str, now_ms: int) -> Message | None:
+        """Set aside a message the relay will never store; None when it is not known here."""
+        if not self._memory.knows((boot, seq)):
+            return None
+        message = self._memory.settle((boot, seq))
+        self._memory.rejected.append(Rejected(boot, seq, code[:80], text[:500], now_ms, message.body))
+        self._touch()
+        return message
+
+    @property
+    def figures(self) -> Figures:
+        state, memory = self._journal.state, self._memory
+        return Figures(
+            messages=max(0, state.messages - sum(memory.settled.values()) + len(memory.fresh)),
+            bytes=self._journal.used,
+            quota_bytes=self._quota,
+            dropped=state.dropped + memory.lost,
+            dropped_from_ms=state.dropped_from,
+            dropped_to_ms=state.dropped_to,
+            damaged=state.damaged,
+            rejected=state.rejected + len(memory.rejected),
+        )
+
+    async def keep(self) -> None:
+        """Commit whenever something is due, for ever; a disk that refuses is asked again in a while."""
+        while True:
+            self._changed.clear()
+            due = self._due_at()
+            if due is None:
+                await self._changed.wait()
+            elif (wait := due - self._clock()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
+            else:
+                await self._try_commit()
+
+    async def commit(self) -> None:
+        """Have everything unacknowledged, and everything settled, on the disk when this returns."""
+        async with self._lock:
+            spilled, change = self._memory.gather()
+            if change or self._mark_is_due():
+                change.session = self._mark
+            if not change:
+                return
+            settled, self._settled_since = dict(self._memory.settled), None
+            self._mark_at, self._urgent = self._clock() + MARK_EVERY_S, False
+            try:
+                dropped = await self._guarded(lambda: self._journal.commit(change))
+            except BaseException:
+                self._memory.failed(spilled)
+                self._urgent = True
+                self._touch()
+                raise
+            self._memory.committed(spilled, change, settled)
+            self._memory.dropped(dropped)
+            self._touch()
+            self._report(dropped)
+            self.wake.set()
+
+    async def _try_commit(self) -> None:
+        try:
+            await self.commit()
+        except OutboxUnwritable as unwritable:
+            self._retry_at = self._clock() + RETRY_S
+            log.warning("outbox_unwritable", reason=str(unwritable), messages=len(self._memory.fresh))
+
+    def _due_at(self) -> float | None:
+        due = []
+        if self._memory.oldest is not None:
+            due.append(self._memory.oldest.born + (0.0 if self._urgent else COMMIT_AFTER_S))
+        if self._settled_since is not None:
+            due.append(self._settled_since + COMMIT_AFTER_S)
+        if self._mark is not None and self._mark.ended_at is None:
+            due.append(self._mark_at)
+        return max(min(due), self._retry_at) if due else None
+
+    def _mark_is_due(self) -> bool:
+        return self._mark is not None and self._clock() >= self._mark_at
+
+    def _touch(self) -> None:
+        """Something on disk is settled: take it off in a second, with whatever else comes by then."""
+        if self._settled_since is None and (self._memory.settled or self._memory.rejected):
+            self._settled_since = self._clock()
+            self._changed.set()
+
+    def _report(self, dropped: Dropped) -> None:
+        self._unreported += dropped.messages
+        if self._unreported and self._clock() >= self._report_at:
+            state = self._journal.state
+            log.warning(
+                "outbox_quota_dropped",
+                messages=self._unreported,
+                total=state.dropped,
+                from_ms=state.dropped_from,
+                to_ms=state.dropped_to,
+            )
+            self._unreported, self._report_at = 0, self._clock() + REPORT_EVERY_S
+
+    async def _guarded(self, work: Callable[[], _T]) -> _T:
+        """Disk work that salvages a damaged file and is then done again."""
+        try:
+            return await self._in_writer(work)
+        except OutboxDamaged as damage:
+            why = str(damage)
+        self._memory.reclaim(await self._in_writer(lambda: self._journal.rebuild(why)))
+        self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
+        return await self._in_writer(work)
+
+    async def _in_writer(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)

@@ -1,0 +1,65 @@
+"""What a kit says of itself, retained on its status lane: numbers, and a sentence for what is the matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.outbox import Outbox
+from agent.recorder import Recorder
+from agent.sources import Source
+from agent.uplink import Uplink
+from agent.wall_clock import WallClock
+from core.contracts.scg import message
+
+
+class Status:
+    """`uplink` and `command` are set by the wiring; `source_problem` by the source's supervisor."""
+
+    def __init__(self, version: str, source: Source, recorder: Recorder, outbox: Outbox, wall: WallClock) -> None:
+        self.uplink: Uplink | None = None
+        self.command: dict[str, Any] | None = None
+        self.source_problem: str | None = None
+        self._version, self._source, self._recorder = version, source, recorder
+        self._outbox, self._wall = outbox, wall
+
+    def body(self, state: str) -> bytes:
+        """The whole status message, `state` online or offline."""
+        figures = self._outbox.figures
+        error_ms = self._recorder.error_ms
+        payload: dict[str, Any] = {
+            "state": state,
+            "version": self._version,
+            "session": self._recorder.session,
+            "backlog": figures.messages,
+            "clockErrorMs": None if error_ms is None else round(error_ms, 3),
+            "clockSteps": self._wall.steps,
+            "sources": [{"name": self._source.name, "problem": self.source_problem, **self._source.figures()}],
+            "outbox": {
+                "bytes": figures.bytes,
+                "quotaBytes": figures.quota_bytes,
+                "dropped": figures.dropped,
+                "droppedFrom": figures.dropped_from_ms,
+                "droppedTo": figures.dropped_to_ms,
+                "damaged": figures.damaged,
+                "rejected": figures.rejected,
+                "unrecorded": self._recorder.unrecorded,
+            },
+            "uplink": self._uplink(),
+            "command": self.command,
+        }
+        return message("status", payload)
+
+    def _uplink(self) -> dict[str, Any]:
+        if self.uplink is None:
+            return {}
+        counts = self.uplink.counts
+        return {
+            "mqtt": self.uplink.protocol,
+            "problem": self.uplink.problem,
+            "connections": counts.connections,
+            "sent": counts.sent,
+            "sentAgain": counts.sent_again,
+            "acknowledged": counts.acknowledged,
+            "refusedByBroker": counts.refused_by_broker,
+            "malformed": counts.malformed,
+        }

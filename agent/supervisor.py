@@ -1,0 +1,55 @@
+"""Keeps a duty running: a fault is logged and the duty starts again after a growing, jittered pause, for ever.
+
+What is expected of the world (an AgentError: unplugged, unreachable) is one line, told once until it changes; what is
+not expected is a fault of ours and comes with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from agent.backoff import Backoff
+from agent.errors import AgentError
+
+STEADY_AFTER_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+async def supervise(
+    name: str,
+    duty: Callable[[], Awaitable[None]],
+    backoff: Backoff,
+    *,
+    troubled: Callable[[str], None] = lambda _: None,
+    fatal: type[AgentError] | tuple[type[AgentError], ...] = (),
+) -> None:
+    """Run `duty` until it returns by itself; `troubled` hears, in a sentence, why it has to begin again.
+
+    A `fatal` error, one that no second attempt can help, is raised.
+    """
+    loop = asyncio.get_running_loop()
+    told = None
+    while True:
+        began = loop.time()
+        try:
+            await duty()
+        except fatal:
+            raise
+        except AgentError as trouble:
+            text = str(trouble)
+            if text != told:
+                log.warning("duty_interrupted", duty=name, code=trouble.code, reason=text)
+        except Exception as fault:
+            text = f"{type(fault).__name__}: {fault}"
+            log.exception("duty_failed", duty=name)
+        else:
+            return
+        if loop.time() - began > STEADY_AFTER_S:
+            backoff.reset()
+        told = text
+        troubled(text)
+        await asyncio.sleep(backoff.next())

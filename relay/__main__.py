@@ -1,0 +1,127 @@
+"""`homeside relay` and `homeside token`: options in, a running relay or a token out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+
+from relay.auth import Principal, Role, Tokens, load_secret
+from relay.errors import RelayError
+from relay.logs import configure
+from relay.main import Relay
+from relay.settings import RelaySettings, load
+from relay.tls import lan_addresses
+
+relay_app = typer.Typer(add_completion=False)
+token_app = typer.Typer(add_completion=False)
+_console = Console(stderr=True)
+
+Data = Annotated[Path | None, typer.Option(help="Folder of the database, the secret and the certificate.")]
+Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file; docs/settings.md lists them.")]
+
+
+@relay_app.command()
+def relay(
+    data: Data = None,
+    config: Config = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address of the documented ports; beyond loopback tokens are asked for."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of OpenSCG and the pages (8000).")] = None,
+    mqtt_port: Annotated[int | None, typer.Option(help="Port of the broker inside the relay (1883).")] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Also serve everything on one TLS port (8443) for phones.")
+    ] = False,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Serve heart sessions to those who watch, and take samples from kits and phones.
+
+    Example: homeside relay --data /var/lib/homeside --tls
+    """
+    given: dict[str, Any] = {"data": data, "host": host, "log_level": log_level}
+    given = {key: value for key, value in given.items() if value is not None}
+    if port is not None:
+        given["ports"] = {"scg": port}
+    if mqtt_port is not None:
+        given["mqtt"] = {"port": mqtt_port}
+    if tls:
+        given["tls"] = {"enabled": True}
+    try:
+        settings = load(config, given)
+        configure(settings.log_level)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except RelayError as error:
+        _console.print(f"[bold]homeside relay:[/bold] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+async def _serve(settings: RelaySettings) -> None:
+    running = Relay(settings)
+    serving = asyncio.create_task(running.run())
+    ready = asyncio.create_task(running.ready.wait())
+    await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+    if ready.done():
+        _welcome(running)
+    ready.cancel()
+    await serving
+
+
+def _welcome(running: Relay) -> None:
+    _console.print(f"Homeside relay: pages and OpenSCG at {running.addresses['scg']}", highlight=False)
+    if running.settings.tls.enabled:
+        _invite_phone(running)
+
+
+def _invite_phone(running: Relay) -> None:
+    import segno
+
+    settings = running.settings
+    port = running.addresses["tls"].rsplit(":", 1)[1]
+    base = settings.public_url or f"https://{lan_addresses()[0]}:{port}"
+    tokens = Tokens(load_secret(settings.data / "secret"))
+    who = Principal(subject="phone", role=Role.PATIENT)
+    token = tokens.issue(who, now_s=time.time(), lifetime_s=settings.link_hours * 3600)
+    link = f"{base}/measure?token={token}"
+    _console.print("Scan to measure with a phone (accept the relay's own certificate once):")
+    segno.make(link, error="l").terminal(compact=True)
+    _console.print(link, soft_wrap=True, highlight=False)
+
+
+@token_app.command()
+def token(
+    role: Annotated[Role, typer.Option(help="What the bearer may do.")],
+    name: Annotated[str, typer.Option(help="Who it is for; a kit's token bears the kit's name.")] = "operator",
+    session: Annotated[str | None, typer.Option(help="Bind it to one session.")] = None,
+    hours: Annotated[float, typer.Option(help="How long it holds.")] = 24.0,
+    data: Data = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an object instead of the bare token.")] = False,
+) -> None:
+    """Print a token signed by this relay's secret, and nothing else.
+
+    Example: homeside token --role kit --name bedside-07 --hours 2160
+    """
+    try:
+        settings = load(config, {"data": data} if data else {})
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tokens = Tokens(load_secret(settings.data / "secret"))
+    except RelayError as error:
+        _console.print(f"[bold]homeside token:[/bold] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    bearer = Principal(subject=name, role=role, session=session)
+    signed = tokens.issue(bearer, now_s=time.time(), lifetime_s=hours * 3600)
+    expires = int(time.time() + hours * 3600)
+    typer.echo(json.dumps({"token": signed, "role": role.value, "expires": expires}) if as_json else signed)
+
+
+if __name__ == "__main__":
+    relay_app()

@@ -1,0 +1,70 @@
+"""Who may do what, for the APIs whose documents ask for no credentials.
+
+Bound to loopback they are open, exactly as documented. Beyond it they ask for a bearer token: a user's, a kit's or a
+signed link's, in the Authorization header or, for sockets and links, as `?token=`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from relay.auth import Principal, Role, Tokens
+from relay.errors import Forbidden, Unauthorized
+
+GUARDED = "homeside.guarded"
+"""Key of an ASGI scope that came in by a listener which asks for tokens (set in relay.ports)."""
+
+STAFF = frozenset({Role.ADMIN, Role.PHYSIOTHERAPIST})
+ANYBODY = Principal(subject="loopback", role=Role.ADMIN)
+
+
+class Access:
+    """Turns a request into a principal, and says whether that one may look at or measure a session."""
+
+    def __init__(self, tokens: Tokens, now_ms: Callable[[], float], link_hours: float) -> None:
+        self._tokens = tokens
+        self._now_ms = now_ms
+        self._link_s = link_hours * 3600
+
+    def principal(self, connection: HTTPConnection) -> Principal:
+        """Who asks; everybody is trusted on a listener that is open. Raises Unauthorized without a good token."""
+        if not connection.scope.get(GUARDED, False):
+            return ANYBODY
+        return self._tokens.read(self._token(connection), now_s=self._now_ms() / 1000)
+
+    def may_view(self, who: Principal, session: str) -> None:
+        if who.role in STAFF or who.session == session:
+            return
+        raise Forbidden("This link is for another session. Ask the patient or the kit's owner for one to this session.")
+
+    def may_measure(self, who: Principal, session: str | None) -> None:
+        """To create (`session` None) or feed a session: staff, a kit, or a patient by an own or a link's token."""
+        if who.role in STAFF | {Role.KIT}:
+            return
+        if who.role is Role.PATIENT and who.session in (None, session):
+            return
+        raise Forbidden(
+            "This link lets you look, not measure. Ask for a measuring link (homeside token --role patient)."
+        )
+
+    def may_list(self, who: Principal) -> None:
+        if who.role not in STAFF:
+            raise Forbidden("Only staff see the list of sessions. Open the link you were given instead.")
+
+    def link(self, session: str, role: Role) -> str:
+        """A short-lived token for one session, to be put into a link."""
+        bearer = Principal(subject=f"link:{session}", role=role, session=session)
+        return self._tokens.issue(bearer, now_s=self._now_ms() / 1000, lifetime_s=self._link_s)
+
+    @staticmethod
+    def _token(connection: HTTPConnection) -> str:
+        scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and credentials:
+            return credentials
+        found: Any = connection.query_params.get("token")
+        if not found:
+            raise Unauthorized("This relay asks for a token. Open the full link you were given, or sign in.")
+        return str(found)

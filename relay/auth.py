@@ -1,0 +1,89 @@
+"""Tokens: who somebody is and how far that reaches, signed by the relay's own secret (JWT, RFC 7519; HS256).
+
+A user's or kit's token names a role; a link's token is bound to one session as well. The secret is made on first use,
+readable by its owner alone, and never leaves the data folder.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import jwt
+
+from relay.errors import Unauthorized
+
+_ALGORITHM = "HS256"
+_ISSUER = "homeside"
+SECRET_BYTES = 32
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    PHYSIOTHERAPIST = "physiotherapist"
+    PATIENT = "patient"
+    VIEWER = "viewer"
+    KIT = "kit"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who speaks. `session` binds a link's bearer to that one session."""
+
+    subject: str
+    role: Role
+    session: str | None = None
+
+
+def load_secret(path: Path) -> bytes:
+    """The signing secret; made with 256 bits from the system's generator when the file does not exist."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return bytes.fromhex(path.read_text().strip())
+    with os.fdopen(descriptor, "w") as file:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        file.write(secret.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return secret
+
+
+class Tokens:
+    """Issues and reads tokens. Time is epoch seconds and given, so that expiry can be tested without waiting."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def issue(self, principal: Principal, *, now_s: float, lifetime_s: float) -> str:
+        claims: dict[str, object] = {
+            "iss": _ISSUER,
+            "sub": principal.subject,
+            "role": principal.role.value,
+            "iat": int(now_s),
+            "exp": int(now_s + lifetime_s),
+            "jti": secrets.token_urlsafe(9),
+        }
+        if principal.session is not None:
+            claims["session"] = principal.session
+        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+
+    def read(self, token: str, *, now_s: float) -> Principal:
+        """Whose token this is. Raises Unauthorized, saying why, for one that is not ours, not whole or expired."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[_ALGORITHM],
+                issuer=_ISSUER,
+                options={"require": ["exp", "sub", "role"], "verify_exp": False, "verify_iat": False},
+            )
+            role = Role(claims["role"])
+        except (jwt.InvalidTokenError, ValueError):
+            raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
+        if claims["exp"] <= now_s:
+            raise Unauthorized("The token has expired. Ask for a new link or sign in again.")
+        return Principal(subject=str(claims["sub"]), role=role, session=claims.get("session"))

@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the revisions on the connection relay.db.engine hands over, inside its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from relay.db.models import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+context.run_migrations()

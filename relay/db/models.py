@@ -1,0 +1,44 @@
+"""Every table of the relay, once. Migrations make them; stores read and write them by these names."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+scg_sessions = sa.Table(
+    "scg_sessions",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("started_at_ms", sa.Float(53), nullable=False),
+    sa.Column("ended_at_ms", sa.Float(53)),
+    sa.Column("kit", sa.String(64), comment="the kit that owns it; null for a browser's"),
+    sa.Column("user_agent", sa.Text, nullable=False, server_default=""),
+    sa.Column("platform", sa.Text, nullable=False, server_default=""),
+    sa.Column("unit", sa.String(16), nullable=False, server_default="m/s2"),
+    sa.Column("sensor", sa.JSON, comment="name, kind, rateHz, rangeG as the kit said"),
+)
+
+scg_chunks = sa.Table(
+    "scg_chunks",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("session_id", sa.ForeignKey("scg_sessions.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("boot", sa.String(64), comment="run of the sender; null when it numbers nothing"),
+    sa.Column("first_seq", sa.BigInteger),
+    sa.Column("seqs", sa.JSON, comment="inclusive ranges of the messages inside"),
+    sa.Column("samples", sa.Integer, nullable=False),
+    sa.Column("t_min", sa.Float(53), nullable=False),
+    sa.Column("t_max", sa.Float(53), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False, comment="relay.scg.chunks"),
+    sa.Column("clock", sa.JSON, comment="the sender's clock notes, [seq, errorMs, tick, arrivalNs] each"),
+    sa.UniqueConstraint("session_id", "boot", "first_seq"),
+    sa.Index("ix_scg_chunks_session_id_t_min", "session_id", "t_min"),
+)

@@ -1,0 +1,64 @@
+"""What can go wrong in the relay, as one tree. Each API turns these into its own body and status.
+
+RelayError
+├── SettingsError         the relay cannot start with what it was told
+├── PortBusy              another program has the port
+├── Unauthorized          no token, or one that does not hold                 (401)
+├── Forbidden             a good token that does not reach this far           (403)
+├── SessionNotFound       no session of that id                              (404)
+├── SessionTaken          the session already has another patient            (409)
+├── StoreUnavailable      the database does not answer; try again            (503, retryable)
+└── Full                  every place is taken; try again                    (503, retryable)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RelayError(Exception):
+    """`code` and `status` are for machines, the text is for people and names the remedy."""
+
+    code: ClassVar[str] = "INTERNAL"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+
+class SettingsError(RelayError):
+    code = "SETTINGS"
+
+
+class PortBusy(RelayError):
+    code = "PORT_BUSY"
+
+
+class Unauthorized(RelayError):
+    code = "UNAUTHORIZED"
+    status = 401
+
+
+class Forbidden(RelayError):
+    code = "FORBIDDEN"
+    status = 403
+
+
+class SessionNotFound(RelayError):
+    code = "SESSION_NOT_FOUND"
+    status = 404
+
+
+class SessionTaken(RelayError):
+    code = "SESSION_HAS_PATIENT"
+    status = 409
+
+
+class StoreUnavailable(RelayError):
+    code = "STORE_UNAVAILABLE"
+    status = 503
+    retryable = True
+
+
+class Full(RelayError):
+    code = "RELAY_FULL"
+    status = 503
+    retryable = True

@@ -1,0 +1,34 @@
+"""Whether the relay lives (/healthz), whether it can do its work (/readyz), and what it counts (/metrics)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from relay.metrics import Metrics
+
+Check = Callable[[], Awaitable[bool]]
+
+
+def health(checks: dict[str, Check], metrics: Metrics, version: str) -> APIRouter:
+    """`checks` are the parts the relay depends on; readiness needs all of them."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok", "version": version}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        parts = {name: await check() for name, check in checks.items()}
+        ready = all(parts.values())
+        return JSONResponse({"ready": ready, "parts": parts}, status_code=200 if ready else 503)
+
+    @router.get("/metrics")
+    async def exposition() -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,245 @@
+"""The relay put together: the one place where its parts are made and given to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from relay.access import Access
+from relay.auth import Tokens, load_secret
+from relay.broker import EmbeddedBroker, Gate
+from relay.bus import Address, MqttBus, parse_address
+from relay.clock import SystemClock
+from relay.db.engine import answers, migrate, open_engine, sqlite_url
+from relay.errors import PortBusy
+from relay.health import health
+from relay.metrics import Metrics
+from relay.ports import Port
+from relay.scg.gateway import KitGateway
+from relay.scg.routes import application
+from relay.scg.service import Bounds, ScgService
+from relay.scg.store import Store
+from relay.settings import RelaySettings, is_loopback
+from relay.supervisor import supervise
+from relay.tls import own_certificate
+from relay.viewer.routes import pages
+from relay.wire import Connection
+
+STOP_WITHIN_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+def program_version() -> str:
+    try:
+        return version("homeside")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: a relay runs several and ends them together."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a running relay is made of, for those who start one."""
+
+    store: Store
+    service: ScgService
+    tokens: Tokens
+    metrics: Metrics
+
+
+class Relay:
+    """A relay from its settings. `run` serves until `stop` is called or a signal comes, then stores and ends."""
+
+    def __init__(self, settings: RelaySettings) -> None:
+        self.settings = settings
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.addresses: dict[str, str] = {}
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> None:
+        settings = self.settings
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        clock, metrics = SystemClock(), Metrics()
+        tokens = Tokens(load_secret(settings.data / "secret"))
+        engine = open_engine(sqlite_url(settings.data))
+        await migrate(engine)
+        store = Store(
+            engine,
+            metrics,
+            max_samples=settings.limits.pending_samples,
+            commit_every_s=settings.commit_every_ms / 1000,
+        )
+        bounds = Bounds(
+            live_sessions=settings.limits.live_sessions,
+            sockets=settings.limits.viewers,
+            ring_frames=settings.limits.ring_frames,
+            ring_ms=settings.limits.ring_s * 1000,
+            backlog_ms=settings.limits.backlog_s * 1000,
+        )
+        service = ScgService(store, clock, metrics, bounds)
+        access = Access(tokens, clock.now_ms, settings.link_hours)
+        sockets = self._bind()
+        broker, address = self._broker(tokens, clock)
+        if broker is not None:
+            await broker.start()
+        bus = MqttBus(address, metrics)
+        gateway = KitGateway(service, store, bus, metrics)
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics)
+        duties: dict[str, Callable[[], Awaitable[None]]] = {
+            "store": store.run,
+            "bus": lambda: bus.run(gateway.receive),
+            "analysis": service.analyse_for_ever,
+        }
+        await self._serve(servers, duties, store)
+        if broker is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
+        await engine.dispose()
+        log.info("relay_stopped")
+
+    async def _serve(
+        self,
+        servers: list[tuple[Server, socket.socket]],
+        duties: dict[str, Callable[[], Awaitable[None]]],
+        store: Store,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                loop.add_signal_handler(number, self.stop)
+        working = [asyncio.create_task(supervise(name, duty), name=name) for name, duty in duties.items()]
+        serving = [asyncio.create_task(server.serve(sockets=[bound])) for server, bound in servers]
+        await asyncio.gather(*(server.up.wait() for server, _ in servers))
+        log.info("relay_ready", **self.addresses)
+        self.ready.set()
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(store.drained(), STOP_WITHIN_S)
+        for task in [stop, *working]:
+            task.cancel()
+        await asyncio.gather(stop, *working, return_exceptions=True)
+
+    def _bind(self) -> dict[str, socket.socket]:
+        settings = self.settings
+        wanted = {"scg": (settings.host, settings.ports.scg)}
+        if settings.tls.enabled:
+            wanted["tls"] = (settings.tls.host, settings.tls.port)
+        return {name: _listen(host, port) for name, (host, port) in wanted.items()}
+
+    def _broker(self, tokens: Tokens, clock: SystemClock) -> tuple[EmbeddedBroker | None, Address]:
+        settings = self.settings.mqtt
+        if settings.url:
+            return None, parse_address(settings.url)
+        gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
+        broker = EmbeddedBroker(settings.host, settings.port, gate)
+        self.addresses["mqtt"] = f"mqtt://{broker.address.host}:{broker.address.port}"
+        return broker, broker.address
+
+    def _servers(
+        self,
+        sockets: dict[str, socket.socket],
+        service: ScgService,
+        store: Store,
+        access: Access,
+        engine: AsyncEngine,
+        bus: MqttBus,
+        metrics: Metrics,
+    ) -> list[tuple[Server, socket.socket]]:
+        settings = self.settings
+
+        async def database() -> bool:
+            return await answers(engine) and not store.full
+
+        async def kits() -> bool:
+            return bus.connected.is_set()
+
+        scg = application(service, store, access, settings.public_url)
+        operations = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        operations.include_router(health({"database": database, "bus": kits}, metrics, program_version()))
+        viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        viewer.include_router(pages())
+        guarded = not is_loopback(settings.host) and "scg" not in settings.open_apis
+        found = [self._server("scg", sockets["scg"], Port([scg, viewer, operations], {"/scg": scg}, guarded=guarded))]
+        log.info("api_access", api="scg", host=settings.host, token_needed=guarded)
+        if settings.tls.enabled:
+            public = Port([viewer], {"/scg": scg}, guarded="scg" not in settings.open_apis)
+            found.append(self._server("tls", sockets["tls"], public, self._certificate()))
+        return found
+
+    def _certificate(self) -> tuple[Path, Path]:
+        tls = self.settings.tls
+        if tls.certificate is not None and tls.key is not None:
+            return tls.certificate, tls.key
+        return own_certificate(self.settings.data / "tls", datetime.now(UTC))
+
+    def _server(
+        self, name: str, bound: socket.socket, app: Port, certificate: tuple[Path, Path] | None = None
+    ) -> tuple[Server, socket.socket]:
+        host, port = bound.getsockname()[:2]
+        self.addresses[name] = f"{'https' if certificate else 'http'}://{host}:{port}"
+        config = uvicorn.Config(
+            app,
+            ws=Connection,
+            ws_max_size=self.settings.limits.message_bytes,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ssl_certfile=certificate[0] if certificate else None,
+            ssl_keyfile=certificate[1] if certificate else None,
+        )
+        return Server(config), bound
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        raise PortBusy(
+            f"port {port} on {host} cannot be had: {error.strerror}. "
+            "End the program that has it, or choose another port (--port, or [ports] in the configuration)."
+        ) from None
+    bound.setblocking(False)
+    return bound

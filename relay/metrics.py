@@ -1,0 +1,53 @@
+"""What the relay counts, for /metrics. Names carry their unit; docs/metrics.md lists them and a test compares."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """One registry per relay, so that two relays in one test do not count into each other."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        register = self.registry
+        self.samples_received = Counter(
+            "homeside_scg_samples_received",
+            "Samples taken from patients and kits.",
+            ["source"],
+            registry=register,
+        )
+        self.samples_stored = Counter("homeside_scg_samples_stored", "Samples committed.", registry=register)
+        self.duplicates = Counter(
+            "homeside_scg_duplicate_messages", "Messages that had been taken before.", registry=register
+        )
+        self.refused = Counter(
+            "homeside_scg_refused_messages", "Messages answered with an error.", ["code"], registry=register
+        )
+        self.frames_dropped = Counter(
+            "homeside_frames_dropped", "Live messages slow viewers missed.", registry=register
+        )
+        self.points_sent = Counter("homeside_scg_grid_points", "Grid points made for viewers.", registry=register)
+        self.gaps = Counter("homeside_scg_gaps", "Gaps found in live lines.", registry=register)
+        self.sockets = Gauge("homeside_sockets", "Open WebSockets.", registry=register)
+        self.live_sessions = Gauge("homeside_live_sessions", "Sessions held in memory.", registry=register)
+        self.pending_samples = Gauge(
+            "homeside_pending_samples", "Samples taken and not yet committed.", registry=register
+        )
+        self.commit_failures = Counter("homeside_commit_failures", "Commits the database refused.", registry=register)
+        self.commit_seconds = Histogram(
+            "homeside_commit_seconds", "Time a commit took.", buckets=_LATENCY_BUCKETS, registry=register
+        )
+        self.kits_online = Gauge("homeside_kits_online", "Kits that say they are online.", registry=register)
+        self.bus_connected = Gauge("homeside_bus_connected", "1 while the relay hears its broker.", registry=register)
+        self.bus_dropped = Counter(
+            "homeside_bus_dropped_messages",
+            "Messages to kits given up because the broker was away.",
+            registry=register,
+        )
+
+    def exposition(self) -> bytes:
+        """The text format Prometheus reads."""
+        return generate_latest(self.registry)

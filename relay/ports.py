@@ -1,0 +1,77 @@
+"""Which application answers on which port. Each API is its own FastAPI application; a port is a list of them.
+
+On its documented port an API stands at the root; everywhere it also stands under its own prefix. No handler guesses
+from credentials which API was meant: the first application with a route for the path answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from relay.access import GUARDED
+
+
+class Port:
+    """An ASGI application over several: `prefixed` by their prefix, `rooted` by whose route matches, in order.
+
+    `guarded` marks requests that came in by a listener which asks for tokens.
+    """
+
+    def __init__(self, rooted: Sequence[FastAPI], prefixed: Mapping[str, ASGIApp], *, guarded: bool) -> None:
+        self._rooted = list(rooted)
+        self._prefixed = dict(prefixed)
+        self._guarded = guarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[GUARDED] = self._guarded
+        prefix = "/" + scope["path"].split("/", 2)[1]
+        inner = self._prefixed.get(prefix)
+        if inner is not None:
+            scope = {**scope, "root_path": scope.get("root_path", "") + prefix}
+            await inner(scope, receive, send)
+            return
+        await self._answering(scope)(scope, receive, send)
+
+    def _answering(self, scope: Scope) -> FastAPI:
+        partial: FastAPI | None = None
+        for app in self._rooted:
+            match = _best_match(app.router.routes, scope)
+            if match is Match.FULL:
+                return app
+            if match is Match.PARTIAL and partial is None:
+                partial = app
+        return partial or self._rooted[0]
+
+
+def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
+    found = Match.NONE
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is Match.FULL:
+            return match
+        if match is Match.PARTIAL:
+            found = match
+    return found
+
+
+def base_url(request: HTTPConnection, public_url: str) -> str:
+    """Where pages are, without a trailing slash: the configured base, else as the request came in."""
+    if public_url:
+        return public_url.rstrip("/")
+    scheme = {"ws": "http", "wss": "https"}.get(request.url.scheme, request.url.scheme)
+    return f"{scheme}://{request.url.netloc}"
+
+
+def websocket_base(request: HTTPConnection, public_url: str) -> str:
+    """The base of an API's own sockets: like `base_url` with ws or wss, and the prefix the request came in by."""
+    base = base_url(request, public_url).replace("http", "ws", 1)
+    prefix: Any = request.scope.get("root_path", "")
+    if public_url and not prefix:
+        return f"{base}/scg"
+    return f"{base}{prefix}"

@@ -1,0 +1,1 @@
+"""OpenSCG: live seismocardiography sessions (port 8000, prefix /scg)."""

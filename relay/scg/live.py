@@ -1,0 +1,193 @@
+"""A heart session in memory: its room, who is patient, and, while somebody watches, its line on the grid.
+
+Nobody watching means nothing is interpolated: samples are only kept for a late viewer's backlog, and stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from core.signals.heart_rate import HeartTracker, analyse
+from core.signals.resample import Resampled
+
+from core.contracts import scg
+from core.contracts.columns import join
+from relay.clock import Clock
+from relay.metrics import Metrics
+from relay.rooms import EVERYONE, WATCHERS, Audience, Room
+from relay.scg.rules import Line, Presence, SeqRanges, delay_ms
+from relay.scg.store import Session
+
+MAX_RECENT_BATCHES = 5_000
+"""Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
+
+
+@dataclass(eq=False)
+class Live:
+    """One session somebody measures or watches, or did a moment ago. All of it runs on the event loop."""
+
+    session: Session
+    room: Room
+    clock: Clock
+    metrics: Metrics
+    backlog_ms: float
+    taken: dict[str, SeqRanges] = field(default_factory=dict)
+    stored: dict[str, SeqRanges] = field(default_factory=dict)
+    presence: Presence = field(default_factory=Presence)
+    recent: deque[scg.Columns] = field(default_factory=deque)
+    line: Line | None = None
+    tracker: HeartTracker = field(default_factory=HeartTracker)
+    newest_at_ms: float = 0.0
+    late_ms: float | None = None
+    clock_error_ms: float | None = None
+    flush: asyncio.TimerHandle | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Everything taken is committed."""
+        return all(boot in self.stored and self.stored[boot] == taken for boot, taken in self.taken.items())
+
+    @property
+    def watched(self) -> bool:
+        return any(member.audience in WATCHERS for member in self.room)
+
+    @property
+    def analysed(self) -> bool:
+        return self.line is not None and any(member.audience is Audience.ANALYST for member in self.room)
+
+    def announce(self, status: str) -> None:
+        self.room.publish(scg.status_update(status, self.presence.viewer_count), EVERYONE)
+
+    def first_taken(self, boot: str, seq: int) -> bool:
+        """Count a message in; False when it came before."""
+        return self.taken.setdefault(boot, SeqRanges()).add(seq)
+
+    def is_stored(self, boot: str, seq: int) -> bool:
+        return boot in self.stored and seq in self.stored[boot]
+
+    def mark_stored(self, boot: str, seq: int) -> None:
+        self.stored.setdefault(boot, SeqRanges()).add(seq)
+
+    # -- the line ------------------------------------------------------------------------------------------------
+
+    def show(self, columns: scg.Columns, clock_error_ms: float | None) -> None:
+        """Take a batch of the present: remember it for those who come late, and send its grid points to those here."""
+        now_ms = self.clock.monotonic_ms()
+        newest_t = float(columns.t.max())
+        self.newest_at_ms = now_ms
+        self.late_ms = delay_ms(newest_t, self.clock.now_ms())
+        self.clock_error_ms = clock_error_ms
+        self.recent.append(columns)
+        while self.recent[0].t[-1] < newest_t - self.backlog_ms or len(self.recent) > MAX_RECENT_BATCHES:
+            self.recent.popleft()
+        if self.line is not None:
+            self._emit(self.line.feed(columns, now_ms))
+
+    def start_line(self) -> None:
+        """Begin to put samples on the grid, from those of the last seconds on."""
+        self.line = Line(backlog_ms=self.backlog_ms)
+        self.tracker = HeartTracker()
+        if self.recent:
+            self.line.feed(join(list(self.recent)), self.clock.monotonic_ms())
+            self._arm_flush()
+
+    def stop_line(self) -> None:
+        self.line = None
+        self._arm_flush()
+
+    def backlog(self) -> bytes | None:
+        """What a late viewer gets first, as one documented message."""
+        t, az = self.line.backlog() if self.line is not None else (np.empty(0, np.int64), np.empty(0))
+        return scg.interpolated_batch(t, az) if len(t) else None
+
+    def _emit(self, fresh: Resampled) -> None:
+        for hole in fresh.gaps:
+            self.metrics.gaps.inc()
+            self.room.publish(scg.gap(hole.from_ms, hole.to_ms), WATCHERS)
+        if len(fresh.t):
+            self.metrics.points_sent.inc(len(fresh.t))
+            self.room.publish(scg.interpolated_batch(fresh.t, fresh.values), WATCHERS)
+        self._arm_flush()
+
+    def _arm_flush(self) -> None:
+        if self.flush is not None:
+            self.flush.cancel()
+            self.flush = None
+        due = self.line.resampler.deadline_ms if self.line is not None else None
+        if due is not None:
+            wait_s = max(0.0, due - self.clock.monotonic_ms()) / 1000
+            self.flush = asyncio.get_running_loop().call_later(wait_s, self._flush)
+
+    def _flush(self) -> None:
+        if self.line is not None:
+            self._emit(self.line.flush(self.clock.monotonic_ms()))
+
+    # -- for those who asked for more than the document ----------------------------------------------------------
+
+    async def analyse(self) -> None:
+        """Heart rate of the last seconds, or why there is none, to those who asked for it."""
+        assert self.line is not None
+        t, az = self.line.backlog()
+        found = await asyncio.to_thread(analyse, t, az)
+        reading = self.tracker.update(found, self.clock.monotonic_ms())
+        rate = {
+            "bpm": reading.bpm,
+            "quality": reading.quality,
+            "reason": reading.reason.value,
+            "beatMs": reading.beat_ms,
+            "beatSdMs": reading.beat_sd_ms,
+        }
+        payload = {
+            "t": int(t[-1]) if len(t) else None,
+            "heartRate": rate,
+            "breathing": {"perMinute": found.breathing_per_minute},
+            "motion": [[scg.number(start), scg.number(end)] for start, end in found.motion],
+            "serverTime": self.clock.now_ms(),
+            "delayMs": self._delay_ms(),
+            "clockErrorMs": self.clock_error_ms,
+        }
+        self.room.publish(scg.message("analysis", payload), (Audience.ANALYST,))
+
+    def _delay_ms(self) -> float | None:
+        silent_ms = self.clock.monotonic_ms() - self.newest_at_ms
+        return None if self.late_ms is None else self.late_ms + silent_ms
+
+    def info(self) -> bytes:
+        session = self.session
+        payload = {
+            **self.summary(),
+            "serverTime": self.clock.now_ms(),
+            "device": {"userAgent": session.user_agent, "platform": session.platform},
+            "unit": session.unit,
+            "sensor": session.sensor,
+            "kit": session.kit,
+            "clockErrorMs": self.clock_error_ms,
+        }
+        return scg.message("session_info", payload)
+
+    def summary(self) -> dict[str, Any]:
+        present = self.presence.patient is not None
+        return {
+            **summary(self.session),
+            "live": present and self.session.ended_at_ms is None,
+            "patientConnected": present,
+            "viewerCount": self.presence.viewer_count,
+        }
+
+
+def summary(session: Session) -> dict[str, Any]:
+    """One line of the list of sessions, for a session nobody is in."""
+    ended = {} if session.ended_at_ms is None else {"endedAt": scg.iso(session.ended_at_ms)}
+    return {
+        "sessionId": session.id,
+        "startedAt": scg.iso(session.started_at_ms),
+        **ended,
+        "live": False,
+        "patientConnected": False,
+        "viewerCount": 0,
+        "source": f"kit {session.kit}" if session.kit else "browser",
+    }

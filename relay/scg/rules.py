@@ -1,0 +1,180 @@
+"""The rules of a heart session, pure: who is patient and who looks, what was already taken, and the live line.
+
+Time comes in as an argument; nothing here knows a socket, a broker or a database.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from core.signals.resample import Resampled, Resampler
+from numpy.typing import NDArray
+
+from core.contracts.scg import Columns
+
+EPOCH_PLAUSIBLE_MS = 86_400_000.0
+"""Times within a day of the relay's clock are epoch times, and have a delay; others are page-relative."""
+
+
+class Part(StrEnum):
+    """What a socket said it is (`?role=`), or nothing yet."""
+
+    PATIENT = "patient"
+    VIEWER = "viewer"
+    UNKNOWN = "unknown"
+
+
+class SeqRanges:
+    """Which sequence numbers were seen, as sorted inclusive ranges: a day without loss is one pair of numbers."""
+
+    def __init__(self, ranges: list[list[int]] | None = None) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(ranges or []):
+            self._absorb(start, end)
+
+    def __contains__(self, seq: int) -> bool:
+        index = bisect_right(self._starts, seq) - 1
+        return index >= 0 and seq <= self._ends[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SeqRanges) and (self._starts, self._ends) == (other._starts, other._ends)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def add(self, seq: int) -> bool:
+        """Take `seq` in; False when it was there already."""
+        if seq in self:
+            return False
+        self._absorb(seq, seq)
+        return True
+
+    def extend(self, ranges: list[list[int]]) -> None:
+        for start, end in ranges:
+            self._absorb(start, end)
+
+    def ranges(self) -> list[list[int]]:
+        return [list(pair) for pair in zip(self._starts, self._ends, strict=True)]
+
+    def _absorb(self, start: int, end: int) -> None:
+        low = bisect_right(self._ends, start - 2)
+        high = bisect_right(self._starts, end + 1)
+        if low < high:
+            start = min(start, self._starts[low])
+            end = max(end, self._ends[high - 1])
+        self._starts[low:high] = [start]
+        self._ends[low:high] = [end]
+
+
+@dataclass(slots=True)
+class Presence:
+    """Who is in a session's room. At most one patient: a socket, or a kit that has none."""
+
+    patient: object | None = None
+    viewers: int = 0
+    unknown: int = 0
+    patient_known: bool = False
+    boot: str | None = None
+
+    @property
+    def viewer_count(self) -> int:
+        """Until a patient is known, one of those who have not said what they are is taken for it."""
+        assumed = self.unknown if self.patient_known else max(self.unknown - 1, 0)
+        return self.viewers + assumed
+
+    def join(self, who: object, part: Part) -> str | None:
+        """The status to announce, or None: the first who says nothing may be the patient."""
+        if part is Part.PATIENT and self.patient is None:
+            self.seat(who)
+            return "patient_connected"
+        if part is Part.VIEWER:
+            self.viewers += 1
+            return "viewer_connected"
+        self.unknown += 1
+        return "viewer_connected" if self.viewer_count else None
+
+    def claim(self, who: object, part: Part, boot: str | None = None) -> bool:
+        """`who` sends samples: is it the patient, or may it become the patient now?
+
+        A phone that lost its network comes back on a new socket before the old one is missed: the same `boot` is the
+        same patient, and takes its place over.
+        """
+        if self.patient is who:
+            self.boot = boot or self.boot
+            return True
+        returned = boot is not None and boot == self.boot
+        if part is Part.VIEWER or (self.patient is not None and not returned):
+            return False
+        if self.patient is None:
+            self.unknown = max(self.unknown - 1, 0)
+        self.seat(who)
+        self.boot = boot
+        return True
+
+    def seat(self, who: object) -> None:
+        """`who` is the patient from now on."""
+        self.patient = who
+        self.patient_known = True
+
+    def leave(self, who: object, part: Part) -> str:
+        if self.patient is who:
+            self.patient = None
+            return "patient_disconnected"
+        if part is Part.VIEWER:
+            self.viewers -= 1
+        else:
+            self.unknown = max(self.unknown - 1, 0)
+        return "viewer_disconnected"
+
+
+@dataclass(slots=True)
+class Line:
+    """The live line of a watched session: the resampler, and the last seconds of its grid for those who come late."""
+
+    backlog_ms: float
+    resampler: Resampler = field(default_factory=Resampler)
+    _t: deque[NDArray[np.int64]] = field(default_factory=deque)
+    _az: deque[NDArray[np.float64]] = field(default_factory=deque)
+
+    def feed(self, columns: Columns, now_ms: float) -> Resampled:
+        return self._keep(self.resampler.push(columns.t, columns.az, now_ms))
+
+    def flush(self, now_ms: float) -> Resampled:
+        return self._keep(self.resampler.flush(now_ms))
+
+    def backlog(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        if not self._t:
+            return np.empty(0, np.int64), np.empty(0, np.float64)
+        return np.concatenate(self._t), np.concatenate(self._az)
+
+    def _keep(self, fresh: Resampled) -> Resampled:
+        if len(fresh.t):
+            self._t.append(fresh.t)
+            self._az.append(fresh.values)
+            oldest = fresh.t[-1] - self.backlog_ms
+            while self._t[0][-1] < oldest:
+                self._t.popleft()
+                self._az.popleft()
+        return fresh
+
+
+def rate_hz(t: NDArray[np.float64]) -> float:
+    """Average sensor rate of sorted times in ms, gaps left out. 0 when fewer than two times differ."""
+    steps = np.diff(t)
+    if not len(steps) or t[-1] <= t[0]:
+        return 0.0
+    usual = float(np.median(steps))
+    if usual <= 0:
+        return len(steps) * 1000.0 / float(t[-1] - t[0])
+    within = steps[steps <= max(3 * usual, 100.0)]
+    return len(within) * 1000.0 / float(within.sum())
+
+
+def delay_ms(newest_t: float, now_ms: float) -> float | None:
+    """How late the newest sample arrived, when its time is an epoch time at all."""
+    late = now_ms - newest_t
+    return late if abs(late) < EPOCH_PLAUSIBLE_MS else None

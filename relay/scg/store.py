@@ -1,0 +1,266 @@
+"""Heart sessions at rest, and the one writer that puts them there. An acknowledgement follows the commit.
+
+Whatever arrives between two commits goes in together: one transaction, one wait for the disk, however many sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from core.contracts.columns import DamagedColumns, join, pack, unpack
+from core.contracts.scg import ClockNote, Columns
+from relay.db.models import scg_chunks, scg_sessions
+from relay.errors import StoreUnavailable
+from relay.metrics import Metrics
+from relay.scg.rules import SeqRanges
+
+RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A row of scg_sessions; times in epoch ms."""
+
+    id: str
+    started_at_ms: float
+    ended_at_ms: float | None = None
+    kit: str | None = None
+    user_agent: str = ""
+    platform: str = ""
+    unit: str = "m/s2"
+    sensor: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message to be committed. `done` is called after the commit, in the order of submission."""
+
+    session: str
+    done: Callable[[], None]
+    columns: Columns | None = None
+    boot: str | None = None
+    seq: int | None = None
+    clock: ClockNote | None = None
+    put: Session | None = None
+    ended_at_ms: float | None = None
+
+    @property
+    def weight(self) -> int:
+        return len(self.columns) if self.columns is not None else 1
+
+
+@dataclass(slots=True)
+class _Chunk:
+    session: str
+    boot: str | None
+    parts: list[Columns] = field(default_factory=list)
+    seqs: SeqRanges = field(default_factory=SeqRanges)
+    clock: list[list[Any]] = field(default_factory=list)
+
+    def take(self, entry: Entry) -> None:
+        assert entry.columns is not None
+        self.parts.append(entry.columns)
+        if entry.seq is not None:
+            self.seqs.add(entry.seq)
+        if entry.clock is not None:
+            note = entry.clock
+            self.clock.append([entry.seq, note.error_ms, note.tick, note.arrival_ns])
+
+    def row(self) -> dict[str, Any]:
+        columns = join(self.parts)
+        seqs = self.seqs.ranges()
+        finite = columns.t
+        return {
+            "session_id": self.session,
+            "boot": self.boot,
+            "first_seq": seqs[0][0] if seqs else None,
+            "seqs": seqs or None,
+            "samples": len(columns),
+            "t_min": float(finite.min()),
+            "t_max": float(finite.max()),
+            "body": pack(columns),
+            "clock": self.clock or None,
+        }
+
+
+class Store:
+    """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed."""
+
+    def __init__(self, engine: AsyncEngine, metrics: Metrics, *, max_samples: int, commit_every_s: float) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._max_samples = max_samples
+        self._commit_every_s = commit_every_s
+        self._pending: list[Entry] = []
+        self._weight = 0
+        self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._space = asyncio.Event()
+        self._space.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        return not self._space.is_set()
+
+    def submit(self, entry: Entry) -> None:
+        """Hand over a message for the next commit. Ask `full` first: a sender is made to wait, never dropped."""
+        self._pending.append(entry)
+        self._weight += entry.weight
+        self._metrics.pending_samples.set(self._weight)
+        if self._weight >= self._max_samples:
+            self._space.clear()
+        self._idle.clear()
+        self._work.set()
+        if entry.columns is None:
+            self._urgent.set()
+
+    async def space(self) -> None:
+        await self._space.wait()
+
+    def when_space(self, resume: Callable[[], None]) -> None:
+        self._waiting.append(resume)
+
+    async def drained(self) -> None:
+        """Returns when everything submitted so far is committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit for ever, samples after a short rest, what somebody waits for at once.
+
+        A database that fails is tried again; what waits for it stays, and is counted.
+        """
+        delay = RETRY_FIRST_S
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch, self._pending = self._pending, []
+            try:
+                await self._commit(batch)
+            except (SQLAlchemyError, OSError) as error:
+                log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
+                self._metrics.commit_failures.inc()
+                self._pending = batch + self._pending
+                self._work.set()
+                await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+                delay = min(delay * 2, RETRY_MOST_S)
+                continue
+            delay = RETRY_FIRST_S
+            self._settle(batch)
+            self._urgent.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), self._commit_every_s)
+
+    def _settle(self, batch: list[Entry]) -> None:
+        self._weight -= sum(entry.weight for entry in batch)
+        self._metrics.pending_samples.set(self._weight)
+        for entry in batch:
+            entry.done()
+        if self._weight < self._max_samples // 2 and self.full:
+            self._space.set()
+            waiting, self._waiting = self._waiting, []
+            for resume in waiting:
+                resume()
+        if not self._pending:
+            self._idle.set()
+
+    async def _commit(self, batch: list[Entry]) -> None:
+        with self._metrics.commit_seconds.time():
+            rows = await asyncio.to_thread(_rows, batch)
+            async with self._engine.begin() as connection:
+                for entry in batch:
+                    if entry.put is not None:
+                        await _put(connection, entry.put)
+                if rows:
+                    await connection.execute(sa.insert(scg_chunks), rows)
+                for entry in batch:
+                    if entry.ended_at_ms is not None:
+                        await _end(connection, entry.session, entry.ended_at_ms)
+        self._metrics.samples_stored.inc(sum(row["samples"] for row in rows))
+
+    async def session(self, session_id: str) -> Session | None:
+        query = sa.select(scg_sessions).where(scg_sessions.c.id == session_id)
+        rows = await self._read(query)
+        return Session(**rows[0]) if rows else None
+
+    async def recent(self, limit: int) -> list[Session]:
+        query = sa.select(scg_sessions).order_by(scg_sessions.c.started_at_ms.desc()).limit(limit)
+        return [Session(**row) for row in await self._read(query)]
+
+    async def seen(self, session_id: str) -> dict[str, SeqRanges]:
+        """Per boot, the messages of a session that are stored."""
+        columns = scg_chunks.c
+        query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id, columns.boot.is_not(None))
+        found: dict[str, SeqRanges] = {}
+        for row in await self._read(query):
+            found.setdefault(row["boot"], SeqRanges()).extend(row["seqs"] or [])
+        return found
+
+    async def samples(self, session_id: str) -> Columns | None:
+        """Everything stored of a session, in the order of its times; None when there is nothing yet."""
+        query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session_id).order_by(scg_chunks.c.id)
+        bodies = [row["body"] for row in await self._read(query)]
+        return await asyncio.to_thread(_in_order, bodies) if bodies else None
+
+    async def count(self, session_id: str) -> int:
+        query = sa.select(sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0).label("n"))
+        rows = await self._read(query.where(scg_chunks.c.session_id == session_id))
+        return int(rows[0]["n"])
+
+    async def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        try:
+            async with self._engine.connect() as connection:
+                return [dict(row) for row in (await connection.execute(query)).mappings()]
+        except (SQLAlchemyError, OSError) as error:
+            log.error("read_failed", error=str(error).splitlines()[0])
+            raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+
+
+def _rows(batch: Iterable[Entry]) -> list[dict[str, Any]]:
+    chunks: dict[tuple[str, str | None], _Chunk] = {}
+    for entry in batch:
+        if entry.columns is not None:
+            key = (entry.session, entry.boot)
+            chunks.setdefault(key, _Chunk(*key)).take(entry)
+    return [chunk.row() for chunk in chunks.values()]
+
+
+def _in_order(bodies: list[bytes]) -> Columns:
+    parts = []
+    for body in bodies:
+        try:
+            parts.append(unpack(body))
+        except DamagedColumns as error:
+            log.error("chunk_damaged", error=str(error), bytes=len(body))
+    whole = join(parts)
+    order = whole.t.argsort(kind="stable")
+    return Columns(t=whole.t[order], ax=whole.ax[order], ay=whole.ay[order], az=whole.az[order])
+
+
+async def _put(connection: AsyncConnection, session: Session) -> None:
+    """Insert, or fill in what was not known when the session was first heard of."""
+    known = scg_sessions.c.id == session.id
+    values = {key: value for key in Session.__slots__ if (value := getattr(session, key)) is not None}
+    changed = await connection.execute(sa.update(scg_sessions).where(known).values(**values))
+    if changed.rowcount == 0:
+        await connection.execute(sa.insert(scg_sessions).values(**values))
+
+
+async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float) -> None:
+    first = scg_sessions.c.ended_at_ms.is_(None)
+    query = sa.update(scg_sessions).where(scg_sessions.c.id == session_id, first)
+    await connection.execute(query.values(ended_at_ms=ended_at_ms))

@@ -1,0 +1,135 @@
+"""Everything the relay can be told, by file (TOML), by environment (`HOMESIDE_RELAY_…`) or by option.
+
+This module alone reads the environment and files of configuration. An unknown key is an error that names it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from relay.errors import SettingsError
+
+Api = Literal["scg"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ports(_Section):
+    scg: int = Field(8000, ge=0, le=65535, description="Port of the OpenSCG API and of the pages; 0 takes a free one.")
+
+
+class Mqtt(_Section):
+    url: str = Field(
+        "", description="A broker to use, mqtt://user:password@host:port; empty runs one inside the relay."
+    )
+    host: str = Field("127.0.0.1", description="Address the broker inside the relay listens on.")
+    port: int = Field(1883, ge=0, le=65535, description="Its port; 0 takes a free one.")
+
+
+class Tls(_Section):
+    enabled: bool = Field(False, description="Serve everything on one public port with TLS, for phones and a ward.")
+    host: str = Field("0.0.0.0", description="Address of the public port.")  # noqa: S104 - asked for with --tls
+    port: int = Field(8443, ge=0, le=65535, description="Number of the public port.")
+    certificate: Path | None = Field(None, description="PEM certificate chain; empty makes an own one on first use.")
+    key: Path | None = Field(None, description="PEM private key of that certificate.")
+
+
+class Limits(_Section):
+    message_bytes: int = Field(1_048_576, ge=1024, description="Largest message a socket may send.")
+    pending_samples: int = Field(
+        2_000_000,
+        ge=10_000,
+        description="Samples taken but not yet committed; beyond it, senders are made to wait.",
+    )
+    ring_frames: int = Field(4096, ge=8, description="Messages a slow viewer may be behind before it misses some.")
+    ring_s: float = Field(10.0, gt=0, le=120, description="Seconds it may be behind before it misses some.")
+    backlog_s: float = Field(30.0, ge=0, le=300, description="How much of the past a late viewer gets first.")
+    viewers: int = Field(5_000, ge=1, description="Sockets one relay holds; further ones are told to try again later.")
+    live_sessions: int = Field(2_000, ge=1, description="Sessions held in memory at once.")
+
+
+class RelaySettings(BaseSettings):
+    """The relay's settings; see docs/settings.md for the list made from this class."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOMESIDE_RELAY_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data: Path = Field(Path("relay-data"), description="Folder of the database, the secret and the certificate.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address the documented ports listen on. Loopback is open, others ask for a token.",
+    )
+    public_url: str = Field(
+        "",
+        description="Base of the links in answers, such as https://heart.example.org; empty uses the request's own.",
+    )
+    open_apis: tuple[Api, ...] = Field(
+        (), description="APIs that ask for no token although they listen beyond loopback."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line written."
+    )
+    commit_every_ms: int = Field(100, ge=0, le=5000, description="Shortest time between two commits of samples.")
+    link_hours: float = Field(24.0, gt=0, le=24 * 30, description="How long a signed link to a session holds.")
+    ports: Ports = Ports()
+    mqtt: Mqtt = Mqtt()
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file: what `load` passes in comes from the file and from options, already merged."""
+        return (init_settings, env_settings)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load(config: Path | None = None, options: dict[str, Any] | None = None) -> RelaySettings:
+    """Settings from a TOML file, the environment and options; the later wins. SettingsError names every bad key."""
+    try:
+        file = _read(config) if config else {}
+        environment = RelaySettings().model_dump(exclude_unset=True)
+        return RelaySettings.model_validate(_merge(_merge(file, environment), options or {}))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"settings: {problems}. See docs/settings.md for every key.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}. Check the path given with --config.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

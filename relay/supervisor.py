@@ -1,0 +1,29 @@
+"""Keeps a duty running: a fault is logged with its traceback, and the duty starts again after a growing pause."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+FIRST_S, MOST_S = 0.2, 10.0
+
+log = structlog.get_logger(__name__)
+
+
+async def supervise(name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    """Run `duty` for ever. Ends only by cancellation."""
+    delay = FIRST_S
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            await duty()
+        except Exception:
+            log.exception("duty_failed", duty=name, restart_s=round(delay, 1))
+        if loop.time() - began > MOST_S:
+            delay = FIRST_S
+        await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+        delay = min(delay * 2, MOST_S)

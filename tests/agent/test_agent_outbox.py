@@ -1,0 +1,319 @@
+"""The outbox against its law: nothing unacknowledged is lost, nothing acknowledged comes back, memory stays small."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from structlog.testing import capture_logs
+
+from agent.errors import OutboxInUse
+from agent.outbox import Message, Outbox
+from agent.outbox.blocks import SessionMark
+from agent.outbox.ranges import compress, count, expand, within
+
+SESSION = "0b0c7a52-6d0e-4b59-9f5c-2f6f3f1a9d11"
+QUOTA = 1 << 30
+
+
+async def drained(outbox: Outbox) -> list[Message]:
+    """Everything that would be sent as history, in order."""
+    found = []
+    while True:
+        while (message := outbox.next_due()) is not None:
+            found.append(message)
+        if not outbox.has_more:
+            return found
+        await outbox.refill(16)
+
+
+def put(outbox: Outbox, n: int = 1, at_ms: int = 1_700_000_000_000) -> list[Message]:
+    return [outbox.put("samples_batch", {"samples": [[0.1] * 30]}, SESSION, at_ms + i * 100) for i in range(n)]
+
+
+@pytest.mark.parametrize("numbers", [[], [1], [1, 2, 3], [5, 1, 2, 9, 9, 4]])
+def test_ranges_round_trip(numbers: list[int]) -> None:
+    assert expand(compress(numbers)) == sorted(set(numbers))
+    assert count(compress(numbers)) == len(set(numbers))
+
+
+def test_ranges_from_outside_cost_only_what_is_known() -> None:
+    assert within([[1, 10**15], [3, 4], [7, 2]], [2, 8, 10**16]) == [2, 8]
+    assert within([[5, 6], [1, 2], [2, 4]], range(10)) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_message_says_who_it_is(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "b00t")
+    await outbox.open()
+    (message,) = put(outbox)
+    assert msgspec.json.decode(message.body) == {
+        "type": "samples_batch", "payload": {"samples": [[0.1] * 30]}, "session": SESSION, "boot": "b00t", "seq": 1,
+    }  # fmt: skip
+    await outbox.close()
+
+
+async def test_acknowledged_before_its_commit_never_wears_the_disk(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await outbox.open()
+    before = (tmp_path / "outbox.db-wal").stat().st_size
+    for _ in range(50):
+        (message,) = put(outbox)
+        assert outbox.next_live() is message
+        assert outbox.acked("a", [[message.seq, message.seq]]) == [message]
+        await outbox.commit()
+    assert (tmp_path / "outbox.db-wal").stat().st_size == before
+    assert outbox.figures.messages == 0
+    await outbox.close()
+
+
+async def test_kept_for_the_next_boot_in_order(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await first.open()
+    sent = put(first, 137)
+    first.mark(SessionMark("s", 1, 2))
+    first.acked("a", [[3, 9], [100, 100]])
+    await first.close()
+
+    second = Outbox(tmp_path / "outbox.db", QUOTA, "b")
+    mark = await second.open()
+    assert mark is not None
+    assert mark.id == "s"
+    left = [message for message in sent if message.seq not in {*range(3, 10), 100}]
+    assert second.figures.messages == len(left)
+    again = await drained(second)
+    assert [(m.boot, m.seq, m.body) for m in again] == [(m.boot, m.seq, m.body) for m in left]
+    second.acked("a", compress(m.seq for m in again))
+    await second.close()
+
+    third = Outbox(tmp_path / "outbox.db", QUOTA, "c")
+    await third.open()
+    assert third.figures.messages == 0
+    assert await drained(third) == []
+    await third.close()
+
+
+async def test_commits_itself_within_a_second(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await outbox.open()
+    keeper = asyncio.create_task(outbox.keep())
+    put(outbox, 10)
+    async with asyncio.timeout(3):
+        while outbox._journal.state.messages < 10:
+            await asyncio.sleep(0.01)
+    outbox.acked("a", [[1, 10]])
+    assert outbox.acked("a", [[1, 10]]) == [], "never in flight: nothing of it is held in memory"
+    keeper.cancel()
+    assert [m.seq for m in await drained(outbox)] == list(range(1, 11))
+    await outbox.close()
+
+
+async def test_quota_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
+    quota = 256 << 10
+    outbox = Outbox(tmp_path / "outbox.db", quota, "a")
+    await outbox.open()
+    begun = outbox.put("session_started", {"startedAt": "x"}, SESSION, 5, kept=True)
+    with capture_logs() as logs:
+        for second in range(400):
+            for part in range(10):
+                noise = random.Random(second * 10 + part).randbytes(100).hex()
+                outbox.put("samples_batch", {"noise": noise, "n": second}, SESSION, 1000 + second)
+            await outbox.commit()
+            assert outbox._journal.used <= quota
+    figures = outbox.figures
+    assert figures.dropped > 0
+    assert figures.dropped + figures.messages == 4001
+    assert figures.dropped_from_ms == 1000
+    left = await drained(outbox)
+    assert left[0].key == begun.key, "a session's beginning is never dropped"
+    assert [m.seq for m in left[1:]] == list(range(figures.dropped + 2, 4002)), "oldest first, no holes after"
+    assert any(entry["event"] == "outbox_quota_dropped" and entry["messages"] for entry in logs)
+    await outbox.close()
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < quota + (1 << 20)
+
+
+async def test_rejected_is_set_aside_and_never_sent_again(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await outbox.open()
+    put(outbox, 3)
+    await outbox.commit()
+    await drained(outbox)
+    assert outbox.refused("a", 2, "INVALID_MESSAGE", "no time", 7) is not None
+    assert outbox.refused("a", 2, "INVALID_MESSAGE", "no time", 7) is None
+    outbox.acked("a", [[1, 1]])
+    await outbox.close()
+    again = Outbox(tmp_path / "outbox.db", QUOTA, "b")
+    await again.open()
+    assert again.figures.rejected == 1
+    assert [m.seq for m in await drained(again)] == [3]
+    await again.close()
+
+
+async def test_two_agents_on_one_folder_are_refused(tmp_path: Path) -> None:
+    one, two = (Outbox(tmp_path / "outbox.db", QUOTA, boot) for boot in "ab")
+    await one.open()
+    with pytest.raises(OutboxInUse, match="held by another agent"):
+        await two.open()
+    await one.close()
+
+
+async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may not grow stands for a full card: the same error from the same call."""
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await outbox.open()
+    await outbox._in_writer(lambda: outbox._journal._connection.execute("PRAGMA max_page_count = 8"))
+    monkeypatch.setattr("agent.outbox.outbox.COMMIT_AFTER_S", 0.02)
+    monkeypatch.setattr("agent.outbox.outbox.RETRY_S", 0.05)
+    with capture_logs() as logs:
+        keeper = asyncio.create_task(outbox.keep())
+        for _ in range(40):
+            outbox.put("samples_batch", {"noise": random.randbytes(300).hex()}, SESSION, 1)
+        async with asyncio.timeout(5):
+            while not any(entry["event"] == "outbox_unwritable" for entry in logs):
+                await asyncio.sleep(0.01)
+        assert outbox.figures.messages == 40
+        await outbox._in_writer(lambda: outbox._journal._connection.execute("PRAGMA max_page_count = 100000"))
+        async with asyncio.timeout(5):
+            while outbox._journal.state.messages < 40:
+                await asyncio.sleep(0.01)
+    keeper.cancel()
+    assert len(await drained(outbox)) == 40
+    await outbox.close()
+
+
+async def test_memory_is_bounded_when_the_disk_never_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.outbox.memory.MAX_FRESH_BYTES", 20_000)
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await outbox.open()
+    put(outbox, 500)
+    figures = outbox.figures
+    assert figures.dropped > 0
+    assert figures.dropped + figures.messages == 500
+    await outbox.close()
+    again = Outbox(tmp_path / "outbox.db", QUOTA, "b")
+    await again.open()
+    assert again.figures.dropped == figures.dropped, "what memory lost is remembered, too"
+    assert [m.seq for m in await drained(again)] == list(range(figures.dropped + 1, 501))
+    await again.close()
+
+
+class Law(RuleBasedStateMachine):
+    """Random lives of one outbox, with crashes: files are copied as a kill -9 would leave them, and opened again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp(prefix="outbox-law-"))
+        self.boots = 0
+        self.pending: set[tuple[str, int]] = set()
+        self.on_disk: set[tuple[str, int]] = set()
+        self.acked: set[tuple[str, int]] = set()
+        self.flying: dict[tuple[str, int], Message] = {}
+        self.start()
+
+    def run(self, coroutine):
+        return self.runner.run(coroutine)
+
+    def start(self) -> None:
+        self.boots += 1
+        self.path = self.folder / str(self.boots) / "outbox.db"
+
+        async def opened() -> Outbox:
+            outbox = Outbox(self.path, QUOTA, f"boot{self.boots}")
+            await outbox.open()
+            return outbox
+
+        self.outbox = self.run(opened())
+
+    @rule(n=st.integers(1, 70))
+    def put(self, n: int) -> None:
+        self.pending |= {message.key for message in self.run(self._put(n))}
+
+    async def _put(self, n: int) -> list[Message]:
+        return put(self.outbox, n)
+
+    @rule(n=st.integers(1, 40))
+    def send_live(self, n: int) -> None:
+        for _ in range(n):
+            if (message := self.outbox.next_live()) is not None:
+                assert message.key in self.pending
+                assert message.key not in self.flying
+                self.flying[message.key] = message
+
+    @rule(n=st.integers(1, 40), blocks=st.integers(1, 4))
+    def send_history(self, n: int, blocks: int) -> None:
+        if self.outbox.has_more:
+            self.run(self.outbox.refill(blocks))
+        for _ in range(n):
+            if (message := self.outbox.next_due()) is not None:
+                assert message.key in self.pending, "acknowledged or unknown, and sent again"
+                assert message.key not in self.flying
+                self.flying[message.key] = message
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def ack(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True, max_size=60))
+        for boot in {boot for boot, _ in chosen}:
+            ranges = compress(seq for owner, seq in chosen if owner == boot)
+            settled = {message.key for message in self.run(self._acked(boot, ranges))}
+            assert settled == {key for key in chosen if key[0] == boot}
+            for key in settled:
+                del self.flying[key]
+            self.acked |= settled
+            self.pending -= settled
+
+    async def _acked(self, boot: str, ranges: list[list[int]]) -> list[Message]:
+        return self.outbox.acked(boot, ranges)
+
+    @rule()
+    def connection_lost(self) -> None:
+        self.run(self._ground(list(self.flying.values())))
+        self.flying.clear()
+
+    async def _ground(self, messages: list[Message]) -> None:
+        self.outbox.grounded(messages)
+
+    @rule()
+    def commit(self) -> None:
+        self.run(self.outbox.commit())
+        self.on_disk = set(self.pending)
+
+    @rule()
+    def crash(self) -> None:
+        torn = self.folder / str(self.boots + 1)
+        torn.mkdir()
+        for file in self.path.parent.iterdir():
+            shutil.copy(file, torn)
+        self.run(self.outbox._in_writer(self.outbox._journal.close))
+        self.outbox._writer.shutdown()
+        self.start()
+        self.pending = set(self.on_disk)
+        self.flying.clear()
+        left = self.run(drained(self.outbox))
+        assert [m.key for m in left] == sorted(self.on_disk, key=lambda k: (int(k[0][4:]), k[1]))
+        self.run(self._ground(left))
+
+    @invariant()
+    def backlog_is_told_truly(self) -> None:
+        assert self.outbox.figures.messages == len(self.pending)
+
+    def teardown(self) -> None:
+        self.run(self.outbox.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+
+TestLaw = Law.TestCase
+TestLaw.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,253 @@
+"""The uplink against real brokers: live first, history paced, only the relay's ack counts, reconnects for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.outbox import Outbox
+from agent.settings import Broker
+from agent.uplink import Uplink
+from agent.uplink.pace import FIRST, LATE_S, MOST, Pace
+from core.contracts.topics import Lane
+from tests.agent.peers import Amqtt, Mosquitto, Recorder, comes, free_port
+
+SESSION = "5f0d2f6e-0f5c-4a77-8d1c-61a1b6b7a111"
+Make = Callable[..., Recorder]
+
+
+class Kit:
+    """Outbox and uplink as the app wires them."""
+
+    def __init__(self, url: str, folder: Path, boot: str = "b1", **broker: Any) -> None:
+        self.outbox = Outbox(folder / "outbox.db", 1 << 30, boot)
+        self.commands: list[tuple[str, dict[str, Any]]] = []
+        self.uplink = Uplink(
+            Broker(url=url, **broker),
+            "bed-7",
+            self.outbox,
+            status=lambda state: json.dumps({"type": "status", "payload": {"state": state}}).encode(),
+            command=lambda name, args: self.commands.append((name, args)),
+        )
+
+    def put(self, n: int = 1) -> None:
+        now = int(time.time() * 1000)
+        for _ in range(n):
+            self.outbox.put("samples_batch", {"samples": [{"t": now, "az": 1.5}] * 10}, SESSION, now)
+
+
+@asynccontextmanager
+async def running(kit: Kit) -> AsyncIterator[Kit]:
+    await kit.outbox.open()
+    tasks = [asyncio.create_task(kit.uplink.run()), asyncio.create_task(kit.outbox.keep())]
+    try:
+        yield kit
+    finally:
+        kit.uplink.stop()
+        async with asyncio.timeout(5):
+            await tasks[0]
+        tasks[1].cancel()
+        await kit.outbox.close()
+
+
+@pytest.fixture(params=["mosquitto", "amqtt"])
+def broker(request: pytest.FixtureRequest) -> Mosquitto | Amqtt:
+    found: Mosquitto | Amqtt = request.getfixturevalue(request.param)
+    return found
+
+
+async def test_live_is_delivered_and_settled(broker: Mosquitto | Amqtt, recorder: Make, tmp_path: Path) -> None:
+    relay = await asyncio.to_thread(recorder, broker.url)
+    async with running(Kit(broker.url, tmp_path)) as kit:
+        await comes(lambda: kit.uplink.connected)
+        assert kit.uplink.protocol == ("5" if isinstance(broker, Mosquitto) else "3.1.1")
+        kit.put(30)
+        await comes(lambda: kit.outbox.figures.messages == 0 and len(relay.messages) == 30)
+        assert set(relay.lanes.values()) == {Lane.LIVE}
+        assert [seq for _, _, seq in relay.order] == list(range(1, 31))
+        assert relay.copies == 0
+        assert kit.uplink.problem is None
+    states = [status["state"] for status in relay.status]
+    assert states[0] == "online"
+    await comes(lambda: relay.status[-1]["state"] == "offline")
+
+
+async def test_puback_settles_nothing(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
+    """The broker takes everything, the relay acknowledges nothing: it stays, goes to disk, and is sent again."""
+    relay = await asyncio.to_thread(recorder, mosquitto.url, acks=False)
+    async with running(Kit(mosquitto.url, tmp_path, ack_timeout_s=1.5)) as kit:
+        kit.put(5)
+        await comes(lambda: relay.copies >= 1, what="sent again")
+        assert kit.outbox.figures.messages == 5
+        assert kit.outbox._journal.state.messages == 5
+        relay.acks = True
+        await comes(lambda: kit.outbox.figures.messages == 0)
+    assert len(relay.messages) == 5
+
+
+async def test_history_comes_after_reconnecting(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
+    relay = await asyncio.to_thread(recorder, mosquitto.url)
+    async with running(Kit(mosquitto.url, tmp_path, ack_timeout_s=1)) as kit:
+        kit.put(5)
+        await comes(lambda: len(relay.messages) == 5)
+        mosquitto.kill()
+        await comes(lambda: not kit.uplink.connected)
+        kit.put(200)
+        await kit.outbox.commit()
+        mosquitto.start()
+        await comes(lambda: kit.uplink.connected and relay.ready.is_set(), 20)
+        kit.put(5)
+        await comes(lambda: kit.outbox.figures.messages == 0, 20)
+    await comes(lambda: len(relay.messages) == 210)
+    assert [relay.lanes[SESSION, "b1", seq] for seq in (1, 100, 209)] == [Lane.LIVE, Lane.BACKFILL, Lane.LIVE]
+
+
+async def test_earlier_boots_are_history_in_order(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
+    before = Kit(mosquitto.url, tmp_path, "b0")
+    await before.outbox.open()
+    before.put(120)
+    await before.outbox.close()
+    relay = await asyncio.to_thread(recorder, mosquitto.url)
+    async with running(Kit(mosquitto.url, tmp_path, "b1")) as kit:
+        await comes(lambda: len(relay.messages) == 120)
+        await comes(lambda: kit.outbox.figures.messages == 0)
+    assert [key[1:] for key in relay.order] == [("b0", seq) for seq in range(1, 121)]
+
+
+async def test_backlog_drains_fast_while_live_stays_below_a_second(
+    mosquitto: Mosquitto, recorder: Make, tmp_path: Path
+) -> None:
+    """Ten minutes of backlog; the soak test has seven days of it. Twenty times real time is 200 messages a second."""
+    before = Kit(mosquitto.url, tmp_path, "b0")
+    await before.outbox.open()
+    for _ in range(600):
+        before.put(10)
+        await before.outbox.commit()
+    await before.outbox.close()
+    relay = await asyncio.to_thread(recorder, mosquitto.url)
+    async with running(Kit(mosquitto.url, tmp_path, "b1")) as kit:
+        await comes(lambda: kit.uplink.connected)
+        began = time.monotonic()
+        put_at: dict[int, float] = {}
+        while sum(key[1] == "b0" for key in list(relay.messages)) < 6000:
+            assert time.monotonic() - began < 30, f"{len(relay.messages)} of 6000"
+            kit.put()
+            put_at[kit.outbox._seq] = time.time()
+            await asyncio.sleep(0.1)
+        took = time.monotonic() - began
+        await comes(lambda: kit.outbox.figures.messages == 0)
+    delays = [relay.came[SESSION, "b1", seq] - at for seq, at in put_at.items()]
+    assert max(delays) < 1.0
+    assert 600 / took >= 20, f"{600 / took:.0f} times real time"
+
+
+async def test_rejected_is_not_sent_again(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
+    relay = await asyncio.to_thread(recorder, mosquitto.url, reject=lambda body: body["seq"] == 2)
+    async with running(Kit(mosquitto.url, tmp_path, ack_timeout_s=0.5)) as kit:
+        with capture_logs() as logs:
+            kit.put(3)
+            await comes(lambda: kit.outbox.figures.messages == 0)
+        await asyncio.sleep(0.8)
+        assert relay.copies == 0
+        assert kit.outbox.figures.rejected == 1
+    assert [entry["seq"] for entry in logs if entry["event"] == "message_rejected"] == [2]
+
+
+async def test_last_will_says_offline(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
+    relay = await asyncio.to_thread(recorder, mosquitto.url)
+    async with running(Kit(mosquitto.url, tmp_path)) as kit:
+        await comes(lambda: relay.status)
+        assert kit.uplink._link is not None
+        kit.uplink._link._client.socket().close()
+        await comes(lambda: [s["state"] for s in relay.status][:2] == ["online", "offline"])
+        await comes(lambda: relay.status[-1]["state"] == "online", what="and it is back by itself")
+
+
+async def test_commands_reach_the_kit_and_garbage_does_not_hurt(
+    mosquitto: Mosquitto, recorder: Make, tmp_path: Path
+) -> None:
+    relay = await asyncio.to_thread(recorder, mosquitto.url)
+    async with running(Kit(mosquitto.url, tmp_path)) as kit:
+        await comes(lambda: kit.uplink.connected)
+        for body in (
+            b"",
+            b"\xff\xfe",
+            b"[]",
+            b'{"type":"command","payload":{"name":5}}',
+            b'{"type":"ack"}',
+            b"{" * 9000,
+        ):
+            relay._client.publish("homeside/v1/bed-7/command", body, qos=1)
+            relay._client.publish("homeside/v1/bed-7/ack", body)
+        relay._client.publish(
+            "homeside/v1/bed-7/ack", b'{"type":"ack","payload":{"boot":"b1","seq":[[1,999999999999]]}}'
+        )
+        relay.command("bed-7", "set_rate", hz=200)
+        await comes(lambda: kit.commands)
+        assert kit.commands == [("set_rate", {"hz": 200})]
+        assert kit.uplink.counts.malformed == 12
+        kit.put(3)
+        await comes(lambda: kit.outbox.figures.messages == 0)
+
+
+async def test_unreachable_broker_is_told_once(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with running(Kit(f"mqtt://127.0.0.1:{free_port()}", tmp_path)) as kit:
+            await comes(lambda: "cannot be reached" in (kit.uplink.problem or ""))
+            kit.put(3)
+            await asyncio.sleep(1.5)
+    assert [entry["event"] for entry in logs].count("broker_unreachable") == 1
+
+
+async def test_wrong_password_is_told(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    port = free_port()
+    lines = f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+    broker = Mosquitto(tmp_path, lines=lines, port=port)
+    try:
+        async with running(Kit(broker.url, tmp_path, username="x", password="y")) as kit:
+            await comes(lambda: "check broker.username" in (kit.uplink.problem or ""))
+    finally:
+        broker.kill()
+
+
+async def test_refused_publish_is_told_on_mqtt_5(tmp_path: Path) -> None:
+    """An ACL that lets the kit publish nothing: MQTT 3.1.1 would say nothing at all."""
+    rights = tmp_path / "rights"
+    rights.write_text("topic read homeside/#\n")
+    port = free_port()
+    lines = f"listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {rights}\n"
+    broker = Mosquitto(tmp_path, lines=lines, port=port)
+    try:
+        async with running(Kit(broker.url, tmp_path)) as kit:
+            kit.put()
+            await comes(lambda: "Not authorized" in (kit.uplink.problem or ""))
+            assert kit.outbox.figures.messages == 1
+    finally:
+        broker.kill()
+
+
+def test_pace_halves_when_live_is_late_and_grows_otherwise() -> None:
+    pace = Pace()
+    for _ in range(1000):
+        pace.settled(1)
+    assert pace.window == MOST
+    pace.live_took(LATE_S * 2, now=10.0)
+    pace.live_took(LATE_S * 2, now=10.5)
+    assert pace.window == MOST / 2, "one decrease, then wait to see what it did"
+    pace.settled(int(MOST / 2))
+    assert MOST / 2 < pace.window <= MOST / 2 + 1, "from there on, one a round trip"
+    pace.lost(now=20.0)
+    assert pace.room(0) == 1
+    assert pace.room(1) == 0
+    pace.reset()
+    assert pace.window == FIRST

@@ -1,0 +1,55 @@
+"""The relay as a test holds it: a child process on ports of its own, killed, and started again on the same folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.peers import Child, free_port, start_homeside
+
+START_WITHIN_S = 30.0
+
+
+class RelayProgram:
+    """`homeside relay`, ready. `again` starts another on the same folder and ports."""
+
+    def __init__(self, data: Path, *options: str, port: int | None = None, mqtt_port: int | None = None) -> None:
+        self.data = data
+        self.port = port or free_port()
+        self.mqtt_port = mqtt_port or free_port()
+        self.options = options
+        ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port))
+        self.child: Child = start_homeside("relay", "--data", data, *ports, *options)
+        self.addresses = self.child.wait_for_event("relay_ready", START_WITHIN_S)
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def hears_kits(self) -> None:
+        """Waits until the relay is on its bus."""
+        self.child.wait_for_event("bus_connected")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Log lines of level error so far."""
+        return [entry for entry in self.child.entries() if entry.get("level") == "error"]
+
+    def kill(self) -> None:
+        self.child.kill()
+
+    def stop(self) -> int:
+        return self.child.end(15.0)
+
+    def again(self) -> RelayProgram:
+        return RelayProgram(self.data, *self.options, port=self.port, mqtt_port=self.mqtt_port)
+
+
+def token(data: Path, *options: str) -> str:
+    """What `homeside token` prints."""
+    child = start_homeside("token", "--data", data, *options)
+    assert child.wait(30.0) == 0, child.tail()
+    return child.lines[-1].strip()
