@@ -60,7 +60,7 @@ def relay(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except RelayError as error:
-        _console.print(f"[bold]homeside relay:[/bold] {error}", highlight=False)
+        _console.print(f"[bold]homeside relay:[/bold] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
@@ -115,7 +115,7 @@ def token(
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         tokens = Tokens(load_secret(settings.data / "secret"))
     except RelayError as error:
-        _console.print(f"[bold]homeside token:[/bold] {error}", highlight=False)
+        _console.print(f"[bold]homeside token:[/bold] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     bearer = Principal(subject=name, role=role, session=session)
     signed = tokens.issue(bearer, now_s=time.time(), lifetime_s=hours * 3600)

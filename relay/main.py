@@ -104,6 +104,7 @@ class Relay:
             live_sessions=settings.limits.live_sessions,
             sockets=settings.limits.viewers,
             ring_frames=settings.limits.ring_frames,
+            ring_ms=settings.limits.ring_s * 1000,
             backlog_ms=settings.limits.backlog_s * 1000,
         )
         service = ScgService(store, clock, metrics, bounds)

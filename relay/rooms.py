@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import Flag, auto
+from enum import Enum
 from itertools import islice
 from typing import Protocol
 
@@ -19,13 +19,16 @@ MAX_WAITING_BYTES = 1_048_576
 """Own answers one member may leave unread: stops a sender that never reads from filling the memory."""
 
 
-class Audience(Flag):
-    """Who a frame is for; a member is one or more of these."""
+class Audience(Enum):
+    """Who a member is; a frame is for one or more of these."""
 
-    PATIENT = auto()
-    VIEWER = auto()
-    ANALYST = auto()
-    EVERYONE = PATIENT | VIEWER | ANALYST
+    PATIENT = 1
+    VIEWER = 2
+    ANALYST = 3
+
+
+WATCHERS = (Audience.VIEWER, Audience.ANALYST)
+EVERYONE = (Audience.PATIENT, Audience.VIEWER, Audience.ANALYST)
 
 
 class Outlet(Protocol):
@@ -35,7 +38,8 @@ class Outlet(Protocol):
     def paused(self) -> bool: ...
     @property
     def waiting_bytes(self) -> int: ...
-    def write_frame(self, frame: bytes) -> None: ...
+    @property
+    def write_frame(self) -> Callable[[bytes], None]: ...
     def end(self, code: int, reason: str = "") -> None: ...
 
 
@@ -51,38 +55,57 @@ class Member:
 
 @dataclass(eq=False, slots=True)
 class Room:
-    """Fan-out of one session. `ring` holds the last frames as (audience, bytes); frame numbers never repeat."""
+    """Fan-out of one session. `ring` holds the frames of the last `keep_ms`, at most `size`, and whom they are for.
 
-    size: int = 64
+    `ready` holds, by audience, how to write to those who keep up: the loop over it is the hot path of a relay.
+    """
+
+    now_ms: Callable[[], float]
+    size: int = 4096
+    keep_ms: float = 10_000.0
     on_drop: Callable[[int], None] = lambda _: None
     members: set[Member] = field(default_factory=set)
-    ring: deque[tuple[Audience, bytes]] = field(init=False)
     written: int = 0
+    ring: deque[tuple[float, tuple[Audience, ...], bytes]] = field(default_factory=deque)
+    ready: dict[Audience, dict[Member, Callable[[bytes], None]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ring = deque(maxlen=self.size)
+        self.ready = {audience: {} for audience in Audience}
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
 
     def join(self, member: Member) -> None:
         self.members.add(member)
+        if member.outlet.paused:
+            member.cursor = self.written
+        else:
+            self.ready[member.audience][member] = member.outlet.write_frame
 
     def leave(self, member: Member) -> None:
         self.members.discard(member)
+        self.ready[member.audience].pop(member, None)
 
-    def publish(self, payload: bytes, audience: Audience) -> None:
+    def move(self, member: Member, audience: Audience) -> None:
+        """`member` turned out to be somebody else."""
+        write = self.ready[member.audience].pop(member, None)
+        member.audience = audience
+        if write is not None:
+            self.ready[audience][member] = write
+
+    def publish(self, payload: bytes, audiences: tuple[Audience, ...]) -> None:
         frame = text_frame(payload)
-        self.ring.append((audience, frame))
-        number = self.written
+        self._remember(audiences, frame)
+        for audience in audiences:
+            for write in tuple(self.ready[audience].values()):
+                write(frame)
+
+    def _remember(self, audiences: tuple[Audience, ...], frame: bytes) -> None:
+        now_ms = self.now_ms()
+        self.ring.append((now_ms, audiences, frame))
         self.written += 1
-        for member in tuple(self.members):
-            if member.cursor is not None:
-                continue
-            if member.outlet.paused:
-                member.cursor = number
-            elif member.audience & audience:
-                member.outlet.write_frame(frame)
+        while len(self.ring) > self.size or self.ring[0][0] < now_ms - self.keep_ms:
+            self.ring.popleft()
 
     def send(self, member: Member, payload: bytes) -> None:
         """To one member only; dropped and counted when it asks and asks but does not read the answers."""
@@ -91,6 +114,11 @@ class Room:
             self.on_drop(1)
         else:
             member.outlet.write_frame(text_frame(payload))
+
+    def fall_behind(self, member: Member) -> None:
+        """The member's socket is full: from now on it is a cursor. Called from within the write that filled it."""
+        if self.ready[member.audience].pop(member, None) is not None:
+            member.cursor = self.written
 
     def catch_up(self, member: Member) -> None:
         """Replay what a slow member missed, as far as the ring reaches and its socket takes it."""
@@ -102,14 +130,15 @@ class Room:
             member.dropped += missed
             self.on_drop(missed)
             member.cursor = oldest
-        for audience, frame in tuple(islice(self.ring, member.cursor - oldest, None)):
+        for _, audiences, frame in tuple(islice(self.ring, member.cursor - oldest, None)):
             if member.outlet.paused:
                 return
             member.cursor += 1
-            if member.audience & audience:
+            if member.audience in audiences:
                 member.outlet.write_frame(frame)
-        if not member.outlet.paused:
+        if not member.outlet.paused and member in self.members:
             member.cursor = None
+            self.ready[member.audience][member] = member.outlet.write_frame
 
     def close(self, code: int, reason: str) -> None:
         for member in tuple(self.members):

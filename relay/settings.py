@@ -49,9 +49,8 @@ class Limits(_Section):
         ge=10_000,
         description="Samples taken but not yet committed; beyond it, senders are made to wait.",
     )
-    ring_frames: int = Field(
-        64, ge=8, le=4096, description="Messages a slow viewer may be behind before it misses some."
-    )
+    ring_frames: int = Field(4096, ge=8, description="Messages a slow viewer may be behind before it misses some.")
+    ring_s: float = Field(10.0, gt=0, le=120, description="Seconds it may be behind before it misses some.")
     backlog_s: float = Field(30.0, ge=0, le=300, description="How much of the past a late viewer gets first.")
     viewers: int = Field(5_000, ge=1, description="Sockets one relay holds; further ones are told to try again later.")
     live_sessions: int = Field(2_000, ge=1, description="Sessions held in memory at once.")

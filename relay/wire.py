@@ -31,7 +31,9 @@ class Listener(Protocol):
     """What a room attaches to a connection. Every call comes from the event loop and must not block."""
 
     def received(self, data: str | bytes) -> None: ...
+    def full(self) -> None: ...
     def writable(self) -> None: ...
+    def closing(self) -> None: ...
     def lost(self) -> None: ...
 
 
@@ -45,10 +47,15 @@ class Connection(WebSocketsSansIOProtocol):
 
     listener: Listener | None = None
     paused = False
+    write_frame: Callable[[bytes], None]
+    """Writes a ready-made frame. The transport's own method: a broadcast has no time for a second call. A listener
+    that was told `full`, `closing` or `lost` does not use it until it is told `writable`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.transport.set_write_buffer_limits(high=0)
+        # Not 0: a TLS transport pauses at `size >= high`, so it would be paused for ever.
+        self.write_frame = self.transport.write
+        self.transport.set_write_buffer_limits(high=1, low=0)
         raw = transport.get_extra_info("socket")
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if raw is not None and option is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
@@ -62,14 +69,16 @@ class Connection(WebSocketsSansIOProtocol):
             await self.app(self.scope, self.receive, self.send)
         except ClientDisconnected:
             pass
-        except BaseException:
-            log.exception("socket_route_failed")
-            self.send_500_response()
-        else:
+        finally:
             if not self.handshake_complete:
                 self.send_500_response()
-        if self.listener is None and self.close_timer is None:
-            self.transport.close()
+            if self.listener is None and self.close_timer is None:
+                self.transport.close()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("socket_route_failed", exc_info=fault)
 
     def attach(self, listener: Listener) -> None:
         """From now on, messages go to `listener`; what already waits in the queue goes first."""
@@ -92,10 +101,6 @@ class Connection(WebSocketsSansIOProtocol):
     def waiting_bytes(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    def write_frame(self, frame: bytes) -> None:
-        if self.open:
-            self.transport.write(frame)
-
     def pause_receiving(self) -> None:
         if not self.read_paused and not self.disconnected:
             self.read_paused = True
@@ -112,6 +117,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.conn.send_close(code, reason)
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
+            self._tell_closing()
             self.resume_receiving()
         self._abort_later()
 
@@ -127,24 +133,40 @@ class Connection(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.paused = True
+        if self.listener is not None:
+            self.listener.full()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.paused = False
-        if self.listener is not None:
+        if self.listener is not None and self.open:
             self.listener.writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._let_go()
 
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._tell_closing()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._tell_closing()
+
     def shutdown(self) -> None:
         super().shutdown()
+        self._tell_closing()
         self._abort_later()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
+        self._tell_closing()
         self._abort_later()
+
+    def _tell_closing(self) -> None:
+        if self.listener is not None:
+            self.listener.closing()
 
     def _let_go(self) -> None:
         listener, self.listener = self.listener, None

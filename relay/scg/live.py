@@ -18,11 +18,10 @@ from core.contracts import scg
 from core.contracts.columns import join
 from relay.clock import Clock
 from relay.metrics import Metrics
-from relay.rooms import Audience, Room
+from relay.rooms import EVERYONE, WATCHERS, Audience, Room
 from relay.scg.rules import Line, Presence, SeqRanges, delay_ms
 from relay.scg.store import Session
 
-WATCHERS = Audience.VIEWER | Audience.ANALYST
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
 
@@ -54,14 +53,14 @@ class Live:
 
     @property
     def watched(self) -> bool:
-        return any(member.audience & WATCHERS for member in self.room)
+        return any(member.audience in WATCHERS for member in self.room)
 
     @property
     def analysed(self) -> bool:
-        return self.line is not None and any(member.audience & Audience.ANALYST for member in self.room)
+        return self.line is not None and any(member.audience is Audience.ANALYST for member in self.room)
 
     def announce(self, status: str) -> None:
-        self.room.publish(scg.status_update(status, self.presence.viewer_count), Audience.EVERYONE)
+        self.room.publish(scg.status_update(status, self.presence.viewer_count), EVERYONE)
 
     def first_taken(self, boot: str, seq: int) -> bool:
         """Count a message in; False when it came before."""
@@ -151,7 +150,7 @@ class Live:
             "delayMs": self._delay_ms(),
             "clockErrorMs": self.clock_error_ms,
         }
-        self.room.publish(scg.message("analysis", payload), Audience.ANALYST)
+        self.room.publish(scg.message("analysis", payload), (Audience.ANALYST,))
 
     def _delay_ms(self) -> float | None:
         silent_ms = self.clock.monotonic_ms() - self.newest_at_ms

@@ -98,6 +98,12 @@ class Seat:
             self._connection.pause_receiving()
             self._store.when_space(self._connection.resume_receiving)
 
+    def full(self) -> None:
+        self._live.room.fall_behind(self._member)
+
+    def closing(self) -> None:
+        self._live.room.leave(self._member)
+
     def writable(self) -> None:
         self._live.room.catch_up(self._member)
 
@@ -205,7 +211,7 @@ def _part(role: str | None) -> Part:
 def _audience(part: Part, extras: str) -> Audience:
     if part is Part.PATIENT:
         return Audience.PATIENT
-    return Audience.VIEWER | Audience.ANALYST if "analysis" in extras.split(",") else Audience.VIEWER
+    return Audience.ANALYST if "analysis" in extras.split(",") else Audience.VIEWER
 
 
 def _known(session_id: str) -> str:

@@ -40,11 +40,12 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a relay holds: sessions in memory, sockets, frames a slow viewer may be behind, ms of backlog."""
+    """How much a relay holds: sessions in memory, sockets, frames and ms a slow viewer may be behind, ms of backlog."""
 
     live_sessions: int
     sockets: int
     ring_frames: int
+    ring_ms: float
     backlog_ms: float
 
 
@@ -138,7 +139,12 @@ class ScgService:
         seen = await self._store.seen(session_id)
         live = Live(
             session=session,
-            room=Room(size=self._bounds.ring_frames, on_drop=self._metrics.frames_dropped.inc),
+            room=Room(
+                self._clock.monotonic_ms,
+                size=self._bounds.ring_frames,
+                keep_ms=self._bounds.ring_ms,
+                on_drop=self._metrics.frames_dropped.inc,
+            ),
             clock=self._clock,
             metrics=self._metrics,
             backlog_ms=self._bounds.backlog_ms,
@@ -186,7 +192,7 @@ class ScgService:
         """Seat a socket: backlog first, then whatever comes; everybody hears of it."""
         if part is not Part.PATIENT and live.line is None:
             live.start_line()
-        if member.audience & Audience.ANALYST:
+        if member.audience is Audience.ANALYST:
             live.room.send(member, live.info())
         backlog = live.backlog() if part is not Part.PATIENT else None
         if backlog is not None:
@@ -238,7 +244,7 @@ class ScgService:
         if not live.presence.claim(member, part, envelope.boot):
             raise SessionTaken("This session has its patient already; only one may send samples")
         if newcomer:
-            member.audience = Audience.PATIENT
+            live.room.move(member, Audience.PATIENT)
             live.announce("patient_connected")
             if not live.watched:
                 live.stop_line()

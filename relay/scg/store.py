@@ -6,6 +6,7 @@ Whatever arrives between two commits goes in together: one transaction, one wait
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class Store:
         self._pending: list[Entry] = []
         self._weight = 0
         self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._space = asyncio.Event()
         self._space.set()
         self._idle = asyncio.Event()
@@ -124,6 +126,8 @@ class Store:
             self._space.clear()
         self._idle.clear()
         self._work.set()
+        if entry.columns is None:
+            self._urgent.set()
 
     async def space(self) -> None:
         await self._space.wait()
@@ -136,7 +140,10 @@ class Store:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Commit for ever. A database that fails is tried again; what waits for it stays, and is counted."""
+        """Commit for ever, samples after a short rest, what somebody waits for at once.
+
+        A database that fails is tried again; what waits for it stays, and is counted.
+        """
         delay = RETRY_FIRST_S
         while True:
             await self._work.wait()
@@ -154,7 +161,9 @@ class Store:
                 continue
             delay = RETRY_FIRST_S
             self._settle(batch)
-            await asyncio.sleep(self._commit_every_s)
+            self._urgent.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), self._commit_every_s)
 
     def _settle(self, batch: list[Entry]) -> None:
         self._weight -= sum(entry.weight for entry in batch)

@@ -1,0 +1,105 @@
+"""The one command: `homeside PROGRAM ...`.
+
+It knows the programs' names and a line about each, and imports a program only when that program is asked for:
+`homeside --help` answers at once, and a Pi without the relay's packages can still run the agent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import Any, NamedTuple
+
+import typer
+import typer.core
+import typer.main
+
+OUR_PACKAGES = frozenset({"agent", "core", "firmware_bridge", "provisioning", "relay"})
+
+
+class Program(NamedTuple):
+    """Where a program's typer application lives, the extras of the distribution that it needs, and a line."""
+
+    target: str
+    extras: str
+    summary: str
+
+
+PROGRAMS = {
+    "relay": Program("relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."),
+    "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
+    "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
+    "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
+    "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
+    "token": Program("relay.__main__:token_app", "relay", "Make and revoke the tokens kits and people sign in with."),
+}
+
+
+def load(name: str) -> Any:
+    """The program's command, imported now.
+
+    A package that is not installed ends the process with the remedy; a fault of our own is raised as it is.
+    """
+    program = PROGRAMS[name]
+    module, _, attribute = program.target.partition(":")
+    try:
+        application = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in OUR_PACKAGES:
+            raise
+        typer.echo(
+            f"homeside {name} needs the package {missing!r}, which is not installed here.\n"
+            f"Install what it needs:  pip install 'homeside[{program.extras}]'",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    return typer.main.get_command(application)
+
+
+class Programs(typer.core.TyperGroup):
+    """Shows a sketch of each program in the help, and the program itself when it is called or completed."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, program in PROGRAMS.items():
+            self.add_command(typer.core.TyperCommand(name, help=program.summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, sketch, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else sketch, rest
+
+
+app = typer.Typer(
+    cls=Programs,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Example:  homeside demo --for 60   shows a simulated heart for a minute.",
+)
+
+
+def show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"homeside {importlib.metadata.version('homeside')}")
+    except importlib.metadata.PackageNotFoundError:
+        typer.echo("homeside, run from its source folder and not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=show_version, help="Print the version and exit."
+    ),
+) -> None:
+    """Bedside and home monitoring: an agent on a Raspberry Pi, a small relay, and their pages."""
+
+
+def main() -> None:
+    app(prog_name="homeside")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""`homeside demo`: a relay, a simulated chest sensor and an agent on this machine, each a process of its own.
+
+When one ends, all are ended and its last words are shown; Ctrl-C ends them in the order in which nothing is lost:
+sensor, agent, relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from provisioning.places import HOST, alone_in, choose_folder, choose_ports
+from provisioning.programs import DemoError, Program
+
+READY_WITHIN_S = 30.0
+LOOK_EVERY_S = 0.05
+
+demo_app = typer.Typer(add_completion=False)
+
+
+class Demonstration:
+    """The three programs on one folder and two ports. `run` shows them until told to stop."""
+
+    def __init__(self, folder: Path, port: int, mqtt_port: int, recording: Path | None) -> None:
+        self.folder, self.port, self.mqtt_port = folder, port, mqtt_port
+        self.link = folder / "sensor"
+        logs = folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        played = ["--recording", str(recording)] if recording else []
+        broker = f"mqtt://{HOST}:{mqtt_port}"
+        ports = ["--host", HOST, "--port", str(port), "--mqtt-port", str(mqtt_port)]
+        self.relay = Program("relay", ["relay", "--data", str(folder / "relay"), *ports], logs / "relay.log")
+        self.sensor = Program("simulate", ["simulate", "--link", str(self.link), *played], logs / "simulate.log")
+        source = ["--serial", str(self.link), "--broker", broker, "--kit", "demo", "--state", str(folder / "agent")]
+        self.agent = Program("agent", ["agent", *source], logs / "agent.log")
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """In the order of ending: nothing is sent to a program that has gone."""
+        return self.sensor, self.agent, self.relay
+
+    async def run(self, seconds: float | None, stop: asyncio.Event, teller: Teller) -> None:
+        """Starts all, tells when there is something to see, and returns when `stop` is set or the time is over.
+
+        Raises ProgramEnded as soon as one of the three ends by itself. None is left running.
+        """
+        starting = asyncio.create_task(self._start())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                return
+            teller.ready(self, starting.result())
+            await self._watch(stopping, seconds)
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+            for program in self.programs:
+                if program.process is not None:
+                    teller.ended(program, await program.end())
+
+    async def _watch(self, stopping: asyncio.Task[Any], seconds: float | None) -> None:
+        endings = {asyncio.create_task(program.ended()): program for program in self.programs}
+        try:
+            done, _ = await asyncio.wait({stopping, *endings}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for ending in done - {stopping}:
+                raise endings[ending].failure(f"ended by itself with exit code {ending.result()}")
+        finally:
+            for ending in endings:
+                ending.cancel()
+
+    async def _start(self) -> str:
+        """The id of the session that the agent has begun."""
+        self.link.unlink(missing_ok=True)
+        await self.sensor.start()
+        await self.relay.start()
+        await self._until(lambda: asyncio.to_thread(self._relay_answers), self.relay, "answer")
+        await self._until(lambda: asyncio.to_thread(self.link.exists), self.sensor, "serial port")
+        await self.agent.start()
+        begun = await self._until(
+            lambda: asyncio.to_thread(self.agent.logged, "session_started", "session_resumed"), self.agent, "session"
+        )
+        return str(begun["session"])
+
+    async def _until(self, look: Callable[[], Any], program: Program, what: str) -> Any:
+        """What `look` finds, once it does; ProgramEnded when one of the three ends first or the time is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READY_WITHIN_S
+        while not (found := await look()):
+            self._all_run()
+            if loop.time() > deadline:
+                raise program.failure(f"gave no {what} within {READY_WITHIN_S:.0f} s")
+            await asyncio.sleep(LOOK_EVERY_S)
+        return found
+
+    def _all_run(self) -> None:
+        for program in self.programs:
+            if program.process is not None and program.process.returncode is not None:
+                raise program.failure(f"ended with exit code {program.process.returncode}")
+
+    def _relay_answers(self) -> bool:
+        asked = http.client.HTTPConnection(HOST, self.port, timeout=1.0)
+        with contextlib.closing(asked), contextlib.suppress(OSError, http.client.HTTPException):
+            asked.request("GET", "/healthz")
+            return asked.getresponse().status == http.client.OK
+        return False
+
+
+class Teller:
+    """What the person at the terminal, or the program reading JSON lines, gets to know."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._out = Console(highlight=False, soft_wrap=True)
+
+    def beginning(self) -> None:
+        if not self._as_json:
+            self._out.print("Starting the relay, a simulated chest sensor and an agent …")
+
+    def ready(self, show: Demonstration, session: str) -> None:
+        base = f"http://{HOST}:{show.port}"
+        places = {
+            "view": f"{base}/view/{session}",
+            "sessions": f"{base}/",
+            "measure": f"{base}/measure",
+            "readiness": f"{base}/readyz",
+            "metrics": f"{base}/metrics",
+            "broker": f"mqtt://{HOST}:{show.mqtt_port}",
+            "logs": str(show.folder / "logs"),
+        }
+        if self._as_json:
+            self.line("demo_ready", session=session, **places)
+            return
+        link = places.pop("view")
+        rest = Table.grid(padding=(0, 2))
+        for name, place in places.items():
+            rest.add_row(name, place)
+        self._out.print(Panel.fit(f"[bold]{link}[/bold]", title="A beating heart", padding=(1, 2)))
+        self._out.print(rest)
+        self._out.print("The heart is simulated. Ctrl-C ends everything.")
+
+    def ended(self, program: Program, code: int | None) -> None:
+        if self._as_json:
+            self.line("program_ended", program=program.name, code=code)
+        else:
+            self._out.print(f"Ended: {program.name}" + (f" (exit code {code})" if code else ""))
+
+    def failed(self, error: DemoError) -> None:
+        if self._as_json:
+            self.line("demo_failed", code=type(error).__name__, message=str(error))
+        else:
+            Console(stderr=True).print(f"homeside demo: {error}", markup=False, highlight=False, soft_wrap=True)
+
+    def line(self, event: str, **told: Any) -> None:
+        typer.echo(json.dumps({"event": event, **told}))
+
+
+@demo_app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="The relay's port; 0 takes a free one.")] = 8000,
+    mqtt_port: Annotated[int | None, typer.Option(help="The broker's port; without it 1883, or a free one.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for all it writes; without it .demo here.")] = None,
+    seconds: Annotated[float | None, typer.Option("--for", help="End by itself after so many seconds.")] = None,
+    recording: Annotated[
+        Path | None, typer.Option(help="A recording for the sensor to play.", exists=True, dir_okay=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell as JSON lines what happens.")] = False,
+) -> None:
+    """Show a beating heart: a relay, a simulated chest sensor and an agent, all on this machine.
+
+    Example: homeside demo --for 60 --port 8010
+    """
+    teller = Teller(as_json=as_json)
+    try:
+        folder = choose_folder(data)
+        with alone_in(folder):
+            show = Demonstration(folder, *choose_ports(port, mqtt_port), recording)
+            asyncio.run(perform(show, seconds, teller))
+    except DemoError as error:
+        teller.failed(error)
+        raise typer.Exit(1) from None
+
+
+async def perform(show: Demonstration, seconds: float | None, teller: Teller) -> None:
+    """The demonstration until Ctrl-C, SIGTERM, a closed terminal or the end of its time."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    teller.beginning()
+    await show.run(seconds, stop, teller)

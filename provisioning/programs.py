@@ -1,0 +1,82 @@
+"""A program of Homeside as a child process: started, its log looked at, ended, and its last words told.
+
+It is started by the command that anybody would type. Its log goes to a file of its own; nothing is read through pipes.
+
+DemoError
+├── Taken           a port or the folder is in use by another program
+└── ProgramEnded    a program ended, or did not get ready; with its last lines
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+END_WITHIN_S = 10.0
+LAST_LINES = 15
+
+
+class DemoError(Exception):
+    """Why there is nothing to see; the text says what to do."""
+
+
+class Taken(DemoError):
+    pass
+
+
+class ProgramEnded(DemoError):
+    pass
+
+
+@dataclass
+class Program:
+    """One of the three: its words after `homeside`, its log, and its process once started."""
+
+    name: str
+    words: list[str]
+    log: Path
+    process: asyncio.subprocess.Process | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """In a session of its own, so that a terminal's Ctrl-C reaches only us."""
+        with self.log.open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "homeside", *self.words),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    async def ended(self) -> int:
+        assert self.process is not None
+        return await self.process.wait()
+
+    async def end(self) -> int | None:
+        """SIGTERM, then SIGKILL when that is not heeded; the exit code, or None when it never ran."""
+        if self.process is None:
+            return None
+        for demand in (self.process.terminate, self.process.kill):
+            with contextlib.suppress(ProcessLookupError):
+                demand()
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self.process.wait(), END_WITHIN_S)
+        return self.process.returncode
+
+    def failure(self, what: str) -> ProgramEnded:
+        lines = self.log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:] or ["(it wrote nothing)"]
+        return ProgramEnded(f"{self.name} {what}. The end of {self.log}:\n" + "\n".join(f"  {line}" for line in lines))
+
+    def logged(self, *names: str) -> dict[str, Any] | None:
+        """The first JSON log line whose event has one of the names."""
+        for line in self.log.read_text("utf-8", "replace").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and entry.get("event") in names:
+                    return entry
+        return None

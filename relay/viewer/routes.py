@@ -1,0 +1,128 @@
+"""The pages and what they are made of, over HTTP. Knows files and headers, nothing of sessions.
+
+Every file is read when the router is made, so a name that was not there then cannot be asked for.
+Nothing is loaded from anywhere else, and the headers make a browser hold to that.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+ROOT = Path(__file__).resolve().parent
+VENDORED = ("uPlot.esm.js", "uPlot.min.css", "uPlot.LICENSE")
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".LICENSE": "text/plain; charset=utf-8",
+}
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "connect-src 'self' ws: wss:",
+        "img-src 'self' data:",
+        "style-src 'self'",
+        "script-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Permissions-Policy": "accelerometer=(self), screen-wake-lock=(self), camera=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
+}
+MISSING = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Not built · Homeside</title>
+<link rel="stylesheet" href="/static/tokens.css"><link rel="stylesheet" href="/static/shell.css"></head>
+<body><header class="bar"><a class="home" href="/">Homeside</a></header>
+<main><h1>This relay cannot draw yet</h1><section class="card">
+<p>The chart library is not where the relay looks for it. Missing: {missing}.</p>
+<p>Whoever runs this relay: <b>make install</b> in the source folder, or install the <b>homeside</b> wheel;
+then start the relay again.</p>
+</section></main></body></html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file as it is sent: its type, both encodings, and a tag that changes with its bytes."""
+
+    kind: str
+    body: bytes
+    packed: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, name: str, body: bytes) -> Asset:
+        kind = TYPES[Path(name).suffix]
+        return cls(kind, body, gzip.compress(body, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+    def answer(self, request: Request, status: int = 200) -> Response:
+        """The file, packed where the browser takes that; 304 without a body where it has these very bytes."""
+        headers = {**HEADERS, "ETag": self.tag}
+        if status == 200 and _names(request.headers.get("if-none-match", ""), self.tag):
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self.packed, status, {**headers, "Content-Encoding": "gzip"}, self.kind)
+        return Response(self.body, status, headers, self.kind)
+
+
+def pages(root: Path = ROOT) -> APIRouter:
+    """`/`, `/view/{id}`, `/measure`, `/measure/{id}` and `/static/…`, from the files below `root`."""
+    router = APIRouter(include_in_schema=False)
+    static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
+    vendored = {f"vendor/{name}": root / "vendor" / name for name in VENDORED}
+    missing = [path.name for path in vendored.values() if not path.is_file()]
+    files = {name: Asset.of(name, path.read_bytes()) for name, path in {**static, **vendored}.items() if path.is_file()}
+
+    @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])
+    async def file(request: Request, name: str) -> Response:
+        found = files.get(name)
+        return found.answer(request) if found else Response("No such file.", 404, HEADERS, "text/plain")
+
+    _serve(router, ["/"], _page(root, "start.html"))
+    drawn = {"view.html": ["/view/{session_id}"], "measure.html": ["/measure", "/measure/{session_id}"]}
+    for name, paths in drawn.items():
+        if missing:
+            _serve(router, paths, _unbuilt(missing), status=503)
+        else:
+            _serve(router, paths, _page(root, name))
+    return router
+
+
+def _serve(router: APIRouter, paths: Iterable[str], page: Asset, status: int = 200) -> None:
+    async def answer(request: Request) -> Response:
+        return page.answer(request, status)
+
+    for path in paths:
+        router.add_api_route(path, answer, methods=["GET", "HEAD"])
+
+
+def _page(root: Path, name: str) -> Asset:
+    return Asset.of(name, (root / "pages" / name).read_bytes())
+
+
+def _unbuilt(missing: Iterable[str]) -> Asset:
+    return Asset.of("missing.html", MISSING.format(missing=html.escape(", ".join(missing))).encode())
+
+
+def _names(header: str, tag: str) -> bool:
+    return any(part.strip().removeprefix("W/") in (tag, "*") for part in header.split(","))

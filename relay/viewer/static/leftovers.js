@@ -1,0 +1,35 @@
+// What measurements of the past left on this phone: delivered in the background, each over its own connection, and
+// ended where the person had pressed Finish. Nothing of it needs anybody's attention.
+
+import { endSession } from './api.js'
+import { Outbox } from './outbox.js'
+import { Uplink } from './uplink.js'
+
+const LOOK_MS = 1000
+
+/** Delivers what `row` ({session, token, ending}) still has on `shelf`; resolves when the relay has it all. */
+export async function deliver(row, shelf) {
+  const outbox = new Outbox(shelf)
+  await outbox.restore(row.session)
+  if (outbox.size || row.ending) await delivered(row, outbox)
+  await shelf.dropSession(row.session)
+}
+
+function delivered(row, outbox) {
+  const uplink = new Uplink(row.session, row.token, outbox, () => {})
+  uplink.start()
+  return new Promise((resolve) => {
+    const look = async () => {
+      if (uplink.settled && (await ended(row))) {
+        uplink.stop()
+        resolve()
+      } else setTimeout(look, LOOK_MS)
+    }
+    look()
+  })
+}
+
+async function ended(row) {
+  if (!row.ending) return true
+  return endSession(row.session, row.token).then(() => true, (error) => error.status === 404)
+}

@@ -1,0 +1,280 @@
+// The patient's page: a phone as a sensor. Intro, a check of how it lies, measuring, and a clean end. It owns the order
+// of these; what is kept, sent, drawn and said is decided by the modules it wires.
+
+import { Awake } from './awake.js'
+import { createSession, endSession, placeOf, tokenIn, withToken } from './api.js'
+import { duration, stopwatch } from './formats.js'
+import { deliver } from './leftovers.js'
+import { LiveLine } from './liveline.js'
+import { kept, notice, pill, SCREEN_MAY_SLEEP, startFailure, watching } from './measurewords.js'
+import { Outbox, Shelf } from './outbox.js'
+import { advice, Placement } from './placement.js'
+import { askPermission, openSensor } from './sensor.js'
+import { Uplink } from './uplink.js'
+
+const TICK_MS = 250
+const STEADY_MS = 2000
+const OFFER_BEGIN_MS = 6000
+const END_AGAIN_MS = 3000
+const AWAY_FROM_MS = 1000
+const RAW_GAP_MS = 100
+const LEAST_HZ = 20
+
+const $ = (id) => document.getElementById(id)
+
+class MeasurePage {
+  #place = placeOf(location)
+  #phase = 'intro'
+  #shelf = null
+  #row = null
+  #outbox = null
+  #uplink = null
+  #sensor = null
+  #line = null
+  #placement = new Placement()
+  #awake = new Awake((held) => write({ screen: held ? '' : SCREEN_MAY_SLEEP }))
+  #lastAt = null
+  #steadyFrom = null
+  #checkingFrom = 0
+  #begunAt = null
+  #elapsedMs = 0
+  #awayMs = 0
+  #ending = false
+  #saved = ''
+
+  async start() {
+    $('start').addEventListener('click', () => this.#begin())
+    $('begin').addEventListener('click', () => this.#measure())
+    $('finish').addEventListener('click', () => this.#finish())
+    $('notice-action').addEventListener('click', () => this.#act())
+    for (const button of document.querySelectorAll('[data-share]')) button.addEventListener('click', () => this.#share())
+    setInterval(() => this.#tick(), TICK_MS)
+    this.#enter('intro')
+    this.#shelf = await Shelf.open()
+    await this.#takeUp()
+    $('start').disabled = false
+  }
+
+  // -- what an earlier run of this page left behind ----------------------------------------------------------------
+
+  async #takeUp() {
+    for (const row of (await this.#shelf?.sessions().catch(() => [])) ?? []) {
+      if (row.session !== this.#place.session) deliver(row, this.#shelf)
+      else {
+        this.#row = row
+        await this.#connect()
+        if (row.ending) this.#enter('finishing')
+        else write({ start: 'Go on measuring' })
+      }
+    }
+  }
+
+  // -- the order of things ---------------------------------------------------------------------------------------
+
+  async #begin() {
+    $('start').disabled = true
+    write({ 'start-failure-head': '', 'start-failure-text': '' })
+    try {
+      await askPermission()
+      this.#sensor ??= await openSensor((...sample) => this.#sample(...sample))
+      if (!this.#row) await this.#newSession()
+      if (!this.#uplink) await this.#connect()
+      await this.#awake.start()
+      this.#checkingFrom = performance.now()
+      this.#enter('checking')
+    } catch (error) {
+      const { head, text } = startFailure(error)
+      write({ 'start-failure-head': head, 'start-failure-text': text })
+    }
+    $('start').disabled = false
+  }
+
+  async #newSession() {
+    const { session, token } = this.#place
+    const begun = { startedAt: Date.now(), ending: false }
+    if (session) this.#row = { session, token, viewerUrl: token ? null : `${location.origin}/view/${session}`, ...begun }
+    else {
+      const made = await createSession(token)
+      const own = tokenIn(made.websocketUrl) ?? token
+      this.#row = { session: made.sessionId, token: own, viewerUrl: made.viewerUrl, ...begun }
+      history.replaceState(null, '', withToken(`/measure/${made.sessionId}`, own))
+    }
+    await this.#remember()
+  }
+
+  #remember = () => this.#shelf?.putSession(this.#row).catch(() => null)
+
+  async #connect() {
+    this.#outbox = new Outbox(this.#shelf)
+    await this.#outbox.restore(this.#row.session)
+    this.#uplink = new Uplink(this.#row.session, this.#row.token, this.#outbox, () => this.#tick())
+    this.#uplink.start()
+  }
+
+  #sample(t, x, y, z) {
+    const now = performance.now()
+    if (this.#phase === 'measuring' && now - this.#lastAt > AWAY_FROM_MS) this.#awayMs += now - this.#lastAt
+    this.#lastAt = now
+    this.#placement.take(t, x, y, z)
+    if (this.#phase !== 'measuring') return
+    this.#uplink.take(t, x, y, z)
+    this.#line.take([[t, z]], now)
+  }
+
+  #check(now) {
+    const { verdict } = this.#placement
+    show($('advice'), advice(verdict))
+    const steady = verdict.enough && verdict.fast && verdict.flat && verdict.still
+    this.#steadyFrom = steady ? (this.#steadyFrom ?? now) : null
+    if (steady && now - this.#steadyFrom >= STEADY_MS) this.#measure()
+    $('begin').hidden = now - this.#checkingFrom < OFFER_BEGIN_MS || (verdict.enough && verdict.rateHz < LEAST_HZ)
+  }
+
+  #measure() {
+    this.#enter('measuring')
+    this.#lastAt = performance.now()
+    this.#begunAt ??= this.#lastAt
+    this.#line ??= new LiveLine($('wave'), RAW_GAP_MS, { axes: false })
+    this.#line.run()
+  }
+
+  async #finish() {
+    this.#stopSensing()
+    this.#row.ending = true
+    await this.#remember()
+    this.#enter('finishing')
+  }
+
+  #stopSensing() {
+    this.#sensor?.stop()
+    this.#sensor = null
+    this.#awake.stop()
+    this.#line?.stop()
+    if (this.#begunAt !== null) this.#elapsedMs = performance.now() - this.#begunAt
+  }
+
+  /** When all is acknowledged: end the session at the relay, then forget it here. Tried until it is so. */
+  async #end() {
+    if (this.#ending || !this.#uplink.settled || this.#uplink.phase !== 'open') return
+    this.#ending = true
+    try {
+      await endSession(this.#row.session, this.#row.token)
+      this.#saved = 'All of it is stored.'
+      this.#done()
+    } catch {
+      setTimeout(() => (this.#ending = false), END_AGAIN_MS)
+    }
+  }
+
+  #endedElsewhere() {
+    this.#saved = 'The session was ended from elsewhere.'
+    this.#stopSensing()
+    this.#row.ending = true
+    this.#enter('finishing')
+  }
+
+  async #done() {
+    this.#uplink.stop()
+    await this.#shelf?.dropSession(this.#row.session).catch(() => null)
+    this.#enter('done')
+  }
+
+  #act() {
+    if (this.#phase !== 'finishing' && this.#uplink?.phase === 'open') {
+      this.#sensor?.stop()
+      this.#sensor = null
+      this.#begin()
+    } else this.#uplink?.socket.tryNow()
+  }
+
+  async #share() {
+    const { viewerUrl: url } = this.#row
+    try {
+      if (navigator.share) await navigator.share({ title: 'Homeside', text: 'My heartbeat, live', url })
+      else {
+        await navigator.clipboard.writeText(url)
+        write({ shared: 'The link is copied. Paste it into a message to your physician.' })
+      }
+    } catch (error) {
+      if (error.name !== 'AbortError') write({ shared: 'The link could not be copied. Select it above and copy it by hand.' })
+    }
+  }
+
+  // -- what is shown ---------------------------------------------------------------------------------------------
+
+  #enter(phase) {
+    const changed = this.#phase !== phase
+    this.#phase = phase
+    document.body.dataset.phase = phase
+    for (const part of document.querySelectorAll('[data-phases]')) part.hidden = !part.dataset.phases.split(' ').includes(phase)
+    if (changed) document.querySelector(`[data-phases~="${phase}"] h1`)?.focus()
+    this.#tick()
+  }
+
+  #tick() {
+    const now = performance.now()
+    if (this.#phase === 'checking') this.#check(now)
+    if (this.#phase === 'finishing' && this.#uplink) this.#end()
+    if (this.#phase === 'measuring' && this.#uplink?.ended) this.#endedElsewhere()
+    if (this.#phase === 'measuring') this.#elapsedMs = now - this.#begunAt
+    this.#show(now)
+  }
+
+  #show(now) {
+    const uplink = this.#uplink
+    const connected = uplink?.phase === 'open'
+    const { tone, words } = pill(this.#phase, connected)
+    $('state').dataset.tone = tone
+    const rateHz = this.#placement.verdict.rateHz || 60
+    const keptMs = ((this.#outbox?.samples ?? 0) / rateHz) * 1000
+    const onDisk = this.#outbox?.onDisk ?? false
+    const keptWords = kept(keptMs, connected, onDisk)
+    write({
+      state: words, elapsed: stopwatch(this.#elapsedMs), watching: watching(uplink?.viewers ?? 0), kept: keptWords,
+      'finishing-text': keptWords === 'All sent' ? 'Closing the session.' : `${keptWords}.`,
+      saved: `${this.#elapsedMs ? `Measured for ${duration(this.#elapsedMs)}. ` : ''}${this.#saved}`,
+    })
+    this.#showLink()
+    const facts = {
+      phase: this.#phase, socket: uplink?.socket, problem: uplink?.problem ?? null, onDisk, awayMs: this.#awayMs,
+      droppedMs: ((this.#outbox?.dropped ?? 0) / rateHz) * 1000, silentMs: this.#lastAt === null ? 0 : now - this.#lastAt,
+    }
+    this.#showNotice(notice(facts))
+    this.#line?.legend('m/s²')
+  }
+
+  #showLink() {
+    const url = this.#row?.viewerUrl ?? ''
+    for (const part of document.querySelectorAll('[data-link]')) part.hidden = !url
+    for (const link of document.querySelectorAll('[data-link] a')) {
+      if (link.href !== url) Object.assign(link, { href: url, textContent: url })
+    }
+  }
+
+  #showNotice(said) {
+    $('notice').hidden = !said
+    $('notice-action').hidden = !said?.action
+    if (!said) return
+    $('notice').dataset.tone = said.tone
+    write({ 'notice-head': said.head, 'notice-text': said.text, 'notice-action': said.action ?? '' })
+  }
+}
+
+function write(texts) {
+  for (const [id, text] of Object.entries(texts)) {
+    if ($(id).textContent !== text) $(id).textContent = text
+  }
+}
+
+/** Lines of advice with a mark each: done, not yet, or being looked at. */
+function show(list, lines) {
+  const items = lines.map(({ ok, words }) => {
+    const item = Object.assign(document.createElement('li'), { textContent: words })
+    item.dataset.ok = String(ok)
+    return item
+  })
+  const same = items.length === list.children.length && items.every((item, i) => item.isEqualNode(list.children[i]))
+  if (!same) list.replaceChildren(...items)
+}
+
+new MeasurePage().start()

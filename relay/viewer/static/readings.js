@@ -1,0 +1,72 @@
+// The numbers beside the line: each with its unit and its age, and words in place of a number nobody should trust.
+
+import { clockTime, count, DASH, duration, fixed, qualityWord } from './formats.js'
+import { reasonWords } from './state.js'
+
+const OLD_MS = 6000
+
+/** What to show of an analysis that came in `ageMs` ago, as texts by name; `heartRate.bpm` null when too old. */
+export function readingTexts(analysis, ageMs, silentWords) {
+  const tooOld = analysis === null || ageMs > OLD_MS
+  const rate = analysis?.heartRate ?? {}
+  const bpm = tooOld ? null : (rate.bpm ?? null)
+  const known = bpm !== null
+  return {
+    known,
+    rate: known ? fixed(bpm) : 'No reading',
+    why: known ? ageWords(analysis, ageMs) : whyNot(analysis, tooOld, silentWords),
+    beat: known ? fixed(rate.beatMs) : DASH,
+    beatSpread: known && Number.isFinite(rate.beatSdMs) ? `ms ± ${fixed(rate.beatSdMs)}` : 'ms',
+    breathing: tooOld ? DASH : fixed(analysis.breathing?.perMinute ?? NaN),
+    quality: tooOld ? NaN : (rate.quality ?? NaN),
+    clock: tooOld ? DASH : clockError(analysis.clockErrorMs),
+  }
+}
+
+const clockError = (ms) => (Number.isFinite(ms) ? `± ${fixed(ms, ms < 9.95 ? 1 : 0)}` : DASH)
+
+function ageWords(analysis, ageMs) {
+  const age = ageMs < 2500 ? 'now' : `${duration(ageMs)} ago`
+  return Number.isFinite(analysis.t) ? `measured ${age}, up to ${clockTime(analysis.t)}` : `measured ${age}`
+}
+
+function whyNot(analysis, tooOld, silentWords) {
+  if (!tooOld) return reasonWords(analysis.heartRate?.reason)
+  return silentWords
+}
+
+/** The panel. `root` holds elements with data-reading="…"; every text is written there and nowhere else. */
+export class Readings {
+  #at = {}
+  #root
+
+  constructor(root) {
+    this.#root = root
+    for (const element of root.querySelectorAll('[data-reading]')) this.#at[element.dataset.reading] = element
+  }
+
+  show(texts) {
+    const { known, rate, why, beat, beatSpread, breathing, quality, clock } = texts
+    this.#root.querySelector('.rate').classList.toggle('none', !known)
+    this.#at.unit.hidden = !known
+    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock })) set(this.#at[name], text)
+    set(this.#at.quality, qualityWord(quality))
+    this.#at.meter.hidden = !Number.isFinite(quality)
+    if (Number.isFinite(quality)) this.#at.meter.value = quality
+  }
+
+  /** Who measures, and since when. `info`: the relay's session_info. */
+  about(info, viewers) {
+    const { startedAt, kit, sensor, device } = info
+    const began = startedAt ? `Session began ${clockTime(Date.parse(startedAt))}` : ''
+    const rate = sensor?.rateHz ? `${fixed(sensor.rateHz)} Hz` : ''
+    const source = kit ? `Kit ${kit}` : device?.platform ? `Phone or computer, ${device.platform}` : ''
+    set(this.#at.began, began)
+    set(this.#at.source, [source, sensor?.name, rate].filter(Boolean).join(' · '))
+    set(this.#at.viewers, viewers === null ? '' : count(viewers, 'person watching', 'people watching'))
+  }
+}
+
+function set(element, text) {
+  if (element && element.textContent !== text) element.textContent = text
+}

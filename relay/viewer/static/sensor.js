@@ -1,0 +1,77 @@
+// The phone's accelerometer through whichever door this browser has, gravity included, in m/s², with the sensor's own
+// times: epoch ms on the browser's steady clock, so that a corrected wall clock never bends a recording.
+
+const WANTED_HZ = 200
+const FIRST_WITHIN_MS = 2000
+
+/** Why there is no sensor: `insecure`, `denied`, `absent`, `silent`. */
+export class NoSensor extends Error {
+  constructor(kind) {
+    super(kind)
+    this.kind = kind
+  }
+}
+
+const epoch = (steady) => performance.timeOrigin + steady
+
+/** Asks where the browser wants to be asked. Must be called by a press of a button, before anything is awaited. */
+export async function askPermission() {
+  if (!isSecureContext) throw new NoSensor('insecure')
+  const ask = globalThis.DeviceMotionEvent?.requestPermission
+  if (typeof ask !== 'function') return
+  const answer = await ask.call(DeviceMotionEvent).catch(() => 'denied')
+  if (answer !== 'granted') throw new NoSensor('denied')
+}
+
+/** Browsers on iPhone and iPad give acceleration with the opposite sign of the W3C's Device Orientation draft. */
+export function axisSign(userAgent, touchPoints) {
+  return /iPhone|iPad|iPod/.test(userAgent) || (/Macintosh/.test(userAgent) && touchPoints > 1) ? -1 : 1
+}
+
+/**
+ * Opens the accelerometer; `onSample(t, x, y, z)` for each reading from then on, times strictly increasing.
+ * Gives {door, stop}. Raises NoSensor when no reading comes.
+ */
+export async function openSensor(onSample) {
+  for (const open of [openGeneric, openMotion]) {
+    let last = -Infinity
+    let first
+    const came = new Promise((resolve) => (first = resolve))
+    const opened = open((t, x, y, z) => {
+      if (t <= last || ![x, y, z].every(Number.isFinite)) return
+      last = t
+      first(true)
+      onSample(t, x, y, z)
+    }, () => first(false))
+    if (opened && (await Promise.race([came, wait(FIRST_WITHIN_MS)]))) return opened
+    opened?.stop()
+  }
+  throw new NoSensor('DeviceMotionEvent' in globalThis || 'Accelerometer' in globalThis ? 'silent' : 'absent')
+}
+
+const wait = (ms) => new Promise((resolve) => setTimeout(() => resolve(false), ms))
+
+function openGeneric(onSample, onFault) {
+  if (!('Accelerometer' in globalThis)) return null
+  let sensor
+  try {
+    sensor = new Accelerometer({ frequency: WANTED_HZ, referenceFrame: 'device' })
+  } catch {
+    return null
+  }
+  sensor.onreading = () => onSample(epoch(sensor.timestamp), sensor.x, sensor.y, sensor.z)
+  sensor.onerror = onFault
+  sensor.start()
+  return { door: 'Accelerometer', stop: () => sensor.stop() }
+}
+
+function openMotion(onSample) {
+  if (!('DeviceMotionEvent' in globalThis)) return null
+  const sign = axisSign(navigator.userAgent, navigator.maxTouchPoints)
+  const take = (event) => {
+    const { x, y, z } = event.accelerationIncludingGravity ?? {}
+    onSample(epoch(event.timeStamp), x * sign, y * sign, z * sign)
+  }
+  addEventListener('devicemotion', take)
+  return { door: 'devicemotion', stop: () => removeEventListener('devicemotion', take) }
+}

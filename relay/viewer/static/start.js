@@ -1,0 +1,105 @@
+// The start page: which hearts are being measured now, and three ways in: a session of the list, a link, this phone.
+
+import { listSessions, placeOf, Refused, withToken } from './api.js'
+import { clockTime, count, dayTime, sessionIdIn } from './formats.js'
+
+const EVERY_MS = 5000
+const MOST_EARLIER = 20
+
+const $ = (id) => document.getElementById(id)
+
+/** What a line of the list says of a session: {name, detail, pill, tone}. */
+export function lineOf(session, now) {
+  const { startedAt, endedAt, live, patientConnected, viewerCount, source } = session
+  const began = Date.parse(startedAt)
+  const name = source.startsWith('kit ') ? `Kit ${source.slice(4)}` : 'A phone or computer'
+  const watching = viewerCount ? ` · ${count(viewerCount, 'person watching', 'people watching')}` : ''
+  if (endedAt) return { name, detail: `${dayTime(began, now)} to ${clockTime(Date.parse(endedAt)).slice(0, 5)}`, pill: 'Recorded', tone: 'off' }
+  const detail = `began ${dayTime(began, now)}${watching}`
+  if (live && patientConnected) return { name, detail, pill: 'Live', tone: 'live' }
+  return { name, detail, pill: 'Waiting for the sensor', tone: 'doubt' }
+}
+
+function item(session, token, now) {
+  const { name, detail, pill, tone } = lineOf(session, now)
+  const link = document.createElement('a')
+  link.href = withToken(`/view/${session.sessionId}`, token)
+  const state = Object.assign(document.createElement('span'), { className: 'pill', textContent: pill })
+  state.dataset.tone = tone
+  link.append(
+    Object.assign(document.createElement('b'), { textContent: name }), state,
+    Object.assign(document.createElement('span'), { className: 'xs', textContent: detail }),
+  )
+  const line = document.createElement('li')
+  line.append(link)
+  return line
+}
+
+/** Puts `lines` in place of what `list` holds, unless nothing changed: focus stays where it is. */
+function fill(list, lines) {
+  const held = list.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null
+  if (list.innerHTML === lines.map((line) => line.outerHTML).join('')) return
+  list.replaceChildren(...lines)
+  if (held) [...list.querySelectorAll('a')].find((a) => a.getAttribute('href') === held)?.focus()
+}
+
+function show(sessions, token) {
+  const now = Date.now()
+  const isLive = (s) => s.live && s.patientConnected && !s.endedAt
+  const live = sessions.filter(isLive)
+  const others = sessions.filter((s) => !isLive(s)).slice(0, MOST_EARLIER)
+  fill($('live'), live.map((s) => item(s, token, now)))
+  fill($('earlier'), others.map((s) => item(s, token, now)))
+  $('earlier-part').hidden = !others.length
+  state(live.length ? 'live' : 'off', live.length ? `${live.length} live` : 'Nobody is measured now')
+  say(live.length ? '' : 'No sensor is sending at this moment. A session appears here by itself when one begins.')
+}
+
+function state(tone, words) {
+  $('state').dataset.tone = tone
+  if ($('state').textContent !== words) $('state').textContent = words
+}
+
+function say(words) {
+  $('message').hidden = !words
+  $('message').textContent = words
+}
+
+function failed(error) {
+  for (const list of [$('live'), $('earlier')]) list.replaceChildren()
+  $('earlier-part').hidden = true
+  if (error instanceof Refused && [401, 403].includes(error.status)) {
+    state('off', 'Not allowed')
+    say(`The list of sessions is for staff. Open the link you were given. ${error.message}`)
+  } else {
+    state('doubt', 'Relay not reached')
+    say('The relay does not answer. This page keeps asking.')
+  }
+}
+
+async function refresh(token) {
+  try {
+    show((await listSessions(token)).sessions, token)
+  } catch (error) {
+    failed(error)
+  }
+}
+
+function open(event, token) {
+  event.preventDefault()
+  const typed = $('open-id').value
+  const id = sessionIdIn(typed)
+  if (id === null) {
+    $('open-help').textContent = 'That is no session id: 36 letters, digits and dashes, at the end of the link.'
+    $('open-id').setAttribute('aria-invalid', 'true')
+    return
+  }
+  const given = /[?&]token=([^&#\s]+)/.exec(typed)
+  location.href = withToken(`/view/${id}`, given ? decodeURIComponent(given[1]) : token)
+}
+
+const { token } = placeOf(location)
+if (token) $('measure').href = withToken('/measure', token)
+$('open').addEventListener('submit', (event) => open(event, token))
+refresh(token)
+setInterval(() => document.visibilityState === 'visible' && refresh(token), EVERY_MS)

@@ -1,0 +1,114 @@
+"""What every test may ask for: the tree, the recorded data, real peers, our programs as child processes.
+
+A test that lacks a peer or the data skips and names what is missing. With CI=true nothing is ever missing:
+there, a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import peers
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    return fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    return fail_if_skipped((yield))
+
+
+def fail_if_skipped(report: Any) -> Any:
+    """In CI, turns a skip into a failure that tells why it would have skipped; an xfail stays an xfail."""
+    if os.environ.get("CI") == "true" and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} would have been skipped, and with CI=true nothing may be missing.\n{reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    return peers.REPO_ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The recorded data, a folder named by HOMESIDE_DATA."""
+    named = os.environ.get("HOMESIDE_DATA")
+    if not named:
+        pytest.skip("recorded data: HOMESIDE_DATA names no folder")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.fail(f"HOMESIDE_DATA={named} is not a folder")
+    return folder
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    return peers.free_port
+
+
+@pytest.fixture
+def homeside() -> Iterator[Callable[..., peers.Child]]:
+    """homeside("relay", "--port", "8123", env={...}) starts the program; it is ended after the test."""
+    with peers.ended_afterwards() as children:
+
+        def start(*words: str | Path, **options: Any) -> peers.Child:
+            children.append(peers.start_homeside(*map(str, words), **options))
+            return children[-1]
+
+        yield start
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[peers.Mosquitto]:
+    """A running broker for anonymous clients."""
+    broker = peers.Mosquitto(tmp_path / "mosquitto")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def mosquitto_with(tmp_path: Path) -> Iterator[Callable[..., peers.Mosquitto]]:
+    """mosquitto_with("allow_anonymous false", "password_file ...") starts a broker with these settings."""
+    brokers: list[peers.Mosquitto] = []
+
+    def start(*settings: str) -> peers.Mosquitto:
+        brokers.append(peers.Mosquitto(tmp_path / f"mosquitto-{len(brokers)}", settings))
+        brokers[-1].start()
+        return brokers[-1]
+
+    yield start
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> dict[str, Any]:
+    """What playwright's `launch` needs to drive Debian's Chromium."""
+    return {
+        "executable_path": peers.find_peer("chromium", "chromium"),
+        "args": list(peers.CHROMIUM_FLAGS),
+        "headless": True,
+    }
+
+
+@pytest.fixture
+async def browser(chromium: dict[str, Any]) -> AsyncIterator[Any]:
+    """A fresh Chromium, as a playwright Browser (asynchronous API)."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(**chromium)
+        yield running
+        await running.close()

@@ -1,0 +1,70 @@
+"""A kit's side of the bus for tests: real MQTT (paho), and every answer of the relay collected."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import paho.mqtt.client as mqtt
+
+from core.contracts.topics import Lane, topic
+
+
+class Kit:
+    """One connected kit. `answers` holds what came on its ack topic."""
+
+    def __init__(self, port: int, name: str = "bedside-01", *, password: str | None = None) -> None:
+        self.name = name
+        self.session = str(uuid4())
+        self.answers: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"{name}-{uuid4().hex[:6]}")
+        if password is not None:
+            self.client.username_pw_set(name, password)
+        self.connected = threading.Event()
+        self.refused: list[Any] = []
+        self.client.on_connect = self._on_connect
+        self.client.on_message = self._on_message
+        self.client.connect("127.0.0.1", port, keepalive=15)
+        self.client.loop_start()
+
+    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            self.refused.append(reason)
+        else:
+            client.subscribe(topic(self.name, Lane.ACK), qos=1)
+        self.connected.set()
+
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        with self._news:
+            self.answers.append(json.loads(message.payload))
+            self._news.notify_all()
+
+    def say(self, kind: str, payload: dict[str, Any], *, boot: str, seq: int, lane: Lane = Lane.LIVE) -> None:
+        body = {"type": kind, "session": self.session, "boot": boot, "seq": seq, "payload": payload}
+        self.raw(json.dumps(body), lane)
+
+    def raw(self, body: str | bytes, lane: Lane = Lane.LIVE) -> None:
+        self.client.publish(topic(self.name, lane), body, qos=1).wait_for_publish(10)
+
+    def acked(self, boot: str) -> set[int]:
+        ranges = [
+            r for a in self.answers if a["type"] == "ack" and a["payload"]["boot"] == boot for r in a["payload"]["seq"]
+        ]
+        return {n for start, end in ranges for n in range(start, end + 1)}
+
+    def until(self, condition: Callable[[], Any], within_s: float = 10) -> None:
+        deadline = time.monotonic() + within_s
+        with self._news:
+            while not condition():
+                left = deadline - time.monotonic()
+                assert left > 0, f"answers so far: {self.answers}"
+                self._news.wait(left)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
