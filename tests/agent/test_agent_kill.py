@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 
-from tests.agent.peers import Mosquitto, Recorder, until
+from tests.agent.peers import Recorder, until
+from tests.peers import Mosquitto
 
 MakeRecorder = Callable[..., Recorder]
 

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agent.peers import Mosquitto, Recorder, Sensor, until
-from tests.programs import Program
+from tests.agent.peers import Recorder, Sensor, until
+from tests.peers import Child, Mosquitto
 
 MakeSensor = Callable[..., Sensor]
 MakeRecorder = Callable[..., Recorder]
 
 
-class AgentProgram(Program):
-    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
-        super().__init__("--state", str(folder / "state"), "--kit", "bed-7", *arguments, module="agent", env=env)
-
-    def session(self) -> str:
-        return str(self.wait_event("session_started")["session"])
+Start = Callable[..., Child]
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Callable[..., AgentProgram]]:
-    started: list[AgentProgram] = []
+def agent(homeside: Start, tmp_path: Path) -> Start:
+    def start(*arguments: str, env: dict[str, str] | None = None) -> Child:
+        return homeside("agent", "--state", tmp_path / "state", "--kit", "bed-7", *arguments, env=env)
 
-    def start(*arguments: str, env: dict[str, str] | None = None) -> AgentProgram:
-        started.append(AgentProgram(tmp_path, *arguments, env=env))
-        return started[-1]
-
-    yield start
-    for program in started:
-        program.kill()
+    return start
 
 
-Start = Callable[..., AgentProgram]
+def session_of(program: Child) -> str:
+    return str(program.wait_for_event("session_started")["session"])
 
 
 def samples(relay: Recorder, session: str) -> list[dict[str, Any]]:
@@ -48,7 +39,7 @@ def samples(relay: Recorder, session: str) -> list[dict[str, Any]]:
 def test_from_sensor_to_broker(sensor: MakeSensor, mosquitto: Mosquitto, recorder: MakeRecorder, agent: Start) -> None:
     relay, board = recorder(mosquitto.url), sensor()
     program = agent("--serial", str(board.path), "--broker", mosquitto.url)
-    session = program.session()
+    session = session_of(program)
     until(lambda: len(samples(relay, session)) > 250)
     (first, *_) = relay.of("session_started")
     assert first["seq"] == 1
@@ -61,14 +52,14 @@ def test_from_sensor_to_broker(sensor: MakeSensor, mosquitto: Mosquitto, recorde
     assert batch["clock"]["tick"] > 0
 
     began = time.monotonic()
-    assert program.stop() == 0
+    assert program.end() == 0
     assert time.monotonic() - began < 3.0
     until(lambda: relay.status[-1]["state"] == "offline")
     (ended,) = relay.of("session_ended")
     assert ended["session"] == session
     t = [s["t"] for s in sorted(samples(relay, session), key=lambda s: s["t"])]
     assert len(t) == len(set(t))
-    assert program.events[-1] | {"backlog": 0} == program.events[-1]
+    assert program.events("agent_stopped")[0]["backlog"] == 0
 
 
 def test_session_goes_on_after_kill_and_ends_when_too_old(
@@ -77,23 +68,23 @@ def test_session_goes_on_after_kill_and_ends_when_too_old(
     relay, board = recorder(mosquitto.url), sensor()
     arguments = ("--serial", str(board.path), "--broker", mosquitto.url)
     first = agent(*arguments)
-    session = first.session()
+    session = session_of(first)
     until(lambda: len(samples(relay, session)) > 50)
     first.kill()
     until(lambda: relay.status[-1]["state"] == "offline", what="the last will")
 
     second = agent(*arguments)
-    again = second.wait_event("session_started")
+    again = second.wait_for_event("session_started")
     assert (again["session"], again["resumed"]) == (session, True)
     before = len(samples(relay, session))
     until(lambda: len(samples(relay, session)) > before + 50)
     second.kill()
 
     third = agent(*arguments, env={"HOMESIDE_AGENT_SESSION__RESUME_WITHIN_S": "0"})
-    begun = third.wait_event("session_started")
+    begun = third.wait_for_event("session_started")
     assert begun["session"] != session
     until(lambda: [body for body in relay.of("session_ended") if body["session"] == session])
-    assert third.stop() == 0
+    assert third.end() == 0
 
 
 def test_session_can_be_kept_over_an_orderly_stop(
@@ -102,12 +93,12 @@ def test_session_can_be_kept_over_an_orderly_stop(
     relay, board = recorder(mosquitto.url), sensor()
     arguments = ("--serial", str(board.path), "--broker", mosquitto.url, "--keep-session")
     first = agent(*arguments)
-    session = first.session()
+    session = session_of(first)
     until(lambda: len(samples(relay, session)) > 50)
-    assert first.stop() == 0
+    assert first.end() == 0
     second = agent(*arguments)
-    assert second.session() == session
-    assert second.stop() == 0
+    assert session_of(second) == session
+    assert second.end() == 0
     assert relay.of("session_ended") == []
 
 
@@ -116,7 +107,7 @@ def test_commands_are_carried_out_and_answered_in_status(
 ) -> None:
     relay, board = recorder(mosquitto.url), sensor()
     program = agent("--serial", str(board.path), "--broker", mosquitto.url)
-    first = program.session()
+    first = session_of(program)
 
     def answered(name: str) -> dict[str, Any]:
         found: dict[str, Any] = until(
@@ -144,8 +135,8 @@ def test_commands_are_carried_out_and_answered_in_status(
     until(lambda: relay.status[-1]["session"] is None)
     relay.command("bed-7", "make_coffee")
     assert answered("make_coffee")["ok"] is False
-    assert program.stop() == 0
-    assert not [entry for entry in program.events if entry.get("level") == "error"]
+    assert program.end() == 0
+    assert not [entry for entry in program.entries() if entry["level"] == "error"]
 
 
 def test_recording_is_replayed_at_its_own_pace_and_the_agent_ends_with_it(
@@ -157,8 +148,8 @@ def test_recording_is_replayed_at_its_own_pace_and_the_agent_ends_with_it(
     relay = recorder(mosquitto.url)
     began = time.monotonic()
     program = agent("--replay", str(file), "--speed", "3", "--broker", mosquitto.url)
-    session = program.session()
-    assert program.process.wait(20) == 0
+    session = session_of(program)
+    assert program.wait(20) == 0
     assert time.monotonic() - began >= 2.9 / 3
     found = samples(relay, session)
     assert [s["ax"] for s in found] == list(range(300))
@@ -179,15 +170,14 @@ def test_recording_is_replayed_at_its_own_pace_and_the_agent_ends_with_it(
 )
 def test_what_cannot_work_is_said_in_a_sentence(agent: Start, arguments: tuple[str, ...], said: str) -> None:
     program = agent(*arguments)
-    assert program.process.wait(20) == 2
-    program.stop()
+    assert program.wait(20) == 2
     assert said in " ".join(program.lines), program.lines
     assert "Traceback" not in "".join(program.lines)
 
 
 def test_stops_in_time_without_broker_or_sensor(agent: Start, tmp_path: Path) -> None:
     program = agent("--serial", str(tmp_path / "absent"), "--broker", "mqtt://127.0.0.1:9")
-    program.wait_event("duty_interrupted")
+    program.wait_for_event("duty_interrupted")
     began = time.monotonic()
-    assert program.stop() == 0
+    assert program.end() == 0
     assert time.monotonic() - began < 3.0
