@@ -127,6 +127,7 @@ class Link:
 
     async def close(self, within_s: float) -> None:
         """An orderly DISCONNECT, so that the broker keeps the last will to itself."""
+        self._given_up = True
         self._client.disconnect()
         await asyncio.wait([self._closed], timeout=within_s)
         self.abort()
@@ -223,7 +224,7 @@ class Link:
         if not self._closed.done():
             self._closed.set_result(reason)
             if self._answered.done() and self._subscribed.done():
-                if self._listener is not None:
+                if self._listener is not None and not self._given_up:
                     self._listener.on_closed(reason)
             elif self.version == V5 and not self._answered.done():
                 self._fail(ProtocolRefused("the broker closes the connection at MQTT 5"))
