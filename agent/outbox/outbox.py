@@ -75,13 +75,19 @@ class Outbox:
         self._report_at = 0.0
 
     async def open(self) -> SessionMark | None:
-        """Open or salvage the file; the session it last heard of, if any."""
+        """Open or salvage the file; the session it last heard of, if any.
+
+        A disk that refuses is no reason to let a patient go unseen: messages then live in memory, and it is asked
+        again. OutboxInUse is raised.
+        """
         try:
-            await self._in_writer(self._journal.open)
+            await self._open_journal()
+        except OutboxUnwritable as unwritable:
+            log.error("outbox_unwritable", reason=str(unwritable), messages=0)
+            self._retry_at = self._clock() + RETRY_S
         except BaseException:
             self._writer.shutdown(wait=False)
             raise
-        self._memory.next_block = self._journal.last_id + 1
         self._mark = self._journal.state.session
         return self._mark
 
@@ -193,6 +199,8 @@ class Outbox:
     async def commit(self) -> None:
         """Have everything unacknowledged, and everything settled, on the disk when this returns."""
         async with self._lock:
+            if not self._journal.is_open:
+                await self._open_journal()
             spilled, change = self._memory.gather()
             if change or self._mark_is_due():
                 change.session = self._mark
@@ -212,6 +220,10 @@ class Outbox:
             self._touch()
             self._report(dropped)
             self.wake.set()
+
+    async def _open_journal(self) -> None:
+        await self._in_writer(self._journal.open)
+        self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
 
     async def _try_commit(self) -> None:
         try:

@@ -27,7 +27,8 @@ a sensor whose sampling instants truly jitter by 1 ms gives 0.02 %."""
 
 PUNCTUAL_BLOCKS = 3
 AT_ONCE = 4
-"""A push of so many samples, half of them with the stamp before, is packet-stamped: no need to wait for a block."""
+"""A push of so many samples, half of them with the stamp before, is packet-stamped: no need to wait for a
+block."""
 
 
 class StampKind(Enum):
@@ -106,7 +107,8 @@ class Stamps:
 
 
 def _at_once(t: Floats, v: Floats) -> bool:
-    """Whether half of a push carries the stamp of the sample before it, with other values: a packet, or several."""
+    """Whether half of a push carries the stamp of the sample before it, with other values: a packet, or
+    several."""
     same = t[1:] == t[:-1]
     if len(t) < AT_ONCE or not same.any():
         return False

@@ -188,6 +188,30 @@ async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkey
     await outbox.close()
 
 
+async def test_state_folder_that_cannot_be_used_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is not mounted, or full: messages flow from memory, and go to disk as soon as they can."""
+    monkeypatch.setattr("agent.outbox.outbox.RETRY_S", 0.05)
+    monkeypatch.setattr("agent.outbox.outbox.COMMIT_AFTER_S", 0.02)
+    folder = tmp_path / "state"
+    folder.write_text("no folder")
+    outbox = Outbox(folder / "outbox.db", QUOTA, "a")
+    with capture_logs() as logs:
+        assert await outbox.open() is None
+        keeper = asyncio.create_task(outbox.keep())
+        put(outbox, 5)
+        assert outbox.next_live() is not None
+        await asyncio.sleep(0.2)
+        assert outbox.figures.messages == 5
+        folder.unlink()
+        async with asyncio.timeout(5):
+            while outbox._journal.state.messages < 5:
+                await asyncio.sleep(0.01)
+    assert [entry["event"] for entry in logs].count("outbox_unwritable") >= 2
+    keeper.cancel()
+    await outbox.close()
+    assert (folder.stat().st_mode & 0o777, (folder / "outbox.db").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
 async def test_memory_is_bounded_when_the_disk_never_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
