@@ -37,6 +37,7 @@ class Line:
         self.sensor.wait_until(self.port.exists, "its serial port")
         self.agent = self.start_agent()
         self.session = self.agent.wait_for_event("session_started")["session"]
+        self.relay.child.wait_for_event("session_created")
 
     @property
     def broker_url(self) -> str:
