@@ -90,7 +90,7 @@ class Demonstration:
         await self._until(lambda: asyncio.to_thread(self.link.exists), self.sensor, "serial port")
         await self.agent.start()
         begun = await self._until(
-            lambda: asyncio.to_thread(self.agent.logged, "session_started", "session_resumed"), self.agent, "session"
+            lambda: asyncio.to_thread(self.agent.logged, "session_started"), self.agent, "session"
         )
         return str(begun["session"])
 
@@ -141,7 +141,8 @@ class Teller:
             "logs": str(show.folder / "logs"),
         }
         if self._as_json:
-            self.line("demo_ready", session=session, **places)
+            processes = {program.name: program.pid for program in show.programs}
+            self.line("demo_ready", session=session, processes=processes, **places)
             return
         link = places.pop("view")
         rest = Table.grid(padding=(0, 2))

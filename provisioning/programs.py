@@ -53,6 +53,10 @@ class Program:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
+
     async def ended(self) -> int:
         assert self.process is not None
         return await self.process.wait()
