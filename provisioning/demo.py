@@ -82,23 +82,23 @@ class Demonstration:
                 ending.cancel()
 
     async def _start(self) -> str:
-        """The id of the session that the agent has begun."""
+        """The id of the session that the agent has begun and the relay knows."""
         self.link.unlink(missing_ok=True)
         await self.sensor.start()
         await self.relay.start()
-        await self._until(lambda: asyncio.to_thread(self._relay_answers), self.relay, "answer")
-        await self._until(lambda: asyncio.to_thread(self.link.exists), self.sensor, "serial port")
+        await self._until(lambda: self._relay_has("/healthz"), self.relay, "answer")
+        await self._until(self.link.exists, self.sensor, "serial port")
         await self.agent.start()
-        begun = await self._until(
-            lambda: asyncio.to_thread(self.agent.logged, "session_started", "session_resumed"), self.agent, "session"
-        )
-        return str(begun["session"])
+        begun = await self._until(lambda: self.agent.logged("session_started"), self.agent, "session")
+        session = str(begun["session"])
+        await self._until(lambda: self._relay_has(f"/api/v1/sessions/{session}"), self.relay, "session")
+        return session
 
     async def _until(self, look: Callable[[], Any], program: Program, what: str) -> Any:
         """What `look` finds, once it does; ProgramEnded when one of the three ends first or the time is over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
-        while not (found := await look()):
+        while not (found := await asyncio.to_thread(look)):
             self._all_run()
             if loop.time() > deadline:
                 raise program.failure(f"gave no {what} within {READY_WITHIN_S:.0f} s")
@@ -110,10 +110,10 @@ class Demonstration:
             if program.process is not None and program.process.returncode is not None:
                 raise program.failure(f"ended with exit code {program.process.returncode}")
 
-    def _relay_answers(self) -> bool:
+    def _relay_has(self, path: str) -> bool:
         asked = http.client.HTTPConnection(HOST, self.port, timeout=1.0)
         with contextlib.closing(asked), contextlib.suppress(OSError, http.client.HTTPException):
-            asked.request("GET", "/healthz")
+            asked.request("GET", path)
             return asked.getresponse().status == http.client.OK
         return False
 
@@ -141,7 +141,8 @@ class Teller:
             "logs": str(show.folder / "logs"),
         }
         if self._as_json:
-            self.line("demo_ready", session=session, **places)
+            processes = {program.name: program.pid for program in show.programs}
+            self.line("demo_ready", session=session, processes=processes, **places)
             return
         link = places.pop("view")
         rest = Table.grid(padding=(0, 2))

@@ -53,6 +53,10 @@ class Program:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
+
     async def ended(self) -> int:
         assert self.process is not None
         return await self.process.wait()
@@ -72,11 +76,11 @@ class Program:
         lines = self.log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:] or ["(it wrote nothing)"]
         return ProgramEnded(f"{self.name} {what}. The end of {self.log}:\n" + "\n".join(f"  {line}" for line in lines))
 
-    def logged(self, *names: str) -> dict[str, Any] | None:
-        """The first JSON log line whose event has one of the names."""
+    def logged(self, name: str) -> dict[str, Any] | None:
+        """The first JSON log line with this event."""
         for line in self.log.read_text("utf-8", "replace").splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
-                if isinstance(entry, dict) and entry.get("event") in names:
+                if isinstance(entry, dict) and entry.get("event") == name:
                     return entry
         return None
