@@ -83,6 +83,10 @@ def _steps(rng: np.random.Generator, t: np.ndarray, height: float) -> np.ndarray
     return 9.81 + height * (walk + 0.07 * rng.normal(size=len(t)))
 
 
+def _hum(rng: np.random.Generator, t: np.ndarray, hertz: float) -> np.ndarray:
+    return 0.05 * np.sin(2 * np.pi * hertz * t) + 0.004 * rng.normal(size=len(t))
+
+
 HEARTLESS: dict[str, tuple[Maker, set[Reason]]] = {
     "white noise": (lambda rng, t: 0.01 * rng.normal(size=len(t)), {Reason.NO_RHYTHM}),
     "a phone on a table": (lambda rng, t: 9.81 + 0.007 * rng.normal(size=len(t)), {Reason.NO_RHYTHM}),
@@ -103,14 +107,8 @@ HEARTLESS: dict[str, tuple[Maker, set[Reason]]] = {
         lambda rng, t: np.sin(2 * np.pi * 1.7 * t) + _thumps(rng, t, np.arange(0.2, t[-1], 1 / 1.7), 2.0),
         {Reason.MOTION},
     ),
-    "mains hum": (
-        lambda rng, t: 0.05 * np.sin(2 * np.pi * 49.97 * t) + 0.005 * rng.normal(size=len(t)),
-        {Reason.NO_RHYTHM},
-    ),
-    "folded hum": (
-        lambda rng, t: 0.05 * np.sin(2 * np.pi * 23.5 * t) + 0.003 * rng.normal(size=len(t)),
-        {Reason.NO_RHYTHM},
-    ),
+    "mains hum": (lambda rng, t: _hum(rng, t, 49.97), {Reason.NO_RHYTHM}),
+    "folded hum": (lambda rng, t: _hum(rng, t, 23.5), {Reason.NO_RHYTHM}),
     "a resonance": (lambda rng, t: _noise_in(rng, len(t), 9.0, 11.0), {Reason.NO_RHYTHM}),
     "random knocks": (lambda rng, t: _thumps(rng, t, np.cumsum(rng.exponential(0.9, 80)), 0.1), {Reason.NO_RHYTHM}),
 }

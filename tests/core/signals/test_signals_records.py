@@ -9,21 +9,8 @@ import pytest
 
 from tests.core.signals import scg_recordings as scg
 
-YES = [
-    "s0067r001",
-    "s0088r002",
-    "s0036r001",
-    "s0097r001",
-    "s0068r001",
-    "s0015r001",
-    "s0043r001",
-    "s0023r001",
-    "s0035r001",
-    "s0047r001",
-    "s0076r001",
-    "measurement_3",
-    "measurement_5",
-]
+YES = ["s0067r001", "s0088r002", "s0036r001", "s0097r001", "s0068r001", "s0015r001", "s0043r001", "s0023r001"]
+YES += ["s0035r001", "s0047r001", "s0076r001", "measurement_3", "measurement_5"]
 PARTLY = ["s0003r001", "s0002r001", "s0062r001", "s0021r003"]
 NO = ["s0029r001", "s0056r001", "measurement_0"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ def _check_laws(grid: Grid) -> None:
 
 def _cut(t: np.ndarray, values: np.ndarray, cuts: list[int]) -> list[Batch]:
     edges = [0, *sorted(min(cut, len(t)) for cut in cuts), len(t)]
-    return [(t[a:b], values[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(t[a:b], values[a:b]) for a, b in pairwise(edges)]
 
 
 @st.composite
