@@ -74,6 +74,30 @@ async def test_acknowledged_before_its_commit_never_wears_the_disk(tmp_path: Pat
     await outbox.close()
 
 
+async def test_one_hiccup_does_not_make_the_disk_wear_for_ever(tmp_path: Path) -> None:
+    """What was written because an acknowledgement was late is taken off once, and nothing is written after that."""
+    now = [0.0]
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a", clock=lambda: now[0])
+    await outbox.open()
+    commits: list[float] = []
+    flying: list[tuple[float, Message]] = []
+    for _ in range(600):
+        now[0] += 0.1
+        flying += [(now[0], message) for message in put(outbox) if outbox.next_live() is message]
+        late = 3.0 if 5 < now[0] < 8 else 0.3
+        while flying and now[0] - flying[0][0] >= late:
+            outbox.acked("a", [[flying[0][1].seq] * 2])
+            flying.pop(0)
+        due = outbox.due_at()
+        if due is not None and due <= now[0]:
+            commits.append(round(now[0], 1))
+            await outbox.commit_due()
+    assert 2 <= len(commits) <= 6
+    assert commits[-1] < 20
+    assert outbox.figures.messages == len(flying)
+    await outbox.close()
+
+
 async def test_kept_for_the_next_boot_in_order(tmp_path: Path) -> None:
     first = Outbox(tmp_path / "outbox.db", QUOTA, "a")
     await first.open()
@@ -311,6 +335,11 @@ class Law(RuleBasedStateMachine):
     def commit(self) -> None:
         self.run(self.outbox.commit())
         self.on_disk = set(self.pending)
+
+    @rule()
+    def commit_what_is_settled(self) -> None:
+        self.run(self.outbox.commit(fresh=False))
+        self.on_disk &= self.pending
 
     @rule()
     def crash(self) -> None:
