@@ -66,7 +66,8 @@ def section(name: str, module: ModuleType, rows: list[Row]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.name} | {number(row.value)} | {row.unit} | {row.peer} | {number(row.peer_value)} | {number(row.ratio)} |"
+        f"| {row.name} | {number(row.value)} | {row.unit} | {row.peer} | {number(row.peer_value)} |"
+        f" {number(row.ratio)} |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Serial byte to viewer's socket: how old a beat is when a physician's browser gets it, all programs running.
 
-`python -m tests.bench.bench_latency`. Sensor, agent, relay and viewer share one clock: a grid point's age is the time at
-which its frame came minus its own time. Batching (100 ms) is part of it, and so is what the curve holds back.
+`python -m tests.bench.bench_latency`. Sensor, agent, relay and viewer share one clock: a grid point's age is the time
+at which its frame came minus its own time. Batching (100 ms) is part of it, and so is what the curve holds back.
 """
 
 from __future__ import annotations
