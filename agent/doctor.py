@@ -172,7 +172,8 @@ async def _last_status(settings: AgentSettings, version: Any, retained: _Retaine
             settings.broker, settings.kit, version, listener=retained, alias="doctor", lanes=(Lane.STATUS,)
         )
         try:
-            status = await asyncio.wait_for(retained.status, RETAINED_WITHIN_S)
+            async with asyncio.timeout(RETAINED_WITHIN_S):
+                status = await retained.status
         finally:
             await link.close(within_s=1.0)
         return f"; the agent there is {status.get('state')}, backlog {status.get('backlog')}"

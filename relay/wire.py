@@ -69,14 +69,16 @@ class Connection(WebSocketsSansIOProtocol):
             await self.app(self.scope, self.receive, self.send)
         except ClientDisconnected:
             pass
-        except BaseException:
-            log.exception("socket_route_failed")
-            self.send_500_response()
-        else:
+        finally:
             if not self.handshake_complete:
                 self.send_500_response()
-        if self.listener is None and self.close_timer is None:
-            self.transport.close()
+            if self.listener is None and self.close_timer is None:
+                self.transport.close()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("socket_route_failed", exc_info=fault)
 
     def attach(self, listener: Listener) -> None:
         """From now on, messages go to `listener`; what already waits in the queue goes first."""

@@ -147,11 +147,15 @@ class Child:
         with self._news:
             return next((found for line in self.lines if (found := pattern.search(line))), None)
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """All JSON log lines so far with this event name."""
+    def entries(self) -> list[dict[str, Any]]:
+        """All JSON log lines so far."""
         with self._news:
             lines = [line for line in self.lines if line.startswith("{")]
-        return [entry for line in lines if (entry := as_json(line)) and entry.get("event") == name]
+        return [entry for line in lines if (entry := as_json(line))]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """All JSON log lines so far with this event name."""
+        return [entry for entry in self.entries() if entry.get("event") == name]
 
     def wait_for_event(self, name: str, within: float = 20.0, count: int = 1) -> dict[str, Any]:
         """The `count`-th JSON log line with this event name, past or future."""

@@ -49,7 +49,8 @@ class Port:
         if not self._chunks and not self._ended.done():
             self._news.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), within_s)
+                async with asyncio.timeout(within_s):
+                    await self._news.wait()
         if not self._chunks:
             if self._ended.done():
                 raise self._ended.result()
@@ -66,8 +67,7 @@ class Port:
 
     async def close(self) -> None:
         self._stopping.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._ended), 1.0)
+        await asyncio.wait([self._ended], timeout=1.0)
 
     def _run(self) -> None:
         try:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import structlog
-from core.signals.clock import DeviceClock
 
 from agent.errors import CommandRefused
 from agent.settings import Serial
 from agent.sources import Reading, SensorInfo, Sink
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port
+from core.signals.clock import DeviceClock
 from firmware_bridge import commands
 from firmware_bridge.decoders import Event, Identity, Pong, Reply, Samples
 from firmware_bridge.decoders.homeside_serial import HomesideSerial
@@ -132,7 +132,8 @@ class SerialSource:
             self._identities.append(waiter)
             self._port.write(commands.identify())
             with suppress(TimeoutError):
-                await asyncio.wait_for(waiter, ANSWER_WITHIN_S)
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    await waiter
                 return self._info
         return None
 
@@ -145,7 +146,8 @@ class SerialSource:
         self._replies[kind] = waiter
         try:
             self._port.write(frame)
-            reply = await asyncio.wait_for(waiter, ANSWER_WITHIN_S)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                reply = await waiter
         except TimeoutError:
             raise CommandRefused(f"the sensor on {self._path} does not answer {kind.name.lower()}") from None
         finally:

@@ -312,7 +312,8 @@ class Uplink:
         deadline = self._clock() + seconds
         while not self._stopping and (left := deadline - self._clock()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._outbox.wake.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._outbox.wake.wait()
             if self.connected:
                 return
             self._outbox.wake.clear()

@@ -5,16 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.peers import MOSQUITTO, Amqtt, Mosquitto, Recorder
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    if not MOSQUITTO.exists():
-        pytest.skip("mosquitto is not installed: apt-get install mosquitto")
-    broker = Mosquitto(tmp_path)
-    yield broker
-    broker.kill()
+from tests.agent.peers import Amqtt, Recorder, Sensor
 
 
 @pytest.fixture
@@ -36,3 +27,17 @@ def recorder() -> Iterator[Callable[..., Recorder]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def sensor(tmp_path: Path) -> Iterator[Callable[..., Sensor]]:
+    made: list[Sensor] = []
+
+    def make(**options: object) -> Sensor:
+        made.append(Sensor(tmp_path, **options))
+        made[-1].plug()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.unplug()

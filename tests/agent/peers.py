@@ -1,32 +1,28 @@
-"""Real peers for the agent's tests: brokers as installed, and a relay's side that records, then acknowledges."""
+"""Real peers for the agent's tests: amqtt, a board on a pseudo-terminal, a relay's side that acknowledges."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
+import os
+import select
 import threading
 import time
+import tty
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paho.mqtt.client as paho
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
 
 from core.contracts import scg
 from core.contracts.topics import FROM_KITS, Lane, parse, subscription, topic
-
-MOSQUITTO = Path("/usr/sbin/mosquitto")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from firmware_bridge.simulator import SimulatedSensor
+from tests.peers import free_port
 
 
 def until(happened: Callable[[], Any], within_s: float = 10.0, what: str = "") -> Any:
@@ -49,39 +45,6 @@ async def comes(happened: Callable[[], Any], within_s: float = 10.0, what: str =
     raise AssertionError(f"did not happen within {within_s} s: {what}")
 
 
-class Mosquitto:
-    """Debian's broker as a process of its own, on a port that stays the same over restarts."""
-
-    def __init__(self, folder: Path, *, lines: str = "", port: int | None = None) -> None:
-        self.port = port or free_port()
-        self._config = folder / f"mosquitto-{self.port}.conf"
-        self._config.write_text("user root\n" + (lines or f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"))
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        until(self._listens, what="mosquitto listens")
-
-    def _listens(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "mosquitto ended at its start"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
 class Amqtt:
     """The broker of a relay without mosquitto: MQTT 3.1.1 only."""
 
@@ -102,9 +65,16 @@ class Amqtt:
 class Recorder:
     """The relay's side of the bus: every message is recorded, and only then acknowledged."""
 
-    def __init__(self, url: str, *, acks: bool = True, reject: Callable[[dict[str, Any]], bool] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        acks: bool = True,
+        keep: bool = True,
+        reject: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> None:
         self.port = int(url.rsplit(":", 1)[1])
-        self.acks = acks
+        self.acks, self._keep = acks, keep
         self.ready = threading.Event()
         self.acked: set[tuple[str, str, int]] = set()
         self.messages: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -114,6 +84,7 @@ class Recorder:
         self.copies = 0
         self.status: list[dict[str, Any]] = []
         self._reject = reject
+        """`keep` false forgets the bodies of history: seven days of them are no matter of a test's memory."""
         self._lock = threading.Lock()
         self._client = self._connected()
 
@@ -139,10 +110,10 @@ class Recorder:
         key = (body["session"], body["boot"], body["seq"])
         with self._lock:
             if key in self.messages:
-                assert self.messages[key] == body, "one number, two messages"
+                assert self.messages[key] in (body, {}), "one number, two messages"
                 self.copies += 1
             else:
-                self.messages[key] = body
+                self.messages[key] = body if self._keep or found.lane is Lane.LIVE else {}
                 self.lanes[key] = found.lane
                 self.came[key] = time.time()
                 self.order.append(key)
@@ -164,3 +135,67 @@ class Recorder:
         self._client.disconnect()
         with suppress(RuntimeError):
             self._client.loop_stop()
+
+
+class TimeSignal:
+    """A sensor that feels the time: x is a sawtooth of eight seconds, so a sample's value tells when it was taken."""
+
+    PERIOD_S, SPAN_G = 8.0, 6.0
+
+    def at(self, t_s: Any) -> Any:
+        x = (t_s % self.PERIOD_S) / self.PERIOD_S * self.SPAN_G - self.SPAN_G / 2
+        return np.column_stack((x, np.zeros_like(x), np.ones_like(x)))
+
+    def take_beats(self, until_s: float) -> list[float]:
+        return []
+
+    def take_movements(self, until_s: float) -> list[tuple[float, float]]:
+        return []
+
+    @classmethod
+    def error_ms(cls, x_g: float, true_s: float) -> float:
+        """How far a sample that was given the time `true_s` is from when it was taken."""
+        taken = (x_g + cls.SPAN_G / 2) / cls.SPAN_G * cls.PERIOD_S
+        off = (true_s - taken + cls.PERIOD_S / 2) % cls.PERIOD_S - cls.PERIOD_S / 2
+        return off * 1000
+
+
+class Sensor:
+    """A simulated board behind a real pseudo-terminal, under a name that stays when it is unplugged and plugged in."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.path = folder / "ttySENSOR"
+        self.board = SimulatedSensor(TimeSignal(), seed=7, **options)
+        self.began_ns = time.monotonic_ns()
+        self.answering = True
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._master = self._slave = -1
+
+    def plug(self) -> None:
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(os.ttyname(self._slave))
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def unplug(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            self.path.unlink(missing_ok=True)
+            os.close(self._master)
+            os.close(self._slave)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            readable, _, _ = select.select([self._master], [], [], 0.005)
+            elapsed = time.monotonic_ns() - self.began_ns
+            asked = os.read(self._master, 4096) if readable else b""
+            said = self.board.receive(asked, elapsed) if asked and self.answering else self.board.advance(elapsed)
+            with suppress(BlockingIOError):
+                os.write(self._master, said)

@@ -74,6 +74,30 @@ async def test_acknowledged_before_its_commit_never_wears_the_disk(tmp_path: Pat
     await outbox.close()
 
 
+async def test_one_hiccup_does_not_make_the_disk_wear_for_ever(tmp_path: Path) -> None:
+    """What was written because an acknowledgement was late is taken off once, and nothing is written after that."""
+    now = [0.0]
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a", clock=lambda: now[0])
+    await outbox.open()
+    commits: list[float] = []
+    flying: list[tuple[float, Message]] = []
+    for _ in range(600):
+        now[0] += 0.1
+        flying += [(now[0], message) for message in put(outbox) if outbox.next_live() is message]
+        late = 3.0 if 5 < now[0] < 8 else 0.3
+        while flying and now[0] - flying[0][0] >= late:
+            outbox.acked("a", [[flying[0][1].seq] * 2])
+            flying.pop(0)
+        due = outbox.due_at()
+        if due is not None and due <= now[0]:
+            commits.append(round(now[0], 1))
+            await outbox.commit_due()
+    assert 2 <= len(commits) <= 6
+    assert commits[-1] < 20
+    assert outbox.figures.messages == len(flying)
+    await outbox.close()
+
+
 async def test_kept_for_the_next_boot_in_order(tmp_path: Path) -> None:
     first = Outbox(tmp_path / "outbox.db", QUOTA, "a")
     await first.open()
@@ -188,6 +212,30 @@ async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkey
     await outbox.close()
 
 
+async def test_state_folder_that_cannot_be_used_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is not mounted, or full: messages flow from memory, and go to disk as soon as they can."""
+    monkeypatch.setattr("agent.outbox.outbox.RETRY_S", 0.05)
+    monkeypatch.setattr("agent.outbox.outbox.COMMIT_AFTER_S", 0.02)
+    folder = tmp_path / "state"
+    folder.write_text("no folder")
+    outbox = Outbox(folder / "outbox.db", QUOTA, "a")
+    with capture_logs() as logs:
+        assert await outbox.open() is None
+        keeper = asyncio.create_task(outbox.keep())
+        put(outbox, 5)
+        assert outbox.next_live() is not None
+        await asyncio.sleep(0.2)
+        assert outbox.figures.messages == 5
+        folder.unlink()
+        async with asyncio.timeout(5):
+            while outbox._journal.state.messages < 5:
+                await asyncio.sleep(0.01)
+    assert [entry["event"] for entry in logs].count("outbox_unwritable") >= 2
+    keeper.cancel()
+    await outbox.close()
+    assert (folder.stat().st_mode & 0o777, (folder / "outbox.db").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
 async def test_memory_is_bounded_when_the_disk_never_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +335,11 @@ class Law(RuleBasedStateMachine):
     def commit(self) -> None:
         self.run(self.outbox.commit())
         self.on_disk = set(self.pending)
+
+    @rule()
+    def commit_what_is_settled(self) -> None:
+        self.run(self.outbox.commit(fresh=False))
+        self.on_disk &= self.pending
 
     @rule()
     def crash(self) -> None:

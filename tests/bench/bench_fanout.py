@@ -23,7 +23,7 @@ import uvloop
 
 from tests.bench.fanout_servers import SIZE, payload
 from tests.bench.rows import Row, show
-from tests.programs import ROOT, free_port
+from tests.peers import REPO_ROOT, free_port
 
 VIEWERS, RATE, SECONDS = 1000, 20, 5
 FRAME = SIZE + 4
@@ -79,7 +79,9 @@ class Server:
     def __init__(self, kind: str) -> None:
         self.port = free_port()
         command = [sys.executable, "-m", "tests.bench.fanout_servers", kind, str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=REPO_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._line()
 
     def ask(self, words: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProgram]:
     program = RelayProgram(tmp_path_factory.mktemp("relay"))
     yield program
     assert program.stop() == 0
-    assert not [e for e in program.events if e.get("level") == "error"]
+    assert not program.faults()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from core.contracts.topics import Lane
 from tests.contract.sockets import EPOCH, Socket, sine
-from tests.programs import RelayProgram
+from tests.programs import RelayProgram, token
 from tests.relay.kits import Kit
 
 
@@ -24,7 +24,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProgram]:
 
 @pytest.fixture
 def kit(relay: RelayProgram) -> Iterator[Kit]:
-    relay.wait_event("bus_connected")
+    relay.hears_kits()
     kit = Kit(relay.mqtt_port)
     assert kit.connected.wait(10)
     yield kit
@@ -150,13 +150,13 @@ def test_beyond_loopback_a_kit_needs_its_token_and_keeps_to_its_topics(tmp_path:
     config = tmp_path / "relay.toml"
     config.write_text('[mqtt]\nhost = "0.0.0.0"\n')
     relay = RelayProgram(tmp_path / "data", "--config", str(config))
-    relay.wait_event("bus_connected")
+    relay.hears_kits()
     stranger = Kit(relay.mqtt_port)
     assert stranger.connected.wait(10)
     assert stranger.refused
     stranger.close()
-    token = RelayProgram.token(relay.data, "--role", "kit", "--name", "bedside-01")
-    kit = Kit(relay.mqtt_port, "bedside-01", password=token)
+    shown = token(relay.data, "--role", "kit", "--name", "bedside-01")
+    kit = Kit(relay.mqtt_port, "bedside-01", password=shown)
     assert kit.connected.wait(10)
     assert not kit.refused
     kit.client.publish("homeside/v1/bedside-02/live", "{}", qos=1)
@@ -164,4 +164,4 @@ def test_beyond_loopback_a_kit_needs_its_token_and_keeps_to_its_topics(tmp_path:
     kit.until(lambda: kit.acked("b"))
     kit.close()
     assert relay.stop() == 0
-    assert not [e for e in relay.events if e.get("event") == "kit_message_refused"]
+    assert not relay.child.events("kit_message_refused")

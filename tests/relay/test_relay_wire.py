@@ -92,6 +92,7 @@ def test_uvicorn_is_the_version_these_names_were_read_in() -> None:
         "connection_lost",
         "shutdown",
         "keepalive_timeout",
+        "on_task_complete",
         "handle_close",
         "handle_parser_exception",
         "send_500_response",

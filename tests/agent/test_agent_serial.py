@@ -1,0 +1,225 @@
+"""The serial source against a simulated board on a real pseudo-terminal: times, settings, unplugging, other devices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import tty
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from agent.backoff import Backoff
+from agent.errors import CommandRefused, PortError
+from agent.settings import Serial
+from agent.sources import Reading, SensorInfo
+from agent.sources.one_way import OneWayDelay
+from agent.sources.port import Port
+from agent.sources.serial import STANDARD_GRAVITY, SerialSource
+from agent.supervisor import supervise
+from firmware_bridge.faults import Faults
+from firmware_bridge.simulator import Board
+from tests.agent.peers import Sensor, TimeSignal, comes
+
+Make = Callable[..., Sensor]
+
+
+class Collected:
+    def __init__(self) -> None:
+        self.infos: list[SensorInfo] = []
+        self.readings: list[Reading] = []
+
+    def sensor(self, info: SensorInfo) -> None:
+        self.infos.append(info)
+
+    def samples(self, reading: Reading) -> None:
+        self.readings.append(reading)
+
+    @property
+    def count(self) -> int:
+        return sum(len(reading.t_ns) for reading in self.readings)
+
+    @property
+    def lost(self) -> int:
+        return sum(reading.lost for reading in self.readings)
+
+
+@asynccontextmanager
+async def reading(path: Path, **settings: object) -> AsyncIterator[tuple[SerialSource, Collected]]:
+    serial = Serial(port=str(path), **settings)
+    source = SerialSource(serial, str(path), lambda: Port(str(path), serial.baud))
+    sink = Collected()
+    task = asyncio.create_task(supervise("serial", lambda: source.run(sink), Backoff(0.1, 0.2)))
+    try:
+        yield source, sink
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_samples_arrive_with_their_true_times(sensor: Make) -> None:
+    """A board 40 ppm fast, frames of 40 ms: the value of each sample says when it was taken."""
+    board = sensor(board=Board(drift_ppm=40.0, noise_ug=0.0))
+    async with reading(board.path) as (_, sink):
+        await comes(lambda: sink.count >= 550)
+    t = np.concatenate([r.t_ns for r in sink.readings])
+    x = np.concatenate([r.xyz for r in sink.readings])[:, 0] / STANDARD_GRAVITY
+    assert (np.diff(t) > 0).all()
+    true_s = (t - board.began_ns) / 1e9
+    off_ms = np.array([TimeSignal.error_ms(*pair) for pair in zip(x, true_s, strict=True)])
+    later = off_ms[250:]
+    assert abs(np.median(later)) < 3.0, "pings have told the delay by then"
+    assert np.percentile(np.abs(later), 95) < 6.0
+    assert sink.lost == 0
+    assert sink.readings[-1].error_ms is not None
+
+
+async def test_sensor_is_described_and_set(sensor: Make) -> None:
+    board = sensor()
+    async with reading(board.path, rate_hz=200.0, range_g=8.0) as (source, sink):
+        await comes(lambda: sink.infos and sink.infos[-1][2:] == (200.0, 8.0))
+        assert sink.infos[-1] == SensorInfo("simulated-1", "ADXL355 (simulated)", 200.0, 8.0)
+        assert await source.set_rate(50) == 50.0
+        await comes(lambda: sink.infos[-1].rate_hz == 50.0)
+        with pytest.raises(CommandRefused, match="code 2"):
+            await source.set_rate(37)
+        with pytest.raises(CommandRefused, match="rates are above 0"):
+            await source.set_rate(-1)
+        assert (await source.identify()).name == "simulated-1"
+
+
+async def test_setting_the_sensor_cannot_do_is_told(sensor: Make) -> None:
+    board = sensor()
+    with capture_logs() as logs:
+        async with reading(board.path, rate_hz=37.0) as (_, sink):
+            await comes(lambda: [e for e in logs if e["event"] == "sensor_refused_setting"])
+            await comes(lambda: sink.count > 20, what="and it measures all the same")
+
+
+async def test_unplugged_and_plugged_in_again(sensor: Make) -> None:
+    board = sensor()
+    with capture_logs() as logs:
+        async with reading(board.path) as (source, sink):
+            for _ in range(3):
+                before = sink.count
+                await comes(lambda before=before: sink.count > before + 40)
+                await asyncio.to_thread(board.unplug)
+                await comes(lambda: [e for e in logs if e.get("code") == "PORT_ERROR"])
+                await asyncio.to_thread(board.plug)
+            before = sink.count
+            await comes(lambda: sink.count > before + 40)
+            figures = source.figures()
+    assert figures["lost"] == sink.lost > 0, "what was missed meanwhile is counted"
+    assert figures["samples"] == sink.count
+    assert "duty_failed" not in {entry["event"] for entry in logs}
+
+
+async def test_restarted_board_begins_a_new_segment(sensor: Make) -> None:
+    board = sensor()
+    with capture_logs() as logs:
+        async with reading(board.path) as (_, sink):
+            await comes(lambda: sink.count > 100)
+            board.board.restart(time.monotonic_ns() - board.began_ns)
+            await comes(lambda: [e for e in logs if e["event"] == "device_clock_restarted"])
+            before = sink.count
+            await comes(lambda: sink.count > before + 60)
+    t = np.concatenate([r.t_ns for r in sink.readings])
+    assert np.diff(t).max() < 1e9
+    assert np.diff(t).min() > -50e6
+
+
+async def test_damaged_frames_cost_what_they_held(sensor: Make) -> None:
+    board = sensor(faults=Faults(bit_errors=2e-4))
+    async with reading(board.path) as (source, sink):
+        await comes(lambda: sink.count > 200)
+        figures = source.figures()
+    assert figures["damaged"] > 0
+    assert figures["lost"] > 0
+
+
+async def test_silent_port_is_opened_anew(sensor: Make, tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    port = Port(os.ttyname(slave), 115_200)
+    port.start()
+    with pytest.raises(PortError, match="silent for 1 s"):
+        await port.chunks(1.0)
+    await port.close()
+    os.close(master)
+    os.close(slave)
+
+
+async def test_board_that_never_answers_is_read_all_the_same(sensor: Make) -> None:
+    board = sensor()
+    board.answering = False
+    with capture_logs() as logs:
+        async with reading(board.path) as (source, sink):
+            await comes(lambda: [e for e in logs if e["event"] == "sensor_does_not_answer"])
+            assert sink.count > 100
+            assert sink.infos[-1].kind in ("unknown", "ADXL355 (simulated)")
+            with pytest.raises(CommandRefused, match="does not answer"):
+                await source.set_rate(100)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: folder / "absent", "is not there: plug the sensor in"),
+        (lambda folder: folder, "was lost"),
+    ],
+)
+async def test_port_that_cannot_be_opened_names_the_remedy(
+    tmp_path: Path, make: Callable[[Path], Path], said: str
+) -> None:
+    port = Port(str(make(tmp_path)), 115_200)
+    port.start()
+    with pytest.raises(PortError, match=said):
+        await port.chunks(5.0)
+    await port.close()
+
+
+async def test_port_held_by_another_program(sensor: Make) -> None:
+    board = sensor()
+    first, second = (Port(str(board.path), 115_200) for _ in range(2))
+    first.start()
+    await first.chunks(5.0)
+    second.start()
+    with pytest.raises(PortError, match="in use by another program"):
+        await second.chunks(5.0)
+    await first.close()
+    await second.close()
+
+
+async def test_event_loop_that_is_behind_drops_the_oldest(sensor: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sources.port.MAX_CHUNKS", 3)
+    board = sensor()
+    port = Port(str(board.path), 115_200)
+    port.start()
+    await comes(lambda: port.dropped > 3)
+    chunks = await port.chunks(1.0)
+    assert len(chunks) <= 3
+    assert chunks == sorted(chunks, key=lambda chunk: chunk[1])
+    await port.close()
+
+
+def test_one_way_delay_is_what_pings_and_packets_tell() -> None:
+    """A device clock 5 s behind, packets at least 9 ms on the way, pings 1 ms there and 3 ms back."""
+    delay = OneWayDelay()
+    assert delay.estimate() is None
+    for n in range(100):
+        device_ns = n * 40_000_000
+        delay.packet(device_ns, int(device_ns + 5e9 + 9e6 + (n * 7919 % 13) * 1e6))
+    for n, (there, back) in enumerate([(30e6, 2e6), (1e6, 3e6), (9e6, 9e6)]):
+        sent, device = 8_000_000_000 + n, 3_000_000_000 + n + there
+        arrival = int(sent + there + back)
+        delay.pong(device - (sent + arrival) / 2, there + back, arrival)
+    found = delay.estimate()
+    assert found is not None
+    assert abs(found - 9e6) <= 1.1e6, "wrong by at most half of the best round trip"
+    delay.restart()
+    assert delay.estimate() == found, "the line is the same after a restart of the board"

@@ -1,0 +1,114 @@
+"""Documents made from the code, so that they cannot rot: settings, metrics, commands.
+
+`python -m tests.made_docs` writes them; tests/test_made_docs.py fails when one differs from what is committed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.testing import CliRunner
+
+from agent.settings import AgentSettings
+from homeside import PROGRAMS, app
+from relay.metrics import Metrics
+from relay.settings import RelaySettings
+from tests.peers import REPO_ROOT
+
+DOCS = REPO_ROOT / "docs"
+WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
+
+
+def settings_page() -> str:
+    """Every setting of both programs, its default and what it does."""
+    parts = [
+        "# Settings\n",
+        "From a TOML file (`--config`), from the environment, or as options; see `docs/commands.md`. An unknown key is",
+        "an error that names it. A key such as `limits.backlog_s` is `[limits]` and `backlog_s` in the file, and",
+        "`HOMESIDE_RELAY_LIMITS__BACKLOG_S` in the environment.\n",
+    ]
+    for title, model, prefix in (
+        ("The relay", RelaySettings, "HOMESIDE_RELAY_"),
+        ("The agent", AgentSettings, "HOMESIDE_AGENT_"),
+    ):
+        parts += [f"## {title}\n", f"Environment: `{prefix}…`.\n", "| key | default | what it does |", "|---|---|---|"]
+        parts += [f"| `{key}` | {default} | {text} |" for key, default, text in _fields(model)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _fields(inner, f"{before}{name}.")
+        else:
+            yield before + name, _default(field), (field.description or "").replace("|", "\\|")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "this machine's name"
+    value: Any = field.default
+    if value in (None, "", ()):
+        return "empty"
+    return f"`{value.value if isinstance(value, Enum) else value}`"
+
+
+def metrics_page() -> str:
+    """Every name /metrics serves."""
+    lines = [
+        "# Metrics\n",
+        "`GET /metrics` on the relay, in the text format Prometheus reads. No label names a person or a session.\n",
+        "| name | kind | meaning |",
+        "|---|---|---|",
+    ]
+    for family in Metrics().registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        lines.append(f"| `{name}` | {family.type} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """The help of every command, as printed."""
+    runner = CliRunner()
+    root = typer.main.get_command(app)
+    parts = [
+        "# Commands\n",
+        "```text",
+        _plain(runner.invoke(app, ["--help"], prog_name="homeside", env=WIDE).output),
+        "```\n",
+    ]
+    assert set(PROGRAMS) == set(root.list_commands(None))  # type: ignore[attr-defined, arg-type]
+    for name in PROGRAMS:
+        output = runner.invoke(app, [name, "--help"], prog_name="homeside", env=WIDE).output
+        parts += [f"## homeside {name}\n", "```text", _plain(output), "```\n"]
+    return "\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return "\n".join(line.rstrip() for line in bare.strip().splitlines())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "commands.md": commands_page,
+}
+
+
+def write(folder: Path = DOCS) -> None:
+    for name, make in PAGES.items():
+        (folder / name).write_text(make())
+
+
+if __name__ == "__main__":
+    write()
