@@ -145,7 +145,7 @@ class Live:
             "t": int(t[-1]) if len(t) else None,
             "heartRate": rate,
             "breathing": {"perMinute": found.breathing_per_minute},
-            "motion": [[scg.number(start), scg.number(end)] for start, end in found.motion],
+            "motion": [[int(start), int(end)] for start, end in found.motion],
             "serverTime": self.clock.now_ms(),
             "delayMs": self._delay_ms(),
             "clockErrorMs": self.clock_error_ms,
