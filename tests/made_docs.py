@@ -23,15 +23,15 @@ from relay.settings import RelaySettings
 from tests.peers import REPO_ROOT
 
 DOCS = REPO_ROOT / "docs"
-WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
+WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
 
 
 def settings_page() -> str:
     """Every setting of both programs, its default and what it does."""
     parts = [
         "# Settings\n",
-        "From a TOML file (`--config`), from the environment, or as options; see `docs/commands.md`. An unknown key is an"
-        " error that names it. A key such as `limits.backlog_s` is `[limits]` and `backlog_s` in the file, and",
+        "From a TOML file (`--config`), from the environment, or as options; see `docs/commands.md`. An unknown key is",
+        "an error that names it. A key such as `limits.backlog_s` is `[limits]` and `backlog_s` in the file, and",
         "`HOMESIDE_RELAY_LIMITS__BACKLOG_S` in the environment.\n",
     ]
     for title, model, prefix in (
@@ -66,7 +66,7 @@ def metrics_page() -> str:
     """Every name /metrics serves."""
     lines = [
         "# Metrics\n",
-        "`GET /metrics` on the relay, in the text format Prometheus reads. No label holds a person's or a session's name.\n",
+        "`GET /metrics` on the relay, in the text format Prometheus reads. No label names a person or a session.\n",
         "| name | kind | meaning |",
         "|---|---|---|",
     ]
@@ -80,10 +80,15 @@ def commands_page() -> str:
     """The help of every command, as printed."""
     runner = CliRunner()
     root = typer.main.get_command(app)
-    parts = ["# Commands\n", "```text", _plain(runner.invoke(app, ["--help"], env=WIDE).output), "```\n"]
+    parts = [
+        "# Commands\n",
+        "```text",
+        _plain(runner.invoke(app, ["--help"], prog_name="homeside", env=WIDE).output),
+        "```\n",
+    ]
     assert set(PROGRAMS) == set(root.list_commands(None))  # type: ignore[attr-defined, arg-type]
     for name in PROGRAMS:
-        output = runner.invoke(app, [name, "--help"], env=WIDE).output
+        output = runner.invoke(app, [name, "--help"], prog_name="homeside", env=WIDE).output
         parts += [f"## homeside {name}\n", "```text", _plain(output), "```\n"]
     return "\n".join(parts)
 

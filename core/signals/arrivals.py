@@ -36,7 +36,7 @@ LONGEST_MS = 110.0
 
 LATE_MS = 100.0
 LATE_PERIODS = 3.0
-"""From here on lateness is a stall or a loss: samples wait, so long or so many groups, until it is known which."""
+"""From here on lateness is a stall or a loss: samples wait so long, or so many groups, to learn which."""
 PATIENCE_MS = 150.0
 PATIENCE_GROUPS = 2.5
 
@@ -71,7 +71,8 @@ class Points:
 
 
 def approach(target: Floats, last: float, period: float, near: float) -> Floats:
-    """Times of successive samples that move from where `last` left off onto `target`, STRAY of a period at a time.
+    """Times of successive samples that move from where `last` left off onto `target`, STRAY of a period at a
+    time.
 
     Farther off than `near` the target is taken at once.
     """
@@ -84,7 +85,7 @@ def approach(target: Floats, last: float, period: float, near: float) -> Floats:
 
 
 class Group:
-    """Successive samples, and the most punctual: least stamp once the period is taken off, the later one of equals."""
+    """Successive samples and the most punctual: the least stamp, period taken off; of equals the later."""
 
     __slots__ = ("count", "first", "index", "lead", "stamp")
 
@@ -132,7 +133,7 @@ class Arrivals:
         self._held, self._last = [], last
 
     def add(self, stamps: Floats, values: Floats) -> list[Timed]:
-        """Stamps and values [n] as they came -> (time, value) of those whose time is settled, in that order."""
+        """Stamps and values [n] as they came -> (time, value) of those whose time is settled."""
         out: list[Timed] = []
         start = 0
         for end in self._cuts(stamps):
@@ -141,7 +142,7 @@ class Arrivals:
         return out
 
     def release(self) -> list[Timed]:
-        """Nothing comes soon: what was held, after what was lost; at a guessed period when none is known yet."""
+        """Nothing comes soon: what was held, after what was lost; at a guessed period if none is known."""
         if not self._held:
             return []
         if self._line is None:
@@ -177,7 +178,7 @@ class Arrivals:
         return self._place(line, index, stamps, values, late)
 
     def _place(self, line: Line, index: Indices, stamps: Floats, values: Floats, late: Floats) -> list[Timed]:
-        """Give out what is punctual; hold what is late until it proves a stall (the next is punctual) or a loss."""
+        """Give out what is punctual; hold what is late until a punctual one tells a stall, or time a loss."""
         if not self._held and late.max() <= _limit(line.slope):
             return self._timed(line, index, values)
         out: list[Timed] = []
@@ -213,7 +214,7 @@ class Arrivals:
         return self._timed(line, np.array([i for i, _ in held]), np.array([value for _, value in held]))
 
     def _delay(self, line: Line, lost: int) -> Line:
-        """Samples are missing here: all from now on is later by their number than the line said, and so it says now."""
+        """Samples are missing here: from now on the line is later by their number."""
         if lost:
             by = lost * line.slope
             line = self._line = Line(line.slope, line.intercept + by)
@@ -229,7 +230,7 @@ class Arrivals:
         return list(zip(times.tolist(), values.tolist(), strict=True))
 
     def _close(self, group: Group, stamp: float) -> None:
-        """A group is whole: its most punctual sample joins the fit, unless it is not known yet what its delay means."""
+        """A group is whole: its most punctual sample joins the fit, unless its delay is not yet explained."""
         self._size = group.count if self._packets else 1
         if self._line is None:
             period = min(max((stamp - group.stamp) / group.count, SHORTEST_MS), LONGEST_MS)

@@ -1,7 +1,8 @@
 """Two opinions on when the heart beats, from ten seconds of band-passed vibration.
 
-The envelope's autocorrelation says how often it repeats without looking at any beat; the template says where beats
-like the most typical one lie without looking at any rate. They share the signal, so agreement is needed, not proof.
+The envelope's autocorrelation says how often it repeats without looking at any beat; the template says where
+beats like the most typical one lie without looking at any rate. They share the signal, so agreement is
+needed, not proof.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ NEARLY_BEST = 0.9
 """The shortest lag this close to the best wins: at whole multiples of the beat the correlation is as high."""
 
 BEFORE_S, AFTER_S = 0.15, 0.6
-"""Around an envelope peak, what belongs to one beat: systole and the second sound, so that the second sound by itself
+"""Around an envelope peak, what belongs to one beat: systole and the second sound, so that the second sound
+by itself
 looks different. With 0.12 and 0.25 s it was counted as a beat in half of the records (measured)."""
 
 FEWEST = 4
 ALIKE = 0.4
 NEARLY_AS_ALIKE = 0.7
-"""Correlation with the template from which on a moment is a beat: at least this, and this share of the upper quarter's."""
+"""Correlation with the template that makes a beat: this much, and this share of the upper quarter's."""
 
 
 class Rhythm(NamedTuple):
@@ -82,8 +84,8 @@ def _vertex(r: Floats, lag: int) -> float:
 def find_beats(vibration: Floats, envelope: Floats, fs: float) -> Beats | None:
     """Where the vibration [n] looks like its most typical beat; None with fewer than FEWEST such moments.
 
-    Candidates are the envelope's higher peaks; the one most like the others is the first template, the median of what
-    matches it the second. Nothing is assumed about the rate but REFRACTORY_S.
+    Candidates are the envelope's higher peaks; the one most like the others is the first template, the median
+    of what matches it the second. Nothing is assumed about the rate but REFRACTORY_S.
     """
     before, length = round(BEFORE_S * fs), round((BEFORE_S + AFTER_S) * fs)
     peaks = signal.find_peaks(envelope, distance=REFRACTORY_S * fs, height=0.0)[0] - before
@@ -109,7 +111,7 @@ def _matches(vibration: Floats, template: Floats, fs: float) -> Beats | None:
 
 
 def _upper_half(alike: Floats) -> Floats:
-    """For each piece, how like it the likelier half of the others is: a second kind of peak must not count against."""
+    """How like each piece the likelier half of the others is: a second kind of peak must not count."""
     ranked = np.sort(alike, axis=1)
     return np.asarray(ranked[:, alike.shape[1] // 2 :].mean(axis=1), dtype=np.float64)
 

@@ -1,7 +1,8 @@
 """Breaths a minute, where two traces of breathing in the same axis agree, and otherwise nothing.
 
-The chest tilts and rises with each breath (slow acceleration), and the heart's vibration grows and shrinks with it
-(amplitude of the envelope). Either alone finds rhythms in noise; there is no reference here to calibrate against.
+The chest tilts and rises with each breath (slow acceleration), and the heart's vibration grows and shrinks
+with it (amplitude of the envelope). Either alone finds rhythms in noise; there is no reference here to
+calibrate against.
 """
 
 from __future__ import annotations

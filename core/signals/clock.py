@@ -1,8 +1,8 @@
 """When a sample was taken, from the sensor's own counter and the moment its packet reached the host.
 
-Arrival is the sample's time plus a delay that is never negative, so the line under all arrivals is the clock. Two
-estimators that fail differently must agree on it, and what they disagree by is the error bar. Times handed out rise
-with the ticks inside a segment; a counter that jumps begins a new one.
+Arrival is the sample's time plus a delay that is never negative, so the line under all arrivals is the clock.
+Two estimators that fail differently must agree on it, and what they disagree by is the error bar. Times
+handed out rise with the ticks inside a segment; a counter that jumps begins a new one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ MOST_OFF = 0.05
 MISSING_NS = 100e6
 MISSING_PACKETS = 0.6
 MISSING_TOLD = 3
-"""Three packets in a row late by more than half a packet and six spreads (100 ms, as long as no spread is known)
+"""Three packets in a row late by more than half a packet and six spreads (100 ms, as long as no spread is
+known)
 mean that samples never came."""
 
 ENOUGH = 3
@@ -47,7 +48,7 @@ SPREAD_NS = 1e9
 
 
 class Fit(NamedTuple):
-    """Arrival minus device time over device time, both ns since the segment began, and how far it may be off."""
+    """Arrival minus device time, over device time, ns since the segment began; and how far it may be off."""
 
     line: Line
     error_ns: float | None
@@ -56,8 +57,9 @@ class Fit(NamedTuple):
 def fit_clock(x: Floats, y: Floats) -> Fit:
     """The line under the minima: hull edge, cross-checked by Theil-Sen, which also throws out early outliers.
 
-    x: device time, rising; y: least arrival minus device time of each second, both ns [n >= 1]. The error bar is what
-    the two lines differ by at either end, plus the spread of the minima about them; None for fewer than three.
+    x: device time, rising; y: least arrival minus device time of each second, both ns [n >= 1]. The error bar
+    is what the two lines differ by at either end, plus the spread of the minima about them; None for fewer
+    than three.
     """
     robust = theil_sen(x, y)
     off = y - robust.over(x)
@@ -75,7 +77,7 @@ def fit_clock(x: Floats, y: Floats) -> Fit:
 
 
 def _trust(slope: float, spread: float, span: float, n: int, prior: float) -> float:
-    """Share of a measured slope to believe: its size, or the prior's if larger, against its standard error."""
+    """Share of a measured slope to believe: its size, or the larger prior, against its standard error."""
     if span <= 0.0:
         return 0.0
     doubt = 12.0 * spread**2 / (span**2 * n)
@@ -90,8 +92,8 @@ def _under(slope: float, x: Floats, y: Floats) -> Line:
 class DeviceClock:
     """Maps a device's 64-bit counter to the host's monotonic clock. `tick_ns`: nominal length of a tick.
 
-    A counter of fewer bits must be unwrapped by its decoder. Without `set_delay` all times are late by the least
-    one-way delay, which one-way stamps cannot show; `error_ms` does not contain it.
+    A counter of fewer bits must be unwrapped by its decoder. Without `set_delay` all times are late by the
+    least one-way delay, which one-way stamps cannot show; `error_ms` does not contain it.
     """
 
     def __init__(self, tick_ns: float, *, window_s: float = 60.0) -> None:
@@ -106,8 +108,8 @@ class DeviceClock:
     def observe(self, tick: int, arrival_ns: int) -> bool:
         """One pair per packet: tick of its newest sample, host-monotonic arrival.
 
-        True when the counter jumped against the arrivals (device restarted, clock set) and a new segment began. A
-        transport keeps order, so a lower tick is a restart; a tick told twice is ignored.
+        True when the counter jumped against the arrivals (device restarted, clock set) and a new segment
+        began. A transport keeps order, so a lower tick is a restart; a tick told twice is ignored.
         """
         if self._last_tick is None:
             self._begin(tick, arrival_ns)
@@ -159,7 +161,7 @@ class DeviceClock:
         self._over = SPREAD_NS
 
     def _paused(self, x: float, y: float, arrival_ns: int) -> bool:
-        """Arrivals late for LATE_BINS seconds and not recovering: the counter stood still, it is no backlog."""
+        """Arrivals late for LATE_BINS seconds and not recovering: the counter stood still; no backlog."""
         lateness = y - self._line.at(x)
         if lateness < JUMP_NS:
             self._late.clear()
@@ -213,10 +215,12 @@ def _signed(difference: int) -> int:
 
 
 class PacketClock:
-    """Sample times for a sensor without a counter: its packets' arrivals, and a nominal rate that may be off by 5 %.
+    """Sample times for a sensor without a counter: its packets' arrivals, and a nominal rate that may be off
+    by 5 %.
 
-    The samples told are counted and a line is laid through (count, arrival), late arrivals discounted. All times stay
-    late by the delay of a punctual packet. Packets that never came show as lateness that stays, and are skipped over.
+    The samples told are counted and a line is laid through (count, arrival), late arrivals discounted. All
+    times stay late by the delay of a punctual packet. Packets that never came show as lateness that stays,
+    and are skipped over.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -231,7 +235,7 @@ class PacketClock:
         self._doubt = MISSING_NS
 
     def observe(self, count: int, arrival_ns: int) -> Floats:
-        """`count` >= 1 samples came together -> their host-monotonic times, ns [count], rising from call to call."""
+        """`count` >= 1 samples came together -> their host-monotonic times, ns [count], always rising."""
         if self._origin is None:
             self._origin = arrival_ns
             self._line = Line(self._nominal, -self._nominal * (count - 1))

@@ -1,7 +1,9 @@
-"""The bands of a chest accelerometer's signal, and filters that leave the others' content and the timing alone.
+"""The bands of a chest accelerometer's signal, and filters that leave the others' content and the timing
+alone.
 
-Breathing, beats and the heart's vibration share one axis but not one band: each is taken out by itself, and nothing
-is high-passed away before breathing was looked at. Filters here have no delay (whole windows) or a known one (live).
+Breathing, beats and the heart's vibration share one axis but not one band: each is taken out by itself, and
+nothing is high-passed away before breathing was looked at. Filters here have no delay (whole windows) or a
+known one (live).
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ BEATS = Band(0.5, 6.0)
 """Of the vibration's envelope: 30 beats a minute and their first harmonics."""
 
 HEART = Band(5.0, 35.0)
-"""Valve and wall vibration. O. T. Inan et al., "Ballistocardiography and seismocardiography: a review of recent
-advances", IEEE J. Biomed. Health Inform. 19(4), 2015; A. Taebi et al., "Recent advances in seismocardiography",
-Vibration 2(1), 2019: most energy lies below 40 Hz; below 5 Hz breathing and movement outweigh it."""
+"""Valve and wall vibration. O. T. Inan et al., "Ballistocardiography and seismocardiography: a review of
+recent
+advances", IEEE J. Biomed. Health Inform. 19(4), 2015; A. Taebi et al., "Recent advances in
+seismocardiography", Vibration 2(1), 2019: most energy lies below 40 Hz; below 5 Hz breathing and movement
+outweigh it."""
 
 
 @lru_cache(maxsize=32)
@@ -45,8 +49,10 @@ def _sections(band: Band, fs: float, order: int) -> Floats:
 
 
 def zero_phase(x: Floats, band: Band, fs: float, *, order: int = 3) -> Floats:
-    """x [n] within the band, without delay: Butterworth forwards and backwards (F. Gustafsson, IEEE Trans. Signal
-    Process. 44(4), 1996). The mean is taken off first; about a period of the lower edge is doubtful at either end.
+    """x [n] within the band, without delay: Butterworth forwards and backwards (F. Gustafsson, IEEE Trans.
+    Signal
+    Process. 44(4), 1996). The mean is taken off first; about a period of the lower edge is doubtful at either
+    end.
     """
     filtered: Floats = signal.sosfiltfilt(_sections(band, fs, order), x - x.mean())
     return filtered
@@ -59,7 +65,7 @@ def envelope(x: Floats) -> Floats:
 
 
 class LinearPhase:
-    """A live low-pass or band-pass: symmetric FIR (Hamming window), so all frequencies are late by `delay_ms` alike."""
+    """A live low-pass or band-pass: symmetric FIR (Hamming window), all frequencies late by `delay_ms`."""
 
     def __init__(self, fs: float, high: float, low: float | None = None, *, taps: int = 101) -> None:
         """`taps` odd; the edges are -6 dB points, the transition 3.3 fs / taps wide."""
@@ -70,7 +76,7 @@ class LinearPhase:
         self.delay_ms = 1000.0 * (taps - 1) / 2 / fs
 
     def push(self, x: Floats) -> Floats:
-        """The next samples [n] -> as many filtered ones, each `delay_ms` late. Begins as if x[0] had always been."""
+        """The next samples [n] -> as many, each `delay_ms` late. Begins as if x[0] had always been."""
         if not self._begun and len(x):
             self._state = signal.lfilter_zi(self._taps, [1.0]) * x[0]
             self._begun = True

@@ -1,7 +1,8 @@
 """A heart rate from a chest accelerometer's vertical axis, or the reason why there is none.
 
-No reading rather than a wrong one: the vibration must be strong enough, still enough, repeat clearly, be counted alike
-by two methods, and do so for several seconds. There was no ECG to check against: this is no medical device.
+No reading rather than a wrong one: the vibration must be strong enough, still enough, repeat clearly, be
+counted alike by two methods, and do so for several seconds. There was no ECG to check against: this is no
+medical device.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from core.signals.breathing import breaths_per_minute
 from core.signals.filters import BEATS, BODY, HEART, envelope, zero_phase
 from core.signals.motion import episodes, moving
 from core.signals.quality import Reading, Reason, none
-from core.signals.window import Window, regular
+from core.signals.window import regular
 
 Floats = NDArray[np.float64]
 
@@ -26,13 +27,13 @@ WINDOW_S = 10.0
 SHORTEST_S = 8.0
 
 WEAKEST_MS2 = 0.002
-"""Rms of 5 to 35 Hz: a third of a phone's noise on a table; the faintest chest of 20 recordings gave 0.019."""
+"""Rms of 5 to 35 Hz; the faintest chest of 20 recordings gave 0.019."""
 
 CALMEST = 2.0
 """Body's band over heart's band, rms: 0.15 to 1.4 on resting chests, 5 when walking, however softly."""
 
 SWING = 0.38
-"""Sd of the envelope within the band of beats over its mean: 0.44 and more with a heartbeat, 0.30 in noise."""
+"""Sd of the envelope in the band of beats over its mean: 0.44 and more with a heartbeat, 0.30 in noise."""
 
 STRENGTH = 0.4
 HALF = 0.85
@@ -46,7 +47,7 @@ APART_BPM, APART = 3.0, 0.05
 
 
 class Analysis(NamedTuple):
-    """heart_rate of the last 10 s; breathing_per_minute of the last 30 s or None; motion: (from, to) in grid ms."""
+    """heart_rate: last 10 s; breathing_per_minute: last 30 s, or None; motion: (from, to) in grid ms."""
 
     heart_rate: Reading
     breathing_per_minute: float | None
@@ -54,7 +55,7 @@ class Analysis(NamedTuple):
 
 
 def analyse(t_ms: NDArray[np.int64], az: Floats, *, fs: float = 100.0) -> Analysis:
-    """t_ms: rising grid times [n], holes allowed; az: m/s² [n], with or without gravity; the last 30 s are looked at."""
+    """t_ms: rising grid times [n], holes allowed; az: m/s² [n], gravity or not; the last 30 s count."""
     if not len(t_ms):
         return Analysis(none(Reason.TOO_SHORT), None, ())
     window = regular(t_ms, az, fs, LONGEST_S)
@@ -118,7 +119,8 @@ CONFIRMED_AFTER_MS = 2_000.0
 
 OCTAVE_AFTER_MS = 8_000.0
 OCTAVE_MEMORY_MS = 30_000.0
-"""A sudden half or double of what was shown is far more often a miscount than a heart: it must last longer."""
+"""A sudden half or double of what was shown is far more often a miscount than a heart: it must last
+longer."""
 
 HELD_FOR_MS = 3_000.0
 SOFT = (Reason.NO_RHYTHM, Reason.DISAGREEMENT, Reason.HALF_OR_DOUBLE)
@@ -128,7 +130,8 @@ SAME_BPM, SAME = 5.0, 0.08
 
 
 class HeartTracker:
-    """Consistency over time: nothing is shown before it is confirmed, and nothing outlives its reason for long."""
+    """Consistency over time: nothing is shown before it is confirmed, and nothing outlives its reason for
+    long."""
 
     def __init__(self) -> None:
         self._run: deque[tuple[float, float]] = deque(maxlen=32)

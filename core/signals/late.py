@@ -47,7 +47,8 @@ class Late:
         return knots
 
     def is_step(self, hold_ms: float, now_ms: float) -> bool:
-        """Whether a clock was set back: told by two pushes or more, for `hold_ms`, not faster than twice real time."""
+        """Whether a clock was set back: told by two pushes or more, for `hold_ms`, not faster than twice real
+        time."""
         if not self.knots or self._pushes < 2:
             return False
         told = self.knots[-1].t - self._first_end

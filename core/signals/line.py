@@ -35,7 +35,8 @@ class Line(NamedTuple):
 
 
 def lower_hull(x: Floats, y: Floats) -> Line:
-    """The edge of the lower convex hull over the mean of x: the line below all points with the least total distance.
+    """The edge of the lower convex hull over the mean of x: the line below all points with the least total
+    distance.
 
     Source: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay
     measurements", INFOCOM 1999. Linear time for sorted x. One point gives slope 0.
@@ -59,7 +60,8 @@ def _turns_down(a: tuple[float, float], b: tuple[float, float], c: tuple[float, 
 
 
 def theil_sen(x: Floats, y: Floats) -> Line:
-    """The median of all pairwise slopes, then the median intercept: right while fewer than 29 % of points lie.
+    """The median of all pairwise slopes, then the median intercept: right while fewer than 29 % of points
+    lie.
 
     Source: V. Paxson, "On calibrating measurements of packet transit times", SIGMETRICS 1998, who runs it
     over the minima of successive intervals; the caller brings those minima. One point gives slope 0.

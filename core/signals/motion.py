@@ -1,7 +1,8 @@
 """When the patient or the sensor moves: vibration far beyond what a heart does to a chest.
 
 Half-second blocks are judged by their strength alone, so a single knock and a long walk are both found, and a
-resting chest never is: in 17 resting recordings 0.7 to 4 Hz stays below 0.05 m/s² rms, in motion it is 0.1 to 3.
+resting chest never is: in 17 resting recordings 0.7 to 4 Hz stays below 0.05 m/s² rms, in motion it is 0.1 to
+3.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Floats = NDArray[np.float64]
 BLOCK_S = 0.5
 BODY_MS2 = 0.15
 HEART_MS2 = 0.5
-"""Block rms from which on it is motion: of the body's band, and of the heart's (resting chests: 0.25 at most)."""
+"""Block rms from which on it is motion: of the body's band, and of the heart's (resting chests: 0.25 at
+most)."""
 
 
 def moving(window: Window, fs: float) -> Mask:

@@ -1,4 +1,5 @@
-"""Samples into time order, and every irregularity of a live stream settled before a curve is drawn through it.
+"""Samples into time order, and every irregularity of a live stream settled before a curve is drawn through
+it.
 
 Disorder is sorted as long as nothing was drawn past it; a hole is waited at, then crossed as a gap; a clock
 that steps back is re-anchored, so that time never repeats and the stream is never silent for the length of
@@ -22,10 +23,10 @@ GAP_MS = 100.0
 """A hole longer than max(3 periods, 100 ms) is a gap and never bridged."""
 
 STRAIGHT_PERIODS = 2.5
-"""Two missing samples or more are crossed by a straight line: there a cubic errs more than a line (measured)."""
+"""Two missing samples or more are crossed by a line: there a cubic errs more than a line does (measured)."""
 
 LONGEST_PERIOD_MS = 110.0
-"""Slowest stream served (10 Hz and a tenth): without it one long first interval would pass as the stream's period."""
+"""Slowest stream served, a little under 10 Hz: one long first interval must not pass for the period."""
 
 RENEWAL = 16
 
@@ -44,6 +45,7 @@ class Curve(NamedTuple):
 
     ahead: list[Knot]
     intervals: int
+    period: float
 
 
 class Straight(NamedTuple):
@@ -158,7 +160,7 @@ class Order:
         self._tail = knot.t
 
     def _re_anchor(self) -> None:
-        """The clock went back for good: its new times follow on where the old ones ended, or a pause later."""
+        """The clock went back for good: its times now follow where the old ones ended, or a pause later."""
         period = self._typical()
         pause = self._late.since_ms - self._forward_ms - self._late.first_span
         lead = pause if pause > max(2 * self._hold, gap_limit(period)) else period
@@ -169,7 +171,7 @@ class Order:
             self._insert(Knot(knot.t + delta, knot.v))
 
     def move(self, *, idle: bool) -> Move | None:
-        """What to draw next, or None while that hangs on samples still to come. `idle`: none will come soon."""
+        """What to draw next; None while that hangs on samples to come. `idle`: none will come soon."""
         while self._queue:
             if self._drawn is None:
                 return self._start() if idle or len(self._queue) > AHEAD else None
@@ -208,10 +210,10 @@ class Order:
             return None
         ahead = self._queue[:end]
         self._advance(count)
-        return Curve(ahead, count)
+        return Curve(ahead, count, period)
 
     def _regular(self, period: float, most: int) -> tuple[int, int]:
-        """How many knots lead on without a hole, up to `most`, and how many of these must wait for what follows."""
+        """How many knots lead on without a hole, up to `most`, and how many must wait for what follows."""
         queue, at = self._queue, 1
         while at < min(len(queue), most):
             width = queue[at].t - queue[at - 1].t
@@ -246,7 +248,7 @@ class Order:
         self._paused_at = self._newest()
 
     def _crossed(self, at: int, idle: bool) -> bool:
-        """Whether the hole before queue[at] is a gap for certain. May drop what lies beyond it, or move it nearer."""
+        """Whether the hole before queue[at] is a gap for certain. May drop what lies beyond, or move it."""
         near, far = self._edge(at), self._queue[at].t
         if far <= self._decided:
             return True
@@ -269,14 +271,14 @@ class Order:
         return knot.t
 
     def _sure(self, near: float, far: float, at: int) -> bool:
-        """One message holds both sides, or the stream went on beyond long enough, or it had been idle before."""
+        """One message holds both sides, or the stream went on beyond for long, or it had been idle."""
         if len(self._queue) - at < 2 or self._hole is None:
             return False
         long_told = self._push > self._hole[1] and self._queue[-1].t - far >= self._hold
         return long_told or near == self._paused_at or (near in self._fresh and far in self._fresh)
 
     def _give_back(self, near: float, at: int) -> None:
-        """A gap is where a step back can be undone: the gap is longer, or the clock was put right again just there."""
+        """A gap is where a step back can be undone: it is longer, or the clock was put right just there."""
         if not self.shift_ms:
             return
         period = self._typical()

@@ -1,13 +1,14 @@
 """How far a heart rate can be trusted, and why there is none.
 
-A rate is shown only when every gate is passed; otherwise the first that was not says why. The numbers behind the
-gates come from real recordings and from signals that hold no heart (see docs/signals.md), not from a clinical study.
+A rate is shown only when every gate is passed; otherwise the first that was not says why. The numbers behind
+the gates come from real recordings and from signals that hold no heart (see docs/signals.md), not from a
+clinical study.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class Reason(Enum):
@@ -15,7 +16,7 @@ class Reason(Enum):
 
     sentence: str
 
-    def __new__(cls, code: str, sentence: str) -> Reason:
+    def __new__(cls, code: str, sentence: str) -> Self:
         member = object.__new__(cls)
         member._value_ = code
         member.sentence = sentence
@@ -29,7 +30,10 @@ class Reason(Enum):
     WEAK = "weak", "The vibration is weaker than any heartbeat on a chest: the sensor seems not to be worn."
     MOTION = "motion", "The patient or the sensor is moving, and that hides the heartbeat."
     NO_RHYTHM = "no_rhythm", "Nothing in the vibration repeats like a heartbeat."
-    OUT_OF_RANGE = "out_of_range", "The vibration repeats faster or slower than can be counted (40 to 180 a minute)."
+    OUT_OF_RANGE = (
+        "out_of_range",
+        "The vibration repeats faster or slower than can be counted (40 to 180 a minute).",
+    )
     HALF_OR_DOUBLE = "half_or_double", "Half or twice the rate would fit as well, so neither is shown."
     DISAGREEMENT = "disagreement", "Two ways of counting the beats do not agree."
 
@@ -37,8 +41,9 @@ class Reason(Enum):
 class Reading(NamedTuple):
     """A heart rate or the reason why there is none.
 
-    bpm: beats a minute or None; quality: 0 to 1, how periodic the vibration and how alike the beats are; beat_ms and
-    beat_sd_ms: median time between beats and its beat-to-beat spread, ms, None where beats were not told apart.
+    bpm: beats a minute or None; quality: 0 to 1, how periodic the vibration and how alike the beats are;
+    beat_ms and beat_sd_ms: median time between beats and its beat-to-beat spread, ms, None where beats were
+    not told apart.
     """
 
     bpm: float | None

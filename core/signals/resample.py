@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.signals.antialias import LowPass
 from core.signals.order import Across, Curve, Order, Start, Straight
 from core.signals.spline import Interval, Knot, Spline, before_start
 from core.signals.stamps import Stamps
@@ -58,6 +59,7 @@ class Resampler:
         self._stamps = Stamps()
         self._order = Order(idle_ms)
         self._spline = Spline(Knot(0.0, 0.0))
+        self._low_pass = LowPass(self._step)
         self._next = 0
         self._t: list[int] = []
         self._v: list[float] = []
@@ -75,11 +77,13 @@ class Resampler:
             t_ms, values = t_ms[usable], values[usable]
         self._order.add(self._stamps.times(t_ms, values), now_ms)
         self._draw(idle=False)
-        self.deadline_ms = now_ms + self._idle if self._order.waiting or self._stamps.waiting else None
+        waiting = self._order.waiting or self._stamps.waiting or self._low_pass.waiting
+        self.deadline_ms = now_ms + self._idle if waiting else None
         return self._result()
 
     def flush(self, now_ms: float) -> Resampled:
-        """Give out what was held back for the curve's sake, once `deadline_ms` has passed (`inf` at the very end)."""
+        """Give out what was held back for the curve's sake, once `deadline_ms` has passed (`inf` at the very
+        end)."""
         if self.deadline_ms is not None and now_ms >= self.deadline_ms:
             self.deadline_ms = None
             self._order.add(self._stamps.release(), now_ms)
@@ -90,30 +94,58 @@ class Resampler:
     def _draw(self, *, idle: bool) -> None:
         while move := self._order.move(idle=idle):
             match move:
-                case Curve(ahead, count):
+                case Curve(ahead, count, period):
+                    self._filter_by(period)
                     for interval in self._spline.draw(ahead, count):
                         self._mark(interval)
                 case Straight(to):
                     self._mark(self._spline.draw_straight(to))
                 case Across(near, to):
+                    self._end_filter()
                     self._gaps.append(Gap(near, to.t))
-                    self._spline.restart(to)
-                    self._next = max(self._next, self._step * math.ceil(to.t / self._step))
-                    if self._next == to.t:
-                        self._point(to.v)
+                    self._begin(to)
                 case Start(knots):
                     self._spline.restart(knots[0])
                     self._next = self._step * math.floor(knots[0].t / self._step)
-                    self._point(before_start(knots, self._next))
+                    self._point(self._next, before_start(knots, self._next))
+        if idle and self._low_pass.active:
+            self._points(self._low_pass.end())
+
+    def _begin(self, at: Knot) -> None:
+        """A stretch after a gap: its first point is at its first sample or later."""
+        self._spline.restart(at)
+        self._next = max(self._next, self._step * math.ceil(at.t / self._step))
+        if self._next == at.t:
+            self._point(self._next, at.v)
+
+    def _filter_by(self, period: float) -> None:
+        """Low-pass what comes faster than the grid can carry."""
+        if self._low_pass.suits(period):
+            if not self._low_pass.active:
+                self._low_pass.begin(self._next, self._spline.knot)
+        elif self._low_pass.active:
+            self._end_filter()
+
+    def _end_filter(self) -> None:
+        if self._low_pass.active:
+            self._points(self._low_pass.end())
+            self._low_pass.active = False
 
     def _mark(self, interval: Interval) -> None:
+        if self._low_pass.active:
+            self._points(self._low_pass.add(interval))
+            return
         while self._next <= interval.b.t:
-            self._point(interval.at(self._next))
+            self._point(self._next, interval.at(self._next))
 
-    def _point(self, value: float) -> None:
-        self._t.append(self._next)
+    def _points(self, told: list[tuple[int, float]]) -> None:
+        for t, value in told:
+            self._point(t, value)
+
+    def _point(self, t: int, value: float) -> None:
+        self._t.append(t)
         self._v.append(value)
-        self._next += self._step
+        self._next = t + self._step
 
     def _result(self) -> Resampled:
         t, v, gaps = np.array(self._t, np.int64), np.array(self._v), tuple(self._gaps)

@@ -12,7 +12,8 @@ Mask = NDArray[np.bool_]
 
 
 class Window(NamedTuple):
-    """x: one value each step [n], holes filled by straight lines so that filters can run; known: False in holes."""
+    """x: one value each step [n], holes filled by straight lines so that filters can run; known: False in
+    holes."""
 
     start_ms: int
     step_ms: float

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from tests.viewer.conftest import Open
 from tests.viewer.looking import Drawing, drawing, wait_state, wait_words, words
-from tests.viewer.peer import Peer, Room, until
+from tests.viewer.peer import Peer, until
 from tests.viewer.signals import GRAVITY, Floats, beats, drawn, grid, recorded
 
 pytestmark = pytest.mark.browser
@@ -120,7 +120,9 @@ def test_movement_is_drawn_doubtful_and_said(peer: Peer, open_page: Open) -> Non
     page = open_page(f"/view/{room.id}")
     wait_state(page, "live")
     start, end = t[-700], t[-400]
-    peer.say(room, "analysis", **analysis(t[-1], bpm=None, reason="motion", quality=0.1, motion=[[float(start), float(end)]]))
+    peer.say(
+        room, "analysis", **analysis(t[-1], bpm=None, reason="motion", quality=0.1, motion=[[float(start), float(end)]])
+    )
     wait_words(page, "#log", "Movement, 3.0 s: not counted")
     found = paused(page)
     times = found.times()
@@ -230,7 +232,9 @@ def test_scale_does_not_jump_for_a_jolt(peer: Peer, open_page: Open) -> None:
     jolted = beats(more)
     jolted[70:75] += 6.0
     peer.samples(room, more, jolted)
-    until(lambda: page.evaluate("Number(document.getElementById('wave').dataset.to)") > more[90], "the jolt to be drawn")
+    until(
+        lambda: page.evaluate("Number(document.getElementById('wave').dataset.to)") > more[90], "the jolt to be drawn"
+    )
     assert settled_half(page) == half
 
 
