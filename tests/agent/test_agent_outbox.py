@@ -6,6 +6,8 @@ import asyncio
 import random
 import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -282,7 +284,7 @@ class Law(RuleBasedStateMachine):
 
         self.outbox = self.run(opened())
 
-    @rule(n=st.integers(1, 70))
+    @rule(n=st.one_of(st.integers(1, 6), st.integers(1, 70)))
     def put(self, n: int) -> None:
         self.pending |= {message.key for message in self.run(self._put(n))}
 
@@ -310,18 +312,21 @@ class Law(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def ack(self, data: st.DataObject) -> None:
-        chosen = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True, max_size=60))
+        self.run(self._ack(data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True, max_size=60))))
+
+    @rule()
+    def ack_all_in_flight(self) -> None:
+        self.run(self._ack(list(self.flying)))
+
+    async def _ack(self, chosen: list[tuple[str, int]]) -> None:
         for boot in {boot for boot, _ in chosen}:
             ranges = compress(seq for owner, seq in chosen if owner == boot)
-            settled = {message.key for message in self.run(self._acked(boot, ranges))}
+            settled = {message.key for message in self.outbox.acked(boot, ranges)}
             assert settled == {key for key in chosen if key[0] == boot}
             for key in settled:
                 del self.flying[key]
             self.acked |= settled
             self.pending -= settled
-
-    async def _acked(self, boot: str, ranges: list[list[int]]) -> list[Message]:
-        return self.outbox.acked(boot, ranges)
 
     @rule()
     def connection_lost(self) -> None:
@@ -335,6 +340,32 @@ class Law(RuleBasedStateMachine):
     def commit(self) -> None:
         self.run(self.outbox.commit())
         self.on_disk = set(self.pending)
+
+    @rule(data=st.data(), sent=st.sampled_from([0, 3]))
+    def ack_and_send_while_committing(self, data: st.DataObject, sent: int) -> None:
+        chosen = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True)) if self.flying else []
+        self.run(self.commit_meanwhile(chosen, sent))
+
+    async def commit_meanwhile(self, chosen: list[tuple[str, int]], sent: int) -> None:
+        held_by_writer = threading.Event()
+        self.outbox._writer.submit(held_by_writer.wait)
+        committing = asyncio.create_task(self.outbox.commit())
+        await asyncio.sleep(0)
+        gathered = set(self.pending)
+        await self._ack(chosen)
+        self.send_live(sent)
+        held_by_writer.set()
+        await committing
+        self.on_disk = gathered
+
+    @rule()
+    def all_that_is_owed_is_offered(self) -> None:
+        self.connection_lost()
+        self.commit()
+        offered = self.run(drained(self.outbox))
+        assert {message.key for message in offered} == self.pending
+        assert len(offered) == len(self.pending)
+        self.run(self._ground(offered))
 
     @rule()
     def commit_what_is_settled(self) -> None:
@@ -364,6 +395,31 @@ class Law(RuleBasedStateMachine):
         self.run(self.outbox.close())
         self.runner.close()
         shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def law() -> Iterator[Law]:
+    one = Law()
+    yield one
+    one.teardown()
+
+
+def test_settled_but_still_on_disk_is_not_read_back(law: Law) -> None:
+    law.put(3)
+    law.send_live(3)
+    law.commit()
+    law.ack_all_in_flight()
+    law.send_history(5, 2)
+    law.all_that_is_owed_is_offered()
+
+
+def test_settled_while_its_block_was_written_takes_no_neighbour_along(law: Law) -> None:
+    law.put(3)
+    law.send_live(1)
+    law.run(law.commit_meanwhile(list(law.flying), 0))
+    law.commit()
+    law.all_that_is_owed_is_offered()
+    law.crash()
 
 
 TestLaw = Law.TestCase
