@@ -120,6 +120,7 @@ class Relay:
             "store": store.run,
             "bus": lambda: bus.run(gateway.receive),
             "analysis": service.analyse_for_ever,
+            "compaction": store.compact_for_ever,
         }
         await self._serve(servers, duties, store)
         if broker is not None:
