@@ -31,7 +31,7 @@ PROGRAMS = {
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
-    "token": Program("relay.__main__:token_app", "relay", "Make and revoke the tokens kits and people sign in with."),
+    "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
 }
 
 

@@ -98,7 +98,7 @@ class Agent:
             self._uplink.stop()
             await asyncio.wait([sending], timeout=DISCONNECT_WITHIN_S)
             await _ended(sending, keeping)
-            await self._outbox.close()
+            await self._close_outbox()
             log.info("agent_stopped", backlog=self._outbox.figures.messages)
         if unusable is not None:
             raise unusable
@@ -125,11 +125,15 @@ class Agent:
 
     async def _deliver_the_rest(self) -> None:
         self._end_session()
-        try:
+        with suppress(OutboxError):  # told by _close_outbox, if what it held is not delivered meanwhile
             await self._outbox.commit()
-        except OutboxError as error:
-            log.error("outbox_not_written_at_the_end", reason=str(error))
         await self._delivered(DELIVER_WITHIN_S)
+
+    async def _close_outbox(self) -> None:
+        try:
+            await self._outbox.close()
+        except OutboxError as error:
+            log.error("outbox_not_written_at_the_end", reason=str(error), messages=self._outbox.figures.messages)
 
     async def _delivered(self, within_s: float) -> None:
         """Wait for the relay's acknowledgement of everything, if there is a broker to wait for."""

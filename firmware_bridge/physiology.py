@@ -49,14 +49,15 @@ _WAVES = (
 
 
 class Heart:
-    """When the heart beats: a mean rate moved by breathing (0.1 Hz and respiratory bands, McSharry et al., IEEE
-    Trans Biomed Eng 50(3), 2003) and a little chance. Times are of the aortic valve's opening, in s.
+    """When the heart beats: a mean rate moved by breathing, a 0.1 Hz wave (the bands of McSharry et al., IEEE Trans
+    Biomed Eng 50(3), 2003) and a little chance; fast hearts vary less (Sacha, Ann Noninvasive Electrocardiol 19(3),
+    2014). Times are of the aortic valve's opening, in s.
     """
 
     def __init__(self, bpm: float, breaths_per_minute: float, rng: np.random.Generator, *, variation: float) -> None:
         self._mean_s = 60 / bpm
         self._breath_hz = breaths_per_minute / 60
-        self._variation = variation
+        self._variation = variation * math.exp(min(0.0, 60 - bpm) / 50)
         self._rng = rng
         self._next = 0.4 * self._mean_s
 
@@ -80,8 +81,8 @@ class _Beat(NamedTuple):
 class Seismocardiogram:
     """The signal. Same arguments, same seed: the same signal, whatever rate it is asked at.
 
-    `variation` is the depth of respiratory sinus arrhythmia as a share of the beat interval; `amplitude` scales the
-    heart (1.0: AO near 25 mg); a movement of 2 to 4 s comes each `motion_every_s` (0: never).
+    `variation` is the depth of respiratory sinus arrhythmia at rest, as a share of the beat interval; `amplitude`
+    scales the heart (1.0: AO near 25 mg); a movement of 2 to 4 s comes each `motion_every_s` (0: never).
     """
 
     def __init__(

@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from provisioning.errors import ProvisioningError
 from provisioning.places import HOST, alone_in, choose_folder, choose_ports
-from provisioning.programs import DemoError, Program
+from provisioning.programs import Program
 
 READY_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.05
@@ -82,23 +83,23 @@ class Demonstration:
                 ending.cancel()
 
     async def _start(self) -> str:
-        """The id of the session that the agent has begun."""
+        """The id of the session that the agent has begun and the relay knows."""
         self.link.unlink(missing_ok=True)
         await self.sensor.start()
         await self.relay.start()
-        await self._until(lambda: asyncio.to_thread(self._relay_answers), self.relay, "answer")
-        await self._until(lambda: asyncio.to_thread(self.link.exists), self.sensor, "serial port")
+        await self._until(lambda: self._relay_has("/healthz"), self.relay, "answer")
+        await self._until(self.link.exists, self.sensor, "serial port")
         await self.agent.start()
-        begun = await self._until(
-            lambda: asyncio.to_thread(self.agent.logged, "session_started", "session_resumed"), self.agent, "session"
-        )
-        return str(begun["session"])
+        begun = await self._until(lambda: self.agent.logged("session_started"), self.agent, "session")
+        session = str(begun["session"])
+        await self._until(lambda: self._relay_has(f"/api/v1/sessions/{session}"), self.relay, "session")
+        return session
 
     async def _until(self, look: Callable[[], Any], program: Program, what: str) -> Any:
         """What `look` finds, once it does; ProgramEnded when one of the three ends first or the time is over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
-        while not (found := await look()):
+        while not (found := await asyncio.to_thread(look)):
             self._all_run()
             if loop.time() > deadline:
                 raise program.failure(f"gave no {what} within {READY_WITHIN_S:.0f} s")
@@ -110,10 +111,10 @@ class Demonstration:
             if program.process is not None and program.process.returncode is not None:
                 raise program.failure(f"ended with exit code {program.process.returncode}")
 
-    def _relay_answers(self) -> bool:
+    def _relay_has(self, path: str) -> bool:
         asked = http.client.HTTPConnection(HOST, self.port, timeout=1.0)
         with contextlib.closing(asked), contextlib.suppress(OSError, http.client.HTTPException):
-            asked.request("GET", "/healthz")
+            asked.request("GET", path)
             return asked.getresponse().status == http.client.OK
         return False
 
@@ -141,7 +142,8 @@ class Teller:
             "logs": str(show.folder / "logs"),
         }
         if self._as_json:
-            self.line("demo_ready", session=session, **places)
+            processes = {program.name: program.pid for program in show.programs}
+            self.line("demo_ready", session=session, processes=processes, **places)
             return
         link = places.pop("view")
         rest = Table.grid(padding=(0, 2))
@@ -157,9 +159,9 @@ class Teller:
         else:
             self._out.print(f"Ended: {program.name}" + (f" (exit code {code})" if code else ""))
 
-    def failed(self, error: DemoError) -> None:
+    def failed(self, error: ProvisioningError) -> None:
         if self._as_json:
-            self.line("demo_failed", code=type(error).__name__, message=str(error))
+            self.line("demo_failed", code=error.code, message=str(error))
         else:
             Console(stderr=True).print(f"homeside demo: {error}", markup=False, highlight=False, soft_wrap=True)
 
@@ -188,7 +190,7 @@ def demo(
         with alone_in(folder):
             show = Demonstration(folder, *choose_ports(port, mqtt_port), recording)
             asyncio.run(perform(show, seconds, teller))
-    except DemoError as error:
+    except ProvisioningError as error:
         teller.failed(error)
         raise typer.Exit(1) from None
 

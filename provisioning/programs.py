@@ -1,10 +1,6 @@
 """A program of Homeside as a child process: started, its log looked at, ended, and its last words told.
 
 It is started by the command that anybody would type. Its log goes to a file of its own; nothing is read through pipes.
-
-DemoError
-├── Taken           a port or the folder is in use by another program
-└── ProgramEnded    a program ended, or did not get ready; with its last lines
 """
 
 from __future__ import annotations
@@ -17,20 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provisioning.errors import ProgramEnded
+
 END_WITHIN_S = 10.0
 LAST_LINES = 15
-
-
-class DemoError(Exception):
-    """Why there is nothing to see; the text says what to do."""
-
-
-class Taken(DemoError):
-    pass
-
-
-class ProgramEnded(DemoError):
-    pass
 
 
 @dataclass
@@ -53,6 +39,10 @@ class Program:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
+
     async def ended(self) -> int:
         assert self.process is not None
         return await self.process.wait()
@@ -72,11 +62,11 @@ class Program:
         lines = self.log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:] or ["(it wrote nothing)"]
         return ProgramEnded(f"{self.name} {what}. The end of {self.log}:\n" + "\n".join(f"  {line}" for line in lines))
 
-    def logged(self, *names: str) -> dict[str, Any] | None:
-        """The first JSON log line whose event has one of the names."""
+    def logged(self, name: str) -> dict[str, Any] | None:
+        """The first JSON log line with this event."""
         for line in self.log.read_text("utf-8", "replace").splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
-                if isinstance(entry, dict) and entry.get("event") in names:
+                if isinstance(entry, dict) and entry.get("event") == name:
                     return entry
         return None

@@ -34,7 +34,7 @@ def simulate(
     rate: Annotated[
         float | None,
         typer.Option(
-            help="Samples a second, 1 to 4000.  [default: 100, or the recording's own]", rich_help_panel=_BOARD
+            help="Samples a second, 1 to 4000; 100, or the recording's own, unless given.", rich_help_panel=_BOARD
         ),
     ] = None,
     range_g: Annotated[float, typer.Option("--range", help="Full scale in g.", rich_help_panel=_BOARD)] = 4.0,

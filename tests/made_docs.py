@@ -80,10 +80,15 @@ def commands_page() -> str:
     """The help of every command, as printed."""
     runner = CliRunner()
     root = typer.main.get_command(app)
-    parts = ["# Commands\n", "```text", _plain(runner.invoke(app, ["--help"], env=WIDE).output), "```\n"]
+    parts = [
+        "# Commands\n",
+        "```text",
+        _plain(runner.invoke(app, ["--help"], prog_name="homeside", env=WIDE).output),
+        "```\n",
+    ]
     assert set(PROGRAMS) == set(root.list_commands(None))  # type: ignore[attr-defined, arg-type]
     for name in PROGRAMS:
-        output = runner.invoke(app, [name, "--help"], env=WIDE).output
+        output = runner.invoke(app, [name, "--help"], prog_name="homeside", env=WIDE).output
         parts += [f"## homeside {name}\n", "```text", _plain(output), "```\n"]
     return "\n".join(parts)
 

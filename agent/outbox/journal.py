@@ -72,7 +72,11 @@ class Journal:
 
     def open(self) -> None:
         """Ready to commit, whatever was found: a torn tail is cut, a damaged file is salvaged."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.touch(mode=0o600)
+        except OSError as error:
+            raise OutboxUnwritable(f"{self.path} cannot be written: {error.strerror}", path=str(self.path)) from None
         left_over = salvage.wal_size(self.path)
         try:
             self._connect()
@@ -82,6 +86,10 @@ class Journal:
             self.rebuild(str(damage))
         self._shrink()
         self.used = self._used_bytes()
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
 
     def close(self) -> None:
         if self._connection is not None:

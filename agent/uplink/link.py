@@ -127,6 +127,7 @@ class Link:
 
     async def close(self, within_s: float) -> None:
         """An orderly DISCONNECT, so that the broker keeps the last will to itself."""
+        self._given_up = True
         self._client.disconnect()
         await asyncio.wait([self._closed], timeout=within_s)
         self.abort()
@@ -223,7 +224,7 @@ class Link:
         if not self._closed.done():
             self._closed.set_result(reason)
             if self._answered.done() and self._subscribed.done():
-                if self._listener is not None:
+                if self._listener is not None and not self._given_up:
                     self._listener.on_closed(reason)
             elif self.version == V5 and not self._answered.done():
                 self._fail(ProtocolRefused("the broker closes the connection at MQTT 5"))
@@ -255,12 +256,24 @@ class Link:
             self._tell(self._listener.on_message, found.lane, message.payload)
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """paho drops a socket whose handshake failed without closing it; a broker knocked at for days has that a lot."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def _tls(broker: Broker) -> ssl.SSLContext:
     """The broker is always verified; there is no way to ask for less."""
     try:
         context = ssl.create_default_context(cafile=broker.tls.ca)
         if broker.tls.cert is not None:
             context.load_cert_chain(broker.tls.cert, broker.tls.key)
+        context.sslsocket_class = _TlsSocket
     except OSError as error:
         raise BrokerUnreachable(f"broker.tls: the certificates cannot be loaded: {error}") from None
     return context

@@ -13,6 +13,7 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from relay.db.journal import recover
 from relay.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
@@ -26,8 +27,11 @@ def sqlite_url(folder: Path) -> str:
 
 
 def open_engine(url: str) -> AsyncEngine:
+    """The engine for a database. An embedded one takes in its journal first, and must be whole: StoreUnavailable."""
     engine = create_async_engine(url)
-    if make_url(url).get_backend_name() == "sqlite":
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        recover(Path(address.database or ""))
         event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
     return engine
 

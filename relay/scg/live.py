@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from core.signals.heart_rate import HeartTracker, analyse
-from core.signals.resample import Resampled
 
 from core.contracts import scg
 from core.contracts.columns import join
+from core.signals.heart_rate import HeartTracker, analyse
+from core.signals.resample import Resampled
 from relay.clock import Clock
 from relay.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Room
@@ -145,7 +145,7 @@ class Live:
             "t": int(t[-1]) if len(t) else None,
             "heartRate": rate,
             "breathing": {"perMinute": found.breathing_per_minute},
-            "motion": [[scg.number(start), scg.number(end)] for start, end in found.motion],
+            "motion": [[int(start), int(end)] for start, end in found.motion],
             "serverTime": self.clock.now_ms(),
             "delayMs": self._delay_ms(),
             "clockErrorMs": self.clock_error_ms,

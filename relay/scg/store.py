@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.columns import DamagedColumns, join, pack, unpack
@@ -151,6 +151,8 @@ class Store:
             batch, self._pending = self._pending, []
             try:
                 await self._commit(batch)
+            except IntegrityError:
+                batch = await self._one_by_one(batch)
             except (SQLAlchemyError, OSError) as error:
                 log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
                 self._metrics.commit_failures.inc()
@@ -177,6 +179,18 @@ class Store:
                 resume()
         if not self._pending:
             self._idle.set()
+
+    async def _one_by_one(self, batch: list[Entry]) -> list[Entry]:
+        """What another relay on the same database stored first cannot go in twice: it is stored, and counts as such."""
+        for entry in batch:
+            try:
+                await self._commit([entry])
+            except IntegrityError as error:
+                self._metrics.duplicates.inc()
+                log.warning(
+                    "entry_stored_already", session=entry.session, seq=entry.seq, error=type(error.orig).__name__
+                )
+        return batch
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():

@@ -5,16 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.peers import MOSQUITTO, Amqtt, Mosquitto, Recorder, Sensor
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    if not MOSQUITTO.exists():
-        pytest.skip("mosquitto is not installed: apt-get install mosquitto")
-    broker = Mosquitto(tmp_path)
-    yield broker
-    broker.kill()
+from tests.agent.peers import Amqtt, Recorder, Sensor
 
 
 @pytest.fixture

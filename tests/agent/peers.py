@@ -1,4 +1,4 @@
-"""Real peers for the agent's tests: brokers as installed, and a relay's side that records, then acknowledges."""
+"""Real peers for the agent's tests: amqtt, a board on a pseudo-terminal, a relay's side that acknowledges."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import select
-import socket
-import subprocess
 import threading
 import time
 import tty
@@ -24,14 +22,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig
 from core.contracts import scg
 from core.contracts.topics import FROM_KITS, Lane, parse, subscription, topic
 from firmware_bridge.simulator import SimulatedSensor
-
-MOSQUITTO = Path("/usr/sbin/mosquitto")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.peers import free_port
 
 
 def until(happened: Callable[[], Any], within_s: float = 10.0, what: str = "") -> Any:
@@ -54,39 +45,6 @@ async def comes(happened: Callable[[], Any], within_s: float = 10.0, what: str =
     raise AssertionError(f"did not happen within {within_s} s: {what}")
 
 
-class Mosquitto:
-    """Debian's broker as a process of its own, on a port that stays the same over restarts."""
-
-    def __init__(self, folder: Path, *, lines: str = "", port: int | None = None) -> None:
-        self.port = port or free_port()
-        self._config = folder / f"mosquitto-{self.port}.conf"
-        self._config.write_text("user root\n" + (lines or f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"))
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        until(self._listens, what="mosquitto listens")
-
-    def _listens(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "mosquitto ended at its start"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
 class Amqtt:
     """The broker of a relay without mosquitto: MQTT 3.1.1 only."""
 
@@ -107,9 +65,16 @@ class Amqtt:
 class Recorder:
     """The relay's side of the bus: every message is recorded, and only then acknowledged."""
 
-    def __init__(self, url: str, *, acks: bool = True, reject: Callable[[dict[str, Any]], bool] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        acks: bool = True,
+        keep: bool = True,
+        reject: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> None:
         self.port = int(url.rsplit(":", 1)[1])
-        self.acks = acks
+        self.acks, self._keep = acks, keep
         self.ready = threading.Event()
         self.acked: set[tuple[str, str, int]] = set()
         self.messages: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -119,6 +84,7 @@ class Recorder:
         self.copies = 0
         self.status: list[dict[str, Any]] = []
         self._reject = reject
+        """`keep` false forgets the bodies of history: seven days of them are no matter of a test's memory."""
         self._lock = threading.Lock()
         self._client = self._connected()
 
@@ -144,10 +110,10 @@ class Recorder:
         key = (body["session"], body["boot"], body["seq"])
         with self._lock:
             if key in self.messages:
-                assert self.messages[key] == body, "one number, two messages"
+                assert self.messages[key] in (body, {}), "one number, two messages"
                 self.copies += 1
             else:
-                self.messages[key] = body
+                self.messages[key] = body if self._keep or found.lane is Lane.LIVE else {}
                 self.lanes[key] = found.lane
                 self.came[key] = time.time()
                 self.order.append(key)

@@ -6,6 +6,8 @@ import asyncio
 import random
 import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -71,6 +73,30 @@ async def test_acknowledged_before_its_commit_never_wears_the_disk(tmp_path: Pat
         await outbox.commit()
     assert (tmp_path / "outbox.db-wal").stat().st_size == before
     assert outbox.figures.messages == 0
+    await outbox.close()
+
+
+async def test_one_hiccup_does_not_make_the_disk_wear_for_ever(tmp_path: Path) -> None:
+    """What was written because an acknowledgement was late is taken off once, and nothing is written after that."""
+    now = [0.0]
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a", clock=lambda: now[0])
+    await outbox.open()
+    commits: list[float] = []
+    flying: list[tuple[float, Message]] = []
+    for _ in range(600):
+        now[0] += 0.1
+        flying += [(now[0], message) for message in put(outbox) if outbox.next_live() is message]
+        late = 3.0 if 5 < now[0] < 8 else 0.3
+        while flying and now[0] - flying[0][0] >= late:
+            outbox.acked("a", [[flying[0][1].seq] * 2])
+            flying.pop(0)
+        due = outbox.due_at()
+        if due is not None and due <= now[0]:
+            commits.append(round(now[0], 1))
+            await outbox.commit_due()
+    assert 2 <= len(commits) <= 6
+    assert commits[-1] < 20
+    assert outbox.figures.messages == len(flying)
     await outbox.close()
 
 
@@ -188,6 +214,30 @@ async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkey
     await outbox.close()
 
 
+async def test_state_folder_that_cannot_be_used_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is not mounted, or full: messages flow from memory, and go to disk as soon as they can."""
+    monkeypatch.setattr("agent.outbox.outbox.RETRY_S", 0.05)
+    monkeypatch.setattr("agent.outbox.outbox.COMMIT_AFTER_S", 0.02)
+    folder = tmp_path / "state"
+    folder.write_text("no folder")
+    outbox = Outbox(folder / "outbox.db", QUOTA, "a")
+    with capture_logs() as logs:
+        assert await outbox.open() is None
+        keeper = asyncio.create_task(outbox.keep())
+        put(outbox, 5)
+        assert outbox.next_live() is not None
+        await asyncio.sleep(0.2)
+        assert outbox.figures.messages == 5
+        folder.unlink()
+        async with asyncio.timeout(5):
+            while outbox._journal.state.messages < 5:
+                await asyncio.sleep(0.01)
+    assert [entry["event"] for entry in logs].count("outbox_unwritable") >= 2
+    keeper.cancel()
+    await outbox.close()
+    assert (folder.stat().st_mode & 0o777, (folder / "outbox.db").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
 async def test_memory_is_bounded_when_the_disk_never_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +284,7 @@ class Law(RuleBasedStateMachine):
 
         self.outbox = self.run(opened())
 
-    @rule(n=st.integers(1, 70))
+    @rule(n=st.one_of(st.integers(1, 6), st.integers(1, 70)))
     def put(self, n: int) -> None:
         self.pending |= {message.key for message in self.run(self._put(n))}
 
@@ -262,18 +312,21 @@ class Law(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def ack(self, data: st.DataObject) -> None:
-        chosen = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True, max_size=60))
+        self.run(self._ack(data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True, max_size=60))))
+
+    @rule()
+    def ack_all_in_flight(self) -> None:
+        self.run(self._ack(list(self.flying)))
+
+    async def _ack(self, chosen: list[tuple[str, int]]) -> None:
         for boot in {boot for boot, _ in chosen}:
             ranges = compress(seq for owner, seq in chosen if owner == boot)
-            settled = {message.key for message in self.run(self._acked(boot, ranges))}
+            settled = {message.key for message in self.outbox.acked(boot, ranges)}
             assert settled == {key for key in chosen if key[0] == boot}
             for key in settled:
                 del self.flying[key]
             self.acked |= settled
             self.pending -= settled
-
-    async def _acked(self, boot: str, ranges: list[list[int]]) -> list[Message]:
-        return self.outbox.acked(boot, ranges)
 
     @rule()
     def connection_lost(self) -> None:
@@ -287,6 +340,37 @@ class Law(RuleBasedStateMachine):
     def commit(self) -> None:
         self.run(self.outbox.commit())
         self.on_disk = set(self.pending)
+
+    @rule(data=st.data(), sent=st.sampled_from([0, 3]))
+    def ack_and_send_while_committing(self, data: st.DataObject, sent: int) -> None:
+        chosen = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True)) if self.flying else []
+        self.run(self.commit_meanwhile(chosen, sent))
+
+    async def commit_meanwhile(self, chosen: list[tuple[str, int]], sent: int) -> None:
+        held_by_writer = threading.Event()
+        self.outbox._writer.submit(held_by_writer.wait)
+        committing = asyncio.create_task(self.outbox.commit())
+        await asyncio.sleep(0)
+        gathered = set(self.pending)
+        await self._ack(chosen)
+        self.send_live(sent)
+        held_by_writer.set()
+        await committing
+        self.on_disk = gathered
+
+    @rule()
+    def all_that_is_owed_is_offered(self) -> None:
+        self.connection_lost()
+        self.commit()
+        offered = self.run(drained(self.outbox))
+        assert {message.key for message in offered} == self.pending
+        assert len(offered) == len(self.pending)
+        self.run(self._ground(offered))
+
+    @rule()
+    def commit_what_is_settled(self) -> None:
+        self.run(self.outbox.commit(fresh=False))
+        self.on_disk &= self.pending
 
     @rule()
     def crash(self) -> None:
@@ -311,6 +395,31 @@ class Law(RuleBasedStateMachine):
         self.run(self.outbox.close())
         self.runner.close()
         shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def law() -> Iterator[Law]:
+    one = Law()
+    yield one
+    one.teardown()
+
+
+def test_settled_but_still_on_disk_is_not_read_back(law: Law) -> None:
+    law.put(3)
+    law.send_live(3)
+    law.commit()
+    law.ack_all_in_flight()
+    law.send_history(5, 2)
+    law.all_that_is_owed_is_offered()
+
+
+def test_settled_while_its_block_was_written_takes_no_neighbour_along(law: Law) -> None:
+    law.put(3)
+    law.send_live(1)
+    law.run(law.commit_meanwhile(list(law.flying), 0))
+    law.commit()
+    law.all_that_is_owed_is_offered()
+    law.crash()
 
 
 TestLaw = Law.TestCase

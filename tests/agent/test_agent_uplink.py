@@ -18,7 +18,8 @@ from agent.settings import Broker
 from agent.uplink import Uplink
 from agent.uplink.pace import FIRST, LATE_S, MOST, Pace
 from core.contracts.topics import Lane
-from tests.agent.peers import Amqtt, Mosquitto, Recorder, comes, free_port
+from tests.agent.peers import Amqtt, Recorder, comes
+from tests.peers import Mosquitto, free_port
 
 SESSION = "5f0d2f6e-0f5c-4a77-8d1c-61a1b6b7a111"
 Make = Callable[..., Recorder]
@@ -207,33 +208,23 @@ async def test_unreachable_broker_is_told_once(tmp_path: Path) -> None:
     assert [entry["event"] for entry in logs].count("broker_unreachable") == 1
 
 
-async def test_wrong_password_is_told(tmp_path: Path) -> None:
+async def test_wrong_password_is_told(mosquitto_with: Callable[..., Mosquitto], tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     passwords.write_text("")
-    port = free_port()
-    lines = f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
-    broker = Mosquitto(tmp_path, lines=lines, port=port)
-    try:
-        async with running(Kit(broker.url, tmp_path, username="x", password="y")) as kit:
-            await comes(lambda: "check broker.username" in (kit.uplink.problem or ""))
-    finally:
-        broker.kill()
+    broker = mosquitto_with("allow_anonymous false", f"password_file {passwords}")
+    async with running(Kit(broker.url, tmp_path, username="x", password="y")) as kit:
+        await comes(lambda: "check broker.username" in (kit.uplink.problem or ""))
 
 
-async def test_refused_publish_is_told_on_mqtt_5(tmp_path: Path) -> None:
+async def test_refused_publish_is_told_on_mqtt_5(mosquitto_with: Callable[..., Mosquitto], tmp_path: Path) -> None:
     """An ACL that lets the kit publish nothing: MQTT 3.1.1 would say nothing at all."""
     rights = tmp_path / "rights"
     rights.write_text("topic read homeside/#\n")
-    port = free_port()
-    lines = f"listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {rights}\n"
-    broker = Mosquitto(tmp_path, lines=lines, port=port)
-    try:
-        async with running(Kit(broker.url, tmp_path)) as kit:
-            kit.put()
-            await comes(lambda: "Not authorized" in (kit.uplink.problem or ""))
-            assert kit.outbox.figures.messages == 1
-    finally:
-        broker.kill()
+    broker = mosquitto_with("allow_anonymous true", f"acl_file {rights}")
+    async with running(Kit(broker.url, tmp_path)) as kit:
+        kit.put()
+        await comes(lambda: "Not authorized" in (kit.uplink.problem or ""))
+        assert kit.outbox.figures.messages == 1
 
 
 def test_pace_halves_when_live_is_late_and_grows_otherwise() -> None:

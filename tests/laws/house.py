@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,13 +171,23 @@ def length(root: Path) -> list[str]:
 
 
 def tracked(root: Path) -> list[Path]:
-    """The files git knows or would take in; in a tree without git, all files."""
+    """The files git knows or would take in; in a tree without git, all but those in folders that .gitignore names."""
     if not (root / ".git").exists():
-        return sorted(path for path in root.rglob("*") if path.is_file())
+        return sorted(path for path in root.rglob("*") if path.is_file() and not is_ignored(root, path))
     listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
         capture_output=True,
         text=True,
         check=True,
     )
     return sorted(path for name in set(listed.stdout.split("\0")) if name and (path := root / name).is_file())
+
+
+def is_ignored(root: Path, path: Path) -> bool:
+    listed = root / ".gitignore"
+    folders = (
+        [line[:-1] for line in listed.read_text("utf-8").splitlines() if line.endswith("/")] if listed.exists() else []
+    )
+    below = path.relative_to(root).parent.as_posix()
+    return any(fnmatch.fnmatch(f"/{below}/", f"*/{folder}/*") for folder in folders)

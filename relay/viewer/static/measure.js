@@ -159,7 +159,7 @@ class MeasurePage {
     this.#ending = true
     try {
       await endSession(this.#row.session, this.#row.token)
-      this.#saved = 'All of it is stored.'
+      this.#saved += ' All of it is stored.'
       this.#done()
     } catch {
       setTimeout(() => (this.#ending = false), END_AGAIN_MS)
@@ -167,7 +167,7 @@ class MeasurePage {
   }
 
   #endedElsewhere() {
-    this.#saved = 'The session was ended from elsewhere.'
+    this.#saved = ' The session was ended from elsewhere.'
     this.#stopSensing()
     this.#row.ending = true
     this.#enter('finishing')
@@ -232,7 +232,7 @@ class MeasurePage {
     write({
       state: words, elapsed: stopwatch(this.#elapsedMs), watching: watching(uplink?.viewers ?? 0), kept: keptWords,
       'finishing-text': keptWords === 'All sent' ? 'Closing the session.' : `${keptWords}.`,
-      saved: `${this.#elapsedMs ? `Measured for ${duration(this.#elapsedMs)}. ` : ''}${this.#saved}`,
+      saved: `${this.#elapsedMs ? `Measured for ${duration(this.#elapsedMs)}.` : ''}${this.#saved}`.trim(),
     })
     this.#showLink()
     const facts = {

@@ -38,7 +38,7 @@ export async function openSensor(onSample) {
     let first
     const came = new Promise((resolve) => (first = resolve))
     const opened = open((t, x, y, z) => {
-      if (t <= last || ![x, y, z].every(Number.isFinite)) return
+      if (t <= last) return
       last = t
       first(true)
       onSample(t, x, y, z)
@@ -59,7 +59,9 @@ function openGeneric(onSample, onFault) {
   } catch {
     return null
   }
-  sensor.onreading = () => onSample(epoch(sensor.timestamp), sensor.x, sensor.y, sensor.z)
+  sensor.onreading = () => {
+    if (Number.isFinite(sensor.z)) onSample(epoch(sensor.timestamp), sensor.x, sensor.y, sensor.z)
+  }
   sensor.onerror = onFault
   sensor.start()
   return { door: 'Accelerometer', stop: () => sensor.stop() }
@@ -70,7 +72,7 @@ function openMotion(onSample) {
   const sign = axisSign(navigator.userAgent, navigator.maxTouchPoints)
   const take = (event) => {
     const { x, y, z } = event.accelerationIncludingGravity ?? {}
-    onSample(epoch(event.timeStamp), x * sign, y * sign, z * sign)
+    if ([x, y, z].every(Number.isFinite)) onSample(epoch(event.timeStamp), x * sign, y * sign, z * sign)
   }
   addEventListener('devicemotion', take)
   return { door: 'devicemotion', stop: () => removeEventListener('devicemotion', take) }

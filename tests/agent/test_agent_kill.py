@@ -1,0 +1,144 @@
+"""The agent killed at random moments, over and over: nothing the relay acknowledged or the disk held is lost.
+
+The agents are forked from a process that has imported the program already, so that fifty lives fit into a test; each
+runs the real command on a real recording, against a real broker, and dies of SIGKILL.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.peers import Recorder, until
+from tests.peers import Mosquitto
+
+MakeRecorder = Callable[..., Recorder]
+
+
+def live(arguments: list[str], log: str) -> None:
+    """One life of `homeside agent`, in a forked process."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 2)
+    sys.argv = ["homeside agent", *arguments]
+    from agent.__main__ import agent_app
+
+    agent_app()
+
+
+def on_disk(path: Path, scratch: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """What the outbox's files hold, read with nothing of ours: SQLite, zlib, JSON."""
+    for suffix in ("", "-wal"):
+        source = path.with_name(path.name + suffix)
+        target = scratch.with_name(scratch.name + suffix)
+        target.unlink(missing_ok=True)
+        if source.exists():
+            target.write_bytes(source.read_bytes())
+    found = {}
+    with closing(sqlite3.connect(scratch)) as db:
+        for unacked, body in db.execute("SELECT unacked, body FROM block"):
+            left = {seq for first, last in json.loads(unacked) for seq in range(first, last + 1)}
+            for line in zlib.decompress(body).split(b"\n"):
+                message = json.loads(line)
+                if message["seq"] in left:
+                    found[message["session"], message["boot"], message["seq"]] = message
+    return found
+
+
+class Lives:
+    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+        self.folder = folder
+        self.outbox = folder / "state" / "outbox.db"
+        recording = folder / "recording.csv"
+        rows = "".join(f"{n * 10_000_000},{n % 97},0.5,9.8\n" for n in range(60_000))
+        recording.write_text("time,x,y,z\n" + rows)
+        self.arguments = [
+            *("--replay", str(recording), "--broker", broker.url, "--kit", "bed-7"),
+            *("--state", str(folder / "state")),
+        ]
+        self.log = folder / "log"
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["agent.__main__"])
+
+    def begin(self) -> multiprocessing.process.BaseProcess:
+        process = self._context.Process(target=live, args=(self.arguments, str(self.log)))
+        process.start()
+        return process
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        return [entry for entry in entries if entry["event"] == name]
+
+
+def kill(process: multiprocessing.process.BaseProcess) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+@pytest.mark.parametrize("lives", [50, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_killed_at_random_moments(mosquitto: Mosquitto, recorder: MakeRecorder, tmp_path: Path, lives: int) -> None:
+    rng = random.Random(lives)
+    relay = recorder(mosquitto.url)
+    agent = Lives(tmp_path, mosquitto)
+    owed: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for life in range(lives):
+        relay.acks = rng.random() < 0.6
+        begun = len(agent.events("agent_started"))
+        process = agent.begin()
+        if life % 5:
+            until(lambda begun=begun: len(agent.events("agent_started")) > begun)
+        time.sleep(rng.uniform(0.0, 0.35))  # the random moment itself: at work, or each fifth time while starting
+        kill(process)
+        if agent.outbox.exists():
+            owed.update(on_disk(agent.outbox, tmp_path / "copy.db"))
+        if life % 10 == 9:
+            mosquitto.kill()
+            mosquitto.start()
+            until(relay.ready.is_set, 20)
+    relay.acks = True
+    before = len(agent.events("broker_connected"))
+    last = agent.begin()
+    until(lambda: len(agent.events("broker_connected")) > before)
+    sessions = agent.events("session_started")
+    assert len({entry["session"] for entry in sessions}) == 1, "one session through all of it"
+    until(lambda: set(owed) <= set(relay.messages), 60, "all that was on disk is delivered")
+    assert last.pid is not None
+    os.kill(last.pid, signal.SIGTERM)
+    last.join(10)
+    assert last.exitcode == 0
+
+    assert all(relay.messages[key] == body for key, body in owed.items()), "and as it was written"
+    assert relay.acked <= set(relay.messages)
+    assert on_disk(agent.outbox, tmp_path / "copy.db") == {}, "nothing acknowledged is left over"
+    assert len({key[1] for key in relay.messages}) > lives * 0.5
+    assert not agent.events("outbox_damaged")
+    assert not agent.events("duty_failed")
+
+
+def test_what_is_a_second_old_survives_though_nobody_took_it(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """No relay at all: a kill may cost the last second and the tenth being gathered, and no more."""
+    agent = Lives(tmp_path, mosquitto)
+    process = agent.begin()
+    until(lambda: agent.events("broker_connected"))
+    time.sleep(2.5)
+    died_ms = time.time() * 1000
+    kill(process)
+    kept = on_disk(agent.outbox, tmp_path / "copy.db")
+    newest = max(s["t"] for body in kept.values() for s in body["payload"].get("samples", []))
+    assert died_ms - newest < 1400, "1 s, a tenth of a second of batch, and the commit itself"
+    seqs = sorted(seq for _, _, seq in kept)
+    assert seqs == list(range(1, len(seqs) + 1)), "a prefix, without holes"

@@ -1,0 +1,67 @@
+"""Supervision: for ever, with growing, jittered pauses; a line for what is expected, a traceback for what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import count
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.backoff import Backoff
+from agent.errors import PortError, RecordingUnusable
+from agent.supervisor import supervise
+from tests.agent.peers import comes
+
+
+def test_pauses_double_up_to_a_bound_and_spread() -> None:
+    middle = Backoff(0.5, 8.0, draw=lambda: 0.5)
+    assert [middle.next() for _ in range(7)] == [0.5, 1, 2, 4, 8, 8, 8]
+    middle.reset()
+    assert middle.next() == 0.5
+    rng = random.Random(3)
+    spread = [Backoff(1.0, 1.0, draw=rng.random).next() for _ in range(200)]
+    assert 0.5 <= min(spread) < 0.6
+    assert 1.4 < max(spread) <= 1.5
+
+
+async def test_runs_until_the_duty_is_done_and_tells_each_trouble_once() -> None:
+    attempts = count()
+    heard: list[str] = []
+
+    async def duty() -> None:
+        n = next(attempts)
+        if n < 3:
+            raise PortError("unplugged")
+        if n == 3:
+            raise ZeroDivisionError("ours")
+
+    with capture_logs() as logs:
+        await supervise("x", duty, Backoff(0.001, 0.002), troubled=heard.append)
+    assert [entry["event"] for entry in logs] == ["duty_interrupted", "duty_failed"]
+    assert logs[0]["code"] == "PORT_ERROR"
+    assert "exc_info" in logs[1]
+    assert heard == ["unplugged"] * 3 + ["ZeroDivisionError: ours"]
+
+
+async def test_what_no_second_attempt_can_help_is_raised() -> None:
+    async def duty() -> None:
+        raise RecordingUnusable("no file")
+
+    with pytest.raises(RecordingUnusable):
+        await supervise("x", duty, Backoff(0.001, 0.002), fatal=RecordingUnusable)
+
+
+async def test_ends_when_cancelled() -> None:
+    attempts: list[int] = []
+
+    async def duty() -> None:
+        attempts.append(1)
+        raise PortError("unplugged")
+
+    task = asyncio.create_task(supervise("x", duty, Backoff(0.001, 0.002)))
+    await comes(lambda: len(attempts) > 3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
