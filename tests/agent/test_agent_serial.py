@@ -154,6 +154,22 @@ async def test_silent_port_is_opened_anew(sensor: Make, tmp_path: Path) -> None:
     os.close(slave)
 
 
+async def test_waking_for_what_was_fetched_already_is_not_silence() -> None:
+    """The thread's word of a chunk may come after the chunk was fetched: the next wait begins with it."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    port = Port(os.ttyname(slave), 115_200)
+    port.start()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(port._news.set)
+    loop.call_later(0.2, os.write, master, b"late")
+    ((data, _),) = await port.chunks(5.0)
+    assert data in (b"late", b"l")
+    await port.close()
+    os.close(master)
+    os.close(slave)
+
+
 async def test_board_that_never_answers_is_read_all_the_same(sensor: Make) -> None:
     board = sensor()
     board.answering = False
