@@ -173,6 +173,7 @@ async def test_waking_for_what_was_fetched_already_is_not_silence() -> None:
 async def test_board_that_never_answers_is_read_all_the_same(sensor: Make) -> None:
     board = sensor()
     board.answering = False
+    await comes(lambda: board.board.truth.taken > 50, what="the identity it says by itself at power-on is past")
     with capture_logs() as logs:
         async with reading(board.path) as (source, sink):
             await comes(lambda: [e for e in logs if e["event"] == "sensor_does_not_answer"])
