@@ -3,7 +3,7 @@
 import { clockTime, count, DASH, duration, fixed, qualityWord } from './formats.js'
 import { reasonWords } from './state.js'
 
-const OLD_MS = 6000
+const OLD_MS = 4000
 
 /** What to show of an analysis that came in `ageMs` ago, as texts by name; `heartRate.bpm` null when too old. */
 export function readingTexts(analysis, ageMs, silentWords) {
