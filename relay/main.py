@@ -167,8 +167,10 @@ class Relay:
         if settings.url:
             return None, parse_address(settings.url)
         gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
-        broker = EmbeddedBroker(settings.host, settings.port, gate)
-        self.addresses["mqtt"] = f"mqtt://{broker.address.host}:{broker.address.port}"
+        certificate = self._certificate() if settings.tls else None
+        broker = EmbeddedBroker(settings.host, settings.port, gate, certificate)
+        scheme = "mqtts" if settings.tls else "mqtt"
+        self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
 
     def _servers(
