@@ -1,4 +1,4 @@
-"""The clocks of a relay: the wall's for what people read, the monotonic one for durations, the steady one for timers."""
+"""A relay's clocks: the wall's for what people read, the monotonic one for durations, the steady one for timers."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -53,6 +54,7 @@ class Store:
         self._metrics = metrics
         self._rest_s = rest_s
         self._changed: dict[str, State | None] = {}
+        self._writing: dict[str, State | None] = {}
         self._adjustments: list[Adjustment] = []
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -100,6 +102,7 @@ class Store:
             self._work.clear()
             self._hurry.clear()
             changed, self._changed = self._changed, {}
+            self._writing = changed
             adjustments, self._adjustments = self._adjustments, []
             waiting, self._committed = self._committed, None
             self._committing = waiting or asyncio.get_running_loop().create_future()
@@ -113,7 +116,12 @@ class Store:
                 delay = min(delay * 2, RETRY_MOST_S)
                 continue
             delay = RETRY_FIRST_S
-            done, self._committing = self._committing, None
+            self._writing = {}
+            self._settled()
+
+    def _settled(self) -> None:
+        done, self._committing = self._committing, None
+        if done is not None:
             done.set_result(None)
 
     async def _rest(self) -> None:
@@ -130,7 +138,7 @@ class Store:
         self._adjustments = [*adjustments, *self._adjustments]
         before, self._committing = self._committing, None
         if self._committed is not None and before is not None:
-            self._committed.add_done_callback(lambda _: before.done() or before.set_result(None))
+            self._committed.add_done_callback(partial(_finish, before))
         elif before is not None:
             self._committed = before
         self._work.set()
@@ -161,7 +169,10 @@ class Store:
     # -- reading -------------------------------------------------------------------------------------------------
 
     async def find(self, session_id: str) -> State | None:
-        """A session as last committed."""
+        """A session as last put."""
+        for ahead in (self._changed, self._writing):
+            if session_id in ahead:
+                return ahead[session_id]
         columns = timer_sessions.c
         rows = await self._read(sa.select(columns.body).where(columns.id == session_id))
         return _decode(rows[0]["body"]) if rows else None
@@ -203,6 +214,11 @@ class Store:
         except (SQLAlchemyError, OSError) as error:
             log.error("read_failed", error=str(error).splitlines()[0])
             raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+
+
+def _finish(waiting: asyncio.Future[None], _: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _row(state: State) -> dict[str, Any]:
