@@ -19,6 +19,8 @@ from relay.errors import Unauthorized
 _ALGORITHM = "HS256"
 _ISSUER = "homeside"
 SECRET_BYTES = 32
+REMEMBERED = 10_000
+"""Verified tokens kept at most: a flood of good ones must not fill the memory."""
 
 
 class Role(StrEnum):
@@ -57,6 +59,7 @@ class Tokens:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._verified: dict[str, tuple[Principal, float]] = {}
 
     def issue(self, principal: Principal, *, now_s: float, lifetime_s: float) -> str:
         claims: dict[str, object] = {
@@ -72,7 +75,22 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def read(self, token: str, *, now_s: float) -> Principal:
-        """Whose token this is. Raises Unauthorized, saying why, for one that is not ours, not whole or expired."""
+        """Whose token this is. Raises Unauthorized, saying why, for one that is not ours, not whole or expired.
+
+        A signature is checked once, then remembered with its end: clients show the same token with every request.
+        """
+        known = self._verified.get(token) or self._verify(token)
+        principal, ends_s = known
+        if ends_s <= now_s:
+            self._verified.pop(token, None)
+            raise Unauthorized("The token has expired. Ask for a new link or sign in again.")
+        if token not in self._verified:
+            while len(self._verified) >= REMEMBERED:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[token] = known
+        return principal
+
+    def _verify(self, token: str) -> tuple[Principal, float]:
         try:
             claims = jwt.decode(
                 token,
@@ -84,6 +102,4 @@ class Tokens:
             role = Role(claims["role"])
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
-        if claims["exp"] <= now_s:
-            raise Unauthorized("The token has expired. Ask for a new link or sign in again.")
-        return Principal(subject=str(claims["sub"]), role=role, session=claims.get("session"))
+        return Principal(subject=str(claims["sub"]), role=role, session=claims.get("session")), float(claims["exp"])

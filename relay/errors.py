@@ -8,7 +8,11 @@ RelayError
 ├── SessionNotFound       no session of that id                              (404)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
-└── Full                  every place is taken; try again                    (503, retryable)
+├── Full                  every place is taken; try again                    (503, retryable)
+├── NotAllowed            the session as it stands does not allow it         (400)
+├── ParticipantNotFound   nobody of that id in the session                   (404)
+├── Conflict              meant for another version, turn or id              (409)
+└── TooMany               more requests than the limit; try again            (429, retryable)
 """
 
 from __future__ import annotations
@@ -62,3 +66,30 @@ class Full(RelayError):
     code = "RELAY_FULL"
     status = 503
     retryable = True
+
+
+class NotAllowed(RelayError):
+    code = "INVALID_STATE_TRANSITION"
+    status = 400
+
+
+class ParticipantNotFound(RelayError):
+    code = "PARTICIPANT_NOT_FOUND"
+    status = 404
+
+
+class Conflict(RelayError):
+    code = "CONFLICT"
+    status = 409
+
+
+class TooMany(RelayError):
+    """`retry_after_s`: whole seconds until one more would be let in."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    status = 429
+    retryable = True
+
+    def __init__(self, text: str, retry_after_s: int) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s

@@ -21,7 +21,7 @@ from relay.access import Access
 from relay.auth import Tokens, load_secret
 from relay.broker import EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
-from relay.clock import SystemClock
+from relay.clock import SteadyClock, SystemClock, boot_id
 from relay.db.engine import answers, migrate, open_engine, sqlite_url
 from relay.errors import PortBusy
 from relay.health import health
@@ -33,6 +33,10 @@ from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Store
 from relay.settings import RelaySettings, is_loopback
 from relay.supervisor import supervise
+from relay.timers.routes import application as timers_application
+from relay.timers.service import Bounds as TimerBounds
+from relay.timers.service import TimersService
+from relay.timers.store import Store as TimerStore
 from relay.tls import own_certificate
 from relay.viewer.routes import pages
 from relay.wire import Connection
@@ -115,25 +119,45 @@ class Relay:
             await broker.start()
         bus = MqttBus(address, metrics)
         gateway = KitGateway(service, store, bus, metrics)
-        servers = self._servers(sockets, service, store, access, engine, bus, metrics)
+        timer_store, timers = await self._timers(engine, metrics)
+        timers_app = timers_application(timers, access, metrics)
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
             "bus": lambda: bus.run(gateway.receive),
             "analysis": service.analyse_for_ever,
             "compaction": store.compact_for_ever,
+            "timer_store": timer_store.run,
+            "timers": timers.forget_for_ever,
         }
-        await self._serve(servers, duties, store)
+        await self._serve(servers, duties, [store.drained, timer_store.drained])
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
         await engine.dispose()
         log.info("relay_stopped")
 
+    async def _timers(self, engine: AsyncEngine, metrics: Metrics) -> tuple[TimerStore, TimersService]:
+        """The timers as they were, upon the timescale they ran by."""
+        settings, boot = self.settings.timers, boot_id()
+        store = TimerStore(engine, metrics, rest_s=settings.write_behind_ms / 1000)
+        steady = SteadyClock(await store.anchor(boot))
+        await store.keep_anchor(boot, steady.anchor_ns)
+        bounds = TimerBounds(
+            sessions=settings.sessions,
+            sockets=settings.sockets,
+            switches_per_s=settings.switches_per_s,
+            write_through=settings.write_through,
+        )
+        service = TimersService(store, steady, metrics, bounds)
+        await service.load()
+        return store, service
+
     async def _serve(
         self,
         servers: list[tuple[Server, socket.socket]],
         duties: dict[str, Callable[[], Awaitable[None]]],
-        store: Store,
+        drained: list[Callable[[], Awaitable[None]]],
     ) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,14 +174,14 @@ class Relay:
             server.should_exit = True
         await asyncio.gather(*serving, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(store.drained(), STOP_WITHIN_S)
+            await asyncio.wait_for(asyncio.gather(*(drain() for drain in drained)), STOP_WITHIN_S)
         for task in [stop, *working]:
             task.cancel()
         await asyncio.gather(stop, *working, return_exceptions=True)
 
     def _bind(self) -> dict[str, socket.socket]:
         settings = self.settings
-        wanted = {"scg": (settings.host, settings.ports.scg)}
+        wanted = {"scg": (settings.host, settings.ports.scg), "care": (settings.host, settings.ports.care)}
         if settings.tls.enabled:
             wanted["tls"] = (settings.tls.host, settings.tls.port)
         return {name: _listen(host, port) for name, (host, port) in wanted.items()}
@@ -182,6 +206,7 @@ class Relay:
         engine: AsyncEngine,
         bus: MqttBus,
         metrics: Metrics,
+        timers: FastAPI,
     ) -> list[tuple[Server, socket.socket]]:
         settings = self.settings
 
@@ -197,10 +222,14 @@ class Relay:
         viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         viewer.include_router(pages())
         guarded = not is_loopback(settings.host) and "scg" not in settings.open_apis
-        found = [self._server("scg", sockets["scg"], Port([scg, viewer, operations], {"/scg": scg}, guarded=guarded))]
+        prefixed = {"/scg": scg, "/timers": timers}
+        found = [
+            self._server("scg", sockets["scg"], Port([scg, viewer, operations], prefixed, guarded=guarded)),
+            self._server("care", sockets["care"], Port([timers], prefixed, guarded=guarded)),
+        ]
         log.info("api_access", api="scg", host=settings.host, token_needed=guarded)
         if settings.tls.enabled:
-            public = Port([viewer], {"/scg": scg}, guarded="scg" not in settings.open_apis)
+            public = Port([viewer], prefixed, guarded="scg" not in settings.open_apis)
             found.append(self._server("tls", sockets["tls"], public, self._certificate()))
         return found
 

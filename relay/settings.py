@@ -24,6 +24,19 @@ class _Section(BaseModel):
 
 class Ports(_Section):
     scg: int = Field(8000, ge=0, le=65535, description="Port of the OpenSCG API and of the pages; 0 takes a free one.")
+    care: int = Field(
+        3000, ge=0, le=65535, description="Port of the physiotherapy and timers APIs; 0 takes a free one."
+    )
+
+
+class Timers(_Section):
+    write_behind_ms: int = Field(
+        40, ge=0, le=100, description="Rest before changed timers are committed; what a kill -9 may cost, and a commit."
+    )
+    write_through: bool = Field(False, description="Answer a timer's change only when it is committed.")
+    switches_per_s: int = Field(10, ge=1, le=100_000, description="Switches a second in one timer session.")
+    sessions: int = Field(50_000, ge=1, description="Timer sessions held in memory at once.")
+    sockets: int = Field(10_000, ge=1, description="Sockets of timer sessions at once.")
 
 
 class Mqtt(_Section):
@@ -83,6 +96,7 @@ class RelaySettings(BaseSettings):
     link_hours: float = Field(24.0, gt=0, le=24 * 30, description="How long a signed link to a session holds.")
     ports: Ports = Ports()
     mqtt: Mqtt = Mqtt()
+    timers: Timers = Timers()
     tls: Tls = Tls()
     limits: Limits = Limits()
 

@@ -13,12 +13,20 @@ START_WITHIN_S = 30.0
 class RelayProgram:
     """`homeside relay`, ready. `again` starts another on the same folder and ports."""
 
-    def __init__(self, data: Path, *options: str, port: int | None = None, mqtt_port: int | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        port: int | None = None,
+        mqtt_port: int | None = None,
+        care_port: int | None = None,
+    ) -> None:
         self.data = data
         self.port = port or free_port()
         self.mqtt_port = mqtt_port or free_port()
+        self.care_port = care_port or free_port()
         self.options = options
-        ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port))
+        ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port), "--care-port", str(self.care_port))
         self.child: Child = start_homeside("relay", "--data", data, *ports, *options)
         self.addresses = self.child.wait_for_event("relay_ready", START_WITHIN_S)
 
@@ -45,7 +53,9 @@ class RelayProgram:
         return self.child.end(15.0)
 
     def again(self) -> RelayProgram:
-        return RelayProgram(self.data, *self.options, port=self.port, mqtt_port=self.mqtt_port)
+        return RelayProgram(
+            self.data, *self.options, port=self.port, mqtt_port=self.mqtt_port, care_port=self.care_port
+        )
 
 
 def token(data: Path, *options: str) -> str:
