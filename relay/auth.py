@@ -31,11 +31,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. `session` binds a link's bearer to that one session."""
+    """Who speaks. `session` binds a link's bearer to that one session, `sign_in` a user's to where it was made."""
 
     subject: str
     role: Role
     session: str | None = None
+    sign_in: str | None = None
 
 
 def load_secret(path: Path) -> bytes:
@@ -69,6 +70,8 @@ class Tokens:
         }
         if principal.session is not None:
             claims["session"] = principal.session
+        if principal.sign_in is not None:
+            claims["sid"] = principal.sign_in
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def read(self, token: str, *, now_s: float) -> Principal:
@@ -86,4 +89,4 @@ class Tokens:
             raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
         if claims["exp"] <= now_s:
             raise Unauthorized("The token has expired. Ask for a new link or sign in again.")
-        return Principal(subject=str(claims["sub"]), role=role, session=claims.get("session"))
+        return Principal(str(claims["sub"]), role, session=claims.get("session"), sign_in=claims.get("sid"))

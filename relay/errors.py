@@ -6,6 +6,11 @@ RelayError
 ├── Unauthorized          no token, or one that does not hold                 (401)
 ├── Forbidden             a good token that does not reach this far           (403)
 ├── SessionNotFound       no session of that id                              (404)
+├── NotFound              nothing of that id that the asker may see          (404)
+├── ConsentMissing        the patient has not agreed to being recorded       (403)
+├── Conflict              what is asked contradicts what is there            (409)
+├── TooLarge              a body beyond its bound                            (413)
+├── TooMany               more requests than the window allows               (429)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
 └── Full                  every place is taken; try again                    (503, retryable)
@@ -62,3 +67,34 @@ class Full(RelayError):
     code = "RELAY_FULL"
     status = 503
     retryable = True
+
+
+class NotFound(RelayError):
+    code = "NOT_FOUND"
+    status = 404
+
+
+class ConsentMissing(RelayError):
+    code = "CONSENT_REQUIRED"
+    status = 403
+
+
+class Conflict(RelayError):
+    code = "CONFLICT"
+    status = 409
+
+
+class TooLarge(RelayError):
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+
+
+class TooMany(RelayError):
+    """`retry_s` is when the next request will be heard."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    status = 429
+
+    def __init__(self, text: str, retry_s: int) -> None:
+        super().__init__(text)
+        self.retry_s = retry_s

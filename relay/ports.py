@@ -7,14 +7,23 @@ from credentials which API was meant: the first application with a route for the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from fastapi import FastAPI
+from fastapi import APIRouter
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
+
+
+class Routed(Protocol):
+    """An application that knows its routes."""
+
+    @property
+    def router(self) -> APIRouter: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 class Port:
@@ -23,7 +32,7 @@ class Port:
     `guarded` marks requests that came in by a listener which asks for tokens.
     """
 
-    def __init__(self, rooted: Sequence[FastAPI], prefixed: Mapping[str, ASGIApp], *, guarded: bool) -> None:
+    def __init__(self, rooted: Sequence[Routed], prefixed: Mapping[str, ASGIApp], *, guarded: bool) -> None:
         self._rooted = list(rooted)
         self._prefixed = dict(prefixed)
         self._guarded = guarded
@@ -38,8 +47,8 @@ class Port:
             return
         await self._answering(scope)(scope, receive, send)
 
-    def _answering(self, scope: Scope) -> FastAPI:
-        partial: FastAPI | None = None
+    def _answering(self, scope: Scope) -> Routed:
+        partial: Routed | None = None
         for app in self._rooted:
             match = _best_match(app.router.routes, scope)
             if match is Match.FULL:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from core.signals.heart_rate import HeartTracker, analyse
-from core.signals.resample import Resampled
 
 from core.contracts import scg
 from core.contracts.columns import join
+from core.signals.heart_rate import HeartTracker, analyse
+from core.signals.resample import Resampled
 from relay.clock import Clock
 from relay.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Room

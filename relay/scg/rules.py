@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from core.signals.resample import Resampled, Resampler
 from numpy.typing import NDArray
 
 from core.contracts.scg import Columns
+from core.signals.resample import Resampled, Resampler
 
 EPOCH_PLAUSIBLE_MS = 86_400_000.0
 """Times within a day of the relay's clock are epoch times, and have a delay; others are page-relative."""

@@ -20,7 +20,7 @@ TABLES = (
 OURS_BESIDE = ("ix_exercise_sessions_created_at",)
 QUERY = """
 WITH t AS (SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-           AND relname = ANY('{%s}'))
+           AND relname = ANY('{TABLES}'))
 SELECT 'column', relname, attname, format_type(atttypid, atttypmod), attnotnull::text,
        coalesce(pg_get_expr(adbin, adrelid), '')
   FROM t JOIN pg_attribute ON attrelid = t.oid AND attnum > 0
@@ -34,7 +34,7 @@ UNION ALL SELECT 'function', '', proname, pg_get_function_result(oid), '', '' FR
   WHERE proname = 'update_updated_at_column'
 UNION ALL SELECT 'extension', '', extname, '', '', '' FROM pg_extension WHERE extname = 'uuid-ossp'
 ORDER BY 1, 2, 3
-""" % ",".join(TABLES)
+""".replace("TABLES", ",".join(TABLES))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ async def test_both_databases_have_every_table_and_column_that_stores_use(
         for table in physio.metadata.sorted_tables:
             await connection.execute(sa.select(table).limit(1))
         made = await connection.execute(sa.select(physio.exercise_types.c.name, physio.exercise_types.c.target_muscles))
-        found = {name: muscles for name, muscles in made}
+        found = dict(made.tuples().all())
     await engine.dispose()
     assert found["squat"] == ["quadriceps", "gluteus maximus"]
     assert set(found) == {"squat", "squat_front", "shoulder_raise", "glute_bridge", "wall_sit"}

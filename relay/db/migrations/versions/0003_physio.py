@@ -144,7 +144,7 @@ def _trigger(table: str, *, postgresql: bool) -> str:
             f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()"
         )
     return (
-        f"CREATE TRIGGER {name} AFTER UPDATE ON {table} FOR EACH ROW BEGIN "
+        f"CREATE TRIGGER {name} AFTER UPDATE ON {table} FOR EACH ROW BEGIN "  # noqa: S608 - names of this file
         f"UPDATE {table} SET updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now') WHERE id = NEW.id; END"
     )
 
