@@ -140,6 +140,7 @@ class Relay:
             "store": store.run,
             "bus": lambda: bus.run(gateway.receive),
             "analysis": service.analyse_for_ever,
+            "compaction": store.compact_for_ever,
         }
         await self._serve(servers, duties, store)
         if broker is not None:
@@ -187,8 +188,10 @@ class Relay:
         if settings.url:
             return None, parse_address(settings.url)
         gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
-        broker = EmbeddedBroker(settings.host, settings.port, gate)
-        self.addresses["mqtt"] = f"mqtt://{broker.address.host}:{broker.address.port}"
+        certificate = self._certificate() if settings.tls else None
+        broker = EmbeddedBroker(settings.host, settings.port, gate, certificate)
+        scheme = "mqtts" if settings.tls else "mqtt"
+        self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
 
     def _servers(

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fastapi import APIRouter
-from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Match
+from starlette.requests import HTTPConnection, Request
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
@@ -67,6 +67,16 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
         if match is Match.PARTIAL:
             found = match
     return found
+
+
+def allowed_methods(request: Request) -> str:
+    """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
+    found: set[str] = set()
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.path_regex.match(path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:

@@ -67,6 +67,7 @@ class Mqtt(_Section):
     )
     host: str = Field("127.0.0.1", description="Address the broker inside the relay listens on.")
     port: int = Field(1883, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    tls: bool = Field(False, description="Speak TLS with kits there, by the certificate of [tls]; kits trust its file.")
 
 
 class Tls(_Section):

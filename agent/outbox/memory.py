@@ -127,9 +127,9 @@ class Memory:
             if block.id not in self._blocks and block.id not in self.settled:
                 self._hold(block.id, _messages(block, born))
 
-    def gather(self) -> tuple[list[Message], Change]:
-        """One commit's worth. Nothing is forgotten here: a commit that fails is gathered again."""
-        spilled = list(self.fresh.values())
+    def gather(self, *, fresh: bool) -> tuple[list[Message], Change]:
+        """One commit's worth, with the fresh or without. Nothing is forgotten: what fails is gathered again."""
+        spilled = list(self.fresh.values()) if fresh else []
         change = Change(reject=list(self.rejected), lost=self.lost)
         for (boot, session, kept), run in groupby(spilled, key=lambda m: (m.boot, m.session, m.kept)):
             for part in _parts(list(run)):

@@ -19,6 +19,9 @@ from agent.outbox.blocks import PAGE_BYTES, SCHEMA, SELECT, Block, unrow
 
 WAL_HEADER_BYTES = 32
 WAL_FRAME_HEADER_BYTES = 24
+MAGIC = b"SQLite format 3\x00"
+LONGEST_BYTES = 64 << 30
+"""No outbox is longer; a first page that says so is damaged itself."""
 KEPT_REMAINS = 3
 """Damaged files kept; an ever failing card must not fill itself with its own remains."""
 MISSES_IN_A_ROW = 2000
@@ -99,9 +102,10 @@ def _readable(path: Path) -> bool:
 def _lengthen(path: Path) -> None:
     """A file shorter than its first page says is refused whole; with holes at its end it is not."""
     with path.open("r+b") as file:
-        pages = int.from_bytes(file.read(32)[28:32], "big")
-        if pages * PAGE_BYTES > path.stat().st_size and pages * PAGE_BYTES < 1 << 40:
-            file.truncate(pages * PAGE_BYTES)
+        head = file.read(32)
+        wanted = int.from_bytes(head[28:32], "big") * PAGE_BYTES
+        if head.startswith(MAGIC) and path.stat().st_size < wanted <= LONGEST_BYTES:
+            file.truncate(wanted)
 
 
 def _transplant(path: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from relay.db.journal import recover
 from relay.errors import SettingsError, StoreUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
@@ -42,10 +43,13 @@ def database_url(given: str, folder: Path) -> URL:
 
 
 def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
-    """SQLite by its own rules; PostgreSQL with a pool that notices a server which was away."""
+    """An embedded database takes in its journal first, and must be whole (StoreUnavailable); PostgreSQL gets a pool
+    that notices a server which was away."""
+    address = make_url(url)
     given: dict[str, Any] = {"json_serializer": _json, "json_deserializer": msgspec.json.decode}
-    if make_url(url).get_backend_name() == "sqlite":
+    if address.get_backend_name() == "sqlite":
         engine = create_async_engine(url, **given)
+        recover(Path(address.database or ""))
         event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
         return engine
     given |= {"pool_size": min(5, connections), "max_overflow": max(0, connections - 5), "pool_timeout": 5}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from provisioning import places
-from provisioning.programs import DemoError, Taken
+from provisioning.errors import FolderUnusable, PlaceTaken
 from tests.peers import Child, listens
 
 Start = Callable[..., Child]
@@ -107,13 +107,13 @@ def test_the_brokers_usual_port_gives_way_but_a_wanted_one_does_not(monkeypatch:
         monkeypatch.setattr(places, "USUAL_MQTT_PORT", taken)
         port, mqtt_port = places.choose_ports(0, None)
         assert len({port, mqtt_port, taken, 0}) == 4
-        with pytest.raises(Taken, match="--mqtt-port"):
+        with pytest.raises(PlaceTaken, match="--mqtt-port"):
             places.choose_ports(0, taken)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DemoError, match="--data"):
+    with pytest.raises(FolderUnusable, match="--data"):
         places.choose_folder(tmp_path / "file" / "demo")
     monkeypatch.setattr(places, "USUAL_FOLDER", tmp_path / "file" / "demo")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

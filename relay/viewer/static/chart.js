@@ -136,7 +136,10 @@ export class WaveChart {
 
   #width = (u) => u.bbox.width / uPlot.pxRatio
 
-  #labelFits = (u, t) => u.valToPos(t, 'x') < this.#width(u) - HALF_LABEL_PX
+  #labelFits(u, t) {
+    const x = u.valToPos(t, 'x')
+    return x > HALF_LABEL_PX / 2 && x < this.#width(u) - HALF_LABEL_PX
+  }
 
   #levels(half) {
     return Array.from({ length: 2 * LINES + 1 }, (_, i) => ((i - LINES) * half) / LINES)

@@ -4,16 +4,17 @@
 import { Awake } from './awake.js'
 import { createSession, endSession, placeOf, tokenIn, withToken } from './api.js'
 import { duration, stopwatch } from './formats.js'
-import { deliver } from './leftovers.js'
+import { deliver, lockOf } from './leftovers.js'
 import { LiveLine } from './liveline.js'
 import { kept, notice, pill, SCREEN_MAY_SLEEP, startFailure, watching } from './measurewords.js'
 import { Outbox, Shelf } from './outbox.js'
 import { advice, Placement } from './placement.js'
 import { askPermission, openSensor } from './sensor.js'
+import { SteadyClock } from './steadyclock.js'
 import { Uplink } from './uplink.js'
 
 const TICK_MS = 250
-const STEADY_MS = 2000
+const STEADY_MS = 1000
 const OFFER_BEGIN_MS = 6000
 const END_AGAIN_MS = 3000
 const AWAY_FROM_MS = 1000
@@ -24,6 +25,7 @@ const $ = (id) => document.getElementById(id)
 
 class MeasurePage {
   #place = placeOf(location)
+  #clock = new SteadyClock()
   #phase = 'intro'
   #shelf = null
   #row = null
@@ -48,6 +50,7 @@ class MeasurePage {
     $('finish').addEventListener('click', () => this.#finish())
     $('notice-action').addEventListener('click', () => this.#act())
     for (const button of document.querySelectorAll('[data-share]')) button.addEventListener('click', () => this.#share())
+    document.addEventListener('visibilitychange', () => this.#clock.woke())
     setInterval(() => this.#tick(), TICK_MS)
     this.#enter('intro')
     this.#shelf = await Shelf.open()
@@ -76,7 +79,7 @@ class MeasurePage {
     write({ 'start-failure-head': '', 'start-failure-text': '' })
     try {
       await askPermission()
-      this.#sensor ??= await openSensor((...sample) => this.#sample(...sample))
+      this.#sensor ??= await openSensor(this.#clock, (...sample) => this.#sample(...sample))
       if (!this.#row) await this.#newSession()
       if (!this.#uplink) await this.#connect()
       await this.#awake.start()
@@ -105,9 +108,10 @@ class MeasurePage {
   #remember = () => this.#shelf?.putSession(this.#row).catch(() => null)
 
   async #connect() {
+    navigator.locks?.request(lockOf(this.#row.session), () => new Promise(() => {}))
     this.#outbox = new Outbox(this.#shelf)
     await this.#outbox.restore(this.#row.session)
-    this.#uplink = new Uplink(this.#row.session, this.#row.token, this.#outbox, () => this.#tick())
+    this.#uplink = new Uplink(this.#row.session, this.#row.token, this.#outbox, this.#clock, () => this.#tick())
     this.#uplink.start()
   }
 
@@ -159,7 +163,7 @@ class MeasurePage {
     this.#ending = true
     try {
       await endSession(this.#row.session, this.#row.token)
-      this.#saved = 'All of it is stored.'
+      this.#saved += ' All of it is stored.'
       this.#done()
     } catch {
       setTimeout(() => (this.#ending = false), END_AGAIN_MS)
@@ -167,7 +171,7 @@ class MeasurePage {
   }
 
   #endedElsewhere() {
-    this.#saved = 'The session was ended from elsewhere.'
+    this.#saved = ' The session was ended from elsewhere.'
     this.#stopSensing()
     this.#row.ending = true
     this.#enter('finishing')
@@ -232,7 +236,7 @@ class MeasurePage {
     write({
       state: words, elapsed: stopwatch(this.#elapsedMs), watching: watching(uplink?.viewers ?? 0), kept: keptWords,
       'finishing-text': keptWords === 'All sent' ? 'Closing the session.' : `${keptWords}.`,
-      saved: `${this.#elapsedMs ? `Measured for ${duration(this.#elapsedMs)}. ` : ''}${this.#saved}`,
+      saved: `${this.#elapsedMs ? `Measured for ${duration(this.#elapsedMs)}.` : ''}${this.#saved}`.trim(),
     })
     this.#showLink()
     const facts = {

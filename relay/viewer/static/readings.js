@@ -3,7 +3,7 @@
 import { clockTime, count, DASH, duration, fixed, qualityWord } from './formats.js'
 import { reasonWords } from './state.js'
 
-const OLD_MS = 6000
+const OLD_MS = 4000
 
 /** What to show of an analysis that came in `ageMs` ago, as texts by name; `heartRate.bpm` null when too old. */
 export function readingTexts(analysis, ageMs, silentWords) {
@@ -13,8 +13,9 @@ export function readingTexts(analysis, ageMs, silentWords) {
   const known = bpm !== null
   return {
     known,
+    held: known && rate.reason === 'held',
     rate: known ? fixed(bpm) : 'No reading',
-    why: known ? ageWords(analysis, ageMs) : whyNot(analysis, tooOld, silentWords),
+    why: known && rate.reason !== 'held' ? ageWords(analysis, ageMs) : tooOld ? silentWords : reasonWords(rate.reason),
     beat: known ? fixed(rate.beatMs) : DASH,
     beatSpread: known && Number.isFinite(rate.beatSdMs) ? `ms ± ${fixed(rate.beatSdMs)}` : 'ms',
     breathing: tooOld ? DASH : fixed(analysis.breathing?.perMinute ?? NaN),
@@ -30,11 +31,6 @@ function ageWords(analysis, ageMs) {
   return Number.isFinite(analysis.t) ? `measured ${age}, up to ${clockTime(analysis.t)}` : `measured ${age}`
 }
 
-function whyNot(analysis, tooOld, silentWords) {
-  if (!tooOld) return reasonWords(analysis.heartRate?.reason)
-  return silentWords
-}
-
 /** The panel. `root` holds elements with data-reading="…"; every text is written there and nowhere else. */
 export class Readings {
   #at = {}
@@ -46,8 +42,9 @@ export class Readings {
   }
 
   show(texts) {
-    const { known, rate, why, beat, beatSpread, breathing, quality, clock } = texts
+    const { known, held, rate, why, beat, beatSpread, breathing, quality, clock } = texts
     this.#root.querySelector('.rate').classList.toggle('none', !known)
+    this.#root.querySelector('.rate').classList.toggle('held', held)
     this.#at.unit.hidden = !known
     for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock })) set(this.#at[name], text)
     set(this.#at.quality, qualityWord(quality))

@@ -7,6 +7,7 @@ import { onSchemeChange, readTokens } from './tokens.js'
 
 export const SPAN_MS = 300000
 const BREAK_MS = 3500
+const NOW_LABEL_PX = 48
 
 /** Readings kept for `SPAN_MS`, in order of time. `bpm` null where there was no reading. */
 export class TrendData {
@@ -100,7 +101,11 @@ export class TrendChart {
     }
   }
 
-  #times = (u, from, to) => [...timeLines(from, to, u.bbox.width / uPlot.pxRatio, 90).filter((t) => t < to - SPAN_MS / 10), to]
+  #times(u, from, to) {
+    const width = u.bbox.width / uPlot.pxRatio
+    const near = (NOW_LABEL_PX / Math.max(width, 1)) * (to - from)
+    return [...timeLines(from, to, width, 90).filter((t) => t < to - near), to]
+  }
 
   #ago = (t) => (t === this.#end ? 'now' : clockTime(t).slice(0, -3))
 }

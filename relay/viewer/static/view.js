@@ -95,7 +95,7 @@ class LivePage {
     this.#info = info
     this.#patient = info.patientConnected ?? this.#patient
     if (first && info.startedAt) this.#history.note(Date.parse(info.startedAt), 'Session began')
-    if (first) this.#history.note(this.#now(), 'You began watching')
+    if (first && !info.endedAt) this.#history.note(this.#now(), 'You began watching')
     if (info.endedAt) this.#end(Date.parse(info.endedAt))
     this.#readings.about(info, this.#viewers)
   }
@@ -126,7 +126,7 @@ class LivePage {
     this.#socket.stop()
     clearInterval(this.#ticking)
     $('live').hidden = true
-    $('trend-card').hidden = !this.#trend.data.list.length
+    $('past').hidden = !this.#trend.data.list.length
     showRecording($('recorded'), this.#place)
   }
 
@@ -187,8 +187,13 @@ class LivePage {
       radio.addEventListener('change', () => this.#setWindow(Number(radio.value)))
     }
     $('pause').addEventListener('click', () => this.#togglePause())
-    $('notice-action').addEventListener('click', () => this.#socket.tryNow())
+    $('notice-action').addEventListener('click', () => this.#act())
     $('wave').addEventListener('keydown', (event) => this.#key(event))
+  }
+
+  #act() {
+    if (this.#socket.phase === 'open') showRecording($('recorded'), this.#place)
+    else this.#socket.tryNow()
   }
 
   #key(event) {
