@@ -16,8 +16,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import ASGIApp
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp
 
 from relay.access import Access
 from relay.accounts.passwords import Passwords
