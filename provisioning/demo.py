@@ -24,7 +24,7 @@ from provisioning.errors import ProvisioningError
 from provisioning.places import HOST, alone_in, choose_folder, choose_ports
 from provisioning.programs import Program
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
 
 demo_app = typer.Typer(add_completion=False)

@@ -36,6 +36,7 @@ def relay(
         typer.Option(help="Address of the documented ports; beyond loopback tokens are asked for."),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of OpenSCG and the pages (8000).")] = None,
+    care_port: Annotated[int | None, typer.Option(help="Port of physiotherapy and timers (3000).")] = None,
     mqtt_port: Annotated[int | None, typer.Option(help="Port of the broker inside the relay (1883).")] = None,
     tls: Annotated[
         bool, typer.Option("--tls", help="Also serve everything on one TLS port (8443) for phones.")
@@ -48,8 +49,9 @@ def relay(
     """
     given: dict[str, Any] = {"data": data, "host": host, "log_level": log_level}
     given = {key: value for key, value in given.items() if value is not None}
-    if port is not None:
-        given["ports"] = {"scg": port}
+    ports = {"scg": port, "care": care_port}
+    if chosen := {key: value for key, value in ports.items() if value is not None}:
+        given["ports"] = chosen
     if mqtt_port is not None:
         given["mqtt"] = {"port": mqtt_port}
     if tls:

@@ -33,6 +33,10 @@ class Access:
         """Who asks; everybody is trusted on a listener that is open. Raises Unauthorized without a good token."""
         if not connection.scope.get(GUARDED, False):
             return ANYBODY
+        return self.bearer(connection)
+
+    def bearer(self, connection: HTTPConnection) -> Principal:
+        """Who asks, for APIs that want a token on every listener. Raises Unauthorized without a good one."""
         return self._tokens.read(self._token(connection), now_s=self._now_ms() / 1000)
 
     def may_view(self, who: Principal, session: str) -> None:

@@ -19,6 +19,8 @@ from relay.errors import Unauthorized
 _ALGORITHM = "HS256"
 _ISSUER = "homeside"
 SECRET_BYTES = 32
+REMEMBERED = 10_000
+"""Verified tokens kept at most: a flood of good ones must not fill the memory."""
 
 
 class Role(StrEnum):
@@ -31,11 +33,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. `session` binds a link's bearer to that one session."""
+    """Who speaks. `session` binds a link's bearer to that one session, `sign_in` a user's to where it was made."""
 
     subject: str
     role: Role
     session: str | None = None
+    sign_in: str | None = None
 
 
 def load_secret(path: Path) -> bytes:
@@ -57,6 +60,7 @@ class Tokens:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._verified: dict[str, tuple[Principal, float]] = {}
 
     def issue(self, principal: Principal, *, now_s: float, lifetime_s: float) -> str:
         claims: dict[str, object] = {
@@ -69,10 +73,27 @@ class Tokens:
         }
         if principal.session is not None:
             claims["session"] = principal.session
+        if principal.sign_in is not None:
+            claims["sid"] = principal.sign_in
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def read(self, token: str, *, now_s: float) -> Principal:
-        """Whose token this is. Raises Unauthorized, saying why, for one that is not ours, not whole or expired."""
+        """Whose token this is. Raises Unauthorized, saying why, for one that is not ours, not whole or expired.
+
+        A signature is checked once, then remembered with its end: clients show the same token with every request.
+        """
+        known = self._verified.get(token) or self._verify(token)
+        principal, ends_s = known
+        if ends_s <= now_s:
+            self._verified.pop(token, None)
+            raise Unauthorized("The token has expired. Ask for a new link or sign in again.")
+        if token not in self._verified:
+            while len(self._verified) >= REMEMBERED:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[token] = known
+        return principal
+
+    def _verify(self, token: str) -> tuple[Principal, float]:
         try:
             claims = jwt.decode(
                 token,
@@ -84,6 +105,5 @@ class Tokens:
             role = Role(claims["role"])
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
-        if claims["exp"] <= now_s:
-            raise Unauthorized("The token has expired. Ask for a new link or sign in again.")
-        return Principal(subject=str(claims["sub"]), role=role, session=claims.get("session"))
+        who = Principal(str(claims["sub"]), role, session=claims.get("session"), sign_in=claims.get("sid"))
+        return who, float(claims["exp"])

@@ -47,6 +47,24 @@ class Metrics:
             "Messages to kits given up because the broker was away.",
             registry=register,
         )
+        self.timer_sessions = Gauge("homeside_timer_sessions", "Timer sessions held in memory.", registry=register)
+        self.timer_switches = Counter("homeside_timer_switches", "Turns taken by request.", registry=register)
+        self.timer_expired = Counter("homeside_timer_expired", "Times a clock ran out.", registry=register)
+        self.timer_refused = Counter(
+            "homeside_timer_refused", "Timer requests answered with an error.", ["code"], registry=register
+        )
+        self.timer_late_seconds = Histogram(
+            "homeside_timer_late_seconds",
+            "How long after its deadline an expiry or a warning went out.",
+            buckets=_LATENCY_BUCKETS,
+            registry=register,
+        )
+        self.timer_commit_seconds = Histogram(
+            "homeside_timer_commit_seconds",
+            "Time a commit of timers took.",
+            buckets=_LATENCY_BUCKETS,
+            registry=register,
+        )
 
     def exposition(self) -> bytes:
         """The text format Prometheus reads."""

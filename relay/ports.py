@@ -7,24 +7,42 @@ from credentials which API was meant: the first application with a route for the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from fastapi import FastAPI
-from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Match
+from fastapi import APIRouter
+from starlette.requests import HTTPConnection, Request
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
 
 
+class Routed(Protocol):
+    """An application that knows its routes."""
+
+    @property
+    def router(self) -> APIRouter: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 class Port:
     """An ASGI application over several: `prefixed` by their prefix, `rooted` by whose route matches, in order.
 
-    `guarded` marks requests that came in by a listener which asks for tokens.
+    `guarded` marks requests that came in by a listener which asks for tokens. A path that no route has is refused by
+    the application of its first part in `bases`, so that each refuses in its own words, else by the first.
     """
 
-    def __init__(self, rooted: Sequence[FastAPI], prefixed: Mapping[str, ASGIApp], *, guarded: bool) -> None:
+    def __init__(
+        self,
+        rooted: Sequence[Routed],
+        prefixed: Mapping[str, ASGIApp],
+        *,
+        guarded: bool,
+        bases: Mapping[str, Routed] | None = None,
+    ) -> None:
         self._rooted = list(rooted)
+        self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
         self._guarded = guarded
 
@@ -38,15 +56,15 @@ class Port:
             return
         await self._answering(scope)(scope, receive, send)
 
-    def _answering(self, scope: Scope) -> FastAPI:
-        partial: FastAPI | None = None
+    def _answering(self, scope: Scope) -> Routed:
+        partial: Routed | None = None
         for app in self._rooted:
             match = _best_match(app.router.routes, scope)
             if match is Match.FULL:
                 return app
             if match is Match.PARTIAL and partial is None:
                 partial = app
-        return partial or self._rooted[0]
+        return partial or self._bases.get("/" + scope["path"].split("/", 2)[1], self._rooted[0])
 
 
 def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
@@ -58,6 +76,16 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
         if match is Match.PARTIAL:
             found = match
     return found
+
+
+def allowed_methods(request: Request) -> str:
+    """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
+    found: set[str] = set()
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.path_regex.match(path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:

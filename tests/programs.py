@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,32 @@ START_WITHIN_S = 30.0
 class RelayProgram:
     """`homeside relay`, ready. `again` starts another on the same folder and ports."""
 
-    def __init__(self, data: Path, *options: str, port: int | None = None, mqtt_port: int | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        port: int | None = None,
+        mqtt_port: int | None = None,
+        care_port: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.data = data
         self.port = port or free_port()
         self.mqtt_port = mqtt_port or free_port()
+        self.care_port = care_port or free_port()
         self.options = options
-        ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port))
-        self.child: Child = start_homeside("relay", "--data", data, *ports, *options)
+        self.env = dict(env or {})
+        ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port), "--care-port", str(self.care_port))
+        self.child: Child = start_homeside("relay", "--data", data, *ports, *options, env=self.env)
         self.addresses = self.child.wait_for_event("relay_ready", START_WITHIN_S)
 
     @property
     def http(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def care(self) -> str:
+        return f"http://127.0.0.1:{self.care_port}"
 
     @property
     def ws(self) -> str:
@@ -45,7 +60,8 @@ class RelayProgram:
         return self.child.end(15.0)
 
     def again(self) -> RelayProgram:
-        return RelayProgram(self.data, *self.options, port=self.port, mqtt_port=self.mqtt_port)
+        ports = {"port": self.port, "mqtt_port": self.mqtt_port, "care_port": self.care_port}
+        return RelayProgram(self.data, *self.options, **ports, env=self.env)
 
 
 def token(data: Path, *options: str) -> str:

@@ -169,6 +169,10 @@ class Memory:
             for message in self._blocks.pop(block, {}).values():
                 self._held.pop(message.key, None)
 
+    @property
+    def held_blocks(self) -> list[int]:
+        return list(self._blocks)
+
     def reclaim(self, there: set[int]) -> None:
         """After a salvage: what memory still holds of lost blocks is fresh again, and written again."""
         for block in [held for held in self._blocks if held not in there]:

@@ -284,7 +284,9 @@ class Outbox:
             return await self._in_writer(work)
         except OutboxDamaged as damage:
             why = str(damage)
-        self._memory.reclaim(await self._in_writer(lambda: self._journal.rebuild(why)))
+        await self._in_writer(lambda: self._journal.rebuild(why))
+        held = self._memory.held_blocks
+        self._memory.reclaim(await self._in_writer(lambda: self._journal.present(held)))
         self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
         return await self._in_writer(work)
 

@@ -42,3 +42,35 @@ scg_chunks = sa.Table(
     sa.UniqueConstraint("session_id", "boot", "first_seq"),
     sa.Index("ix_scg_chunks_session_id_t_min", "session_id", "t_min"),
 )
+
+timer_sessions = sa.Table(
+    "timer_sessions",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False, comment="relay.timers.states.State as JSON"),
+    sa.Index("ix_timer_sessions_status", "status"),
+)
+
+timer_audit = sa.Table(
+    "timer_audit",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("session_id", sa.String(128), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("who", sa.String(256), nullable=False, comment="role and subject of the token"),
+    sa.Column("participant_id", sa.String(128), nullable=False),
+    sa.Column("before_ms", sa.BigInteger, nullable=False),
+    sa.Column("after_ms", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Index("ix_timer_audit_session_id", "session_id"),
+)
+
+timer_clock = sa.Table(
+    "timer_clock",
+    metadata,
+    sa.Column("boot_id", sa.String(64), primary_key=True),
+    sa.Column("anchor_ns", sa.BigInteger, nullable=False, comment="epoch minus monotonic, of the steady timescale"),
+)

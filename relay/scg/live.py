@@ -22,6 +22,8 @@ from relay.rooms import EVERYONE, WATCHERS, Audience, Room
 from relay.scg.rules import Line, Presence, SeqRanges, delay_ms
 from relay.scg.store import Session
 
+STANDARD_GRAVITY = 9.80665
+"""m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
 
@@ -44,6 +46,7 @@ class Live:
     newest_at_ms: float = 0.0
     late_ms: float | None = None
     clock_error_ms: float | None = None
+    shift_ms: float = 0.0
     flush: asyncio.TimerHandle | None = None
 
     @property
@@ -105,6 +108,7 @@ class Live:
         return scg.interpolated_batch(t, az) if len(t) else None
 
     def _emit(self, fresh: Resampled) -> None:
+        self.shift_ms = fresh.shift_ms
         for hole in fresh.gaps:
             self.metrics.gaps.inc()
             self.room.publish(scg.gap(hole.from_ms, hole.to_ms), WATCHERS)
@@ -132,6 +136,8 @@ class Live:
         """Heart rate of the last seconds, or why there is none, to those who asked for it."""
         assert self.line is not None
         t, az = self.line.backlog()
+        if self.session.unit == "g":
+            az = az * STANDARD_GRAVITY
         found = await asyncio.to_thread(analyse, t, az)
         reading = self.tracker.update(found, self.clock.monotonic_ms())
         rate = {
@@ -145,10 +151,11 @@ class Live:
             "t": int(t[-1]) if len(t) else None,
             "heartRate": rate,
             "breathing": {"perMinute": found.breathing_per_minute},
-            "motion": [[scg.number(start), scg.number(end)] for start, end in found.motion],
+            "motion": [[int(start), int(end)] for start, end in found.motion],
             "serverTime": self.clock.now_ms(),
             "delayMs": self._delay_ms(),
             "clockErrorMs": self.clock_error_ms,
+            "shiftMs": self.shift_ms,
         }
         self.room.publish(scg.message("analysis", payload), (Audience.ANALYST,))
 

@@ -97,8 +97,11 @@ def test_killed_at_random_moments(mosquitto: Mosquitto, recorder: MakeRecorder, 
     owed: dict[tuple[str, str, int], dict[str, Any]] = {}
     for life in range(lives):
         relay.acks = rng.random() < 0.6
+        begun = len(agent.events("agent_started"))
         process = agent.begin()
-        time.sleep(rng.uniform(0.05, 0.7))  # the random moment itself
+        if life % 5:
+            until(lambda begun=begun: len(agent.events("agent_started")) > begun)
+        time.sleep(rng.uniform(0.0, 0.35))  # the random moment itself: at work, or each fifth time while starting
         kill(process)
         if agent.outbox.exists():
             owed.update(on_disk(agent.outbox, tmp_path / "copy.db"))

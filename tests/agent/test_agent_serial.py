@@ -154,9 +154,31 @@ async def test_silent_port_is_opened_anew(sensor: Make, tmp_path: Path) -> None:
     os.close(slave)
 
 
+async def test_waking_for_what_was_fetched_already_is_not_silence() -> None:
+    """The thread's word of a chunk may come after the chunk was fetched: the next wait begins with it."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    port = Port(os.ttyname(slave), 115_200)
+    port.start()
+
+    async def speak() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            os.write(master, b"x")
+
+    asyncio.get_running_loop().call_soon(port._news.set)
+    speaking = asyncio.create_task(speak())
+    assert set((await port.chunks(5.0))[0][0]) == {ord("x")}
+    speaking.cancel()
+    await port.close()
+    os.close(master)
+    os.close(slave)
+
+
 async def test_board_that_never_answers_is_read_all_the_same(sensor: Make) -> None:
     board = sensor()
     board.answering = False
+    await comes(lambda: board.board.truth.taken > 50, what="the identity it says by itself at power-on is past")
     with capture_logs() as logs:
         async with reading(board.path) as (source, sink):
             await comes(lambda: [e for e in logs if e["event"] == "sensor_does_not_answer"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -185,6 +186,7 @@ async def test_commands_reach_the_kit_and_garbage_does_not_hurt(
             b'{"type":"command","payload":{"name":5}}',
             b'{"type":"ack"}',
             b"{" * 9000,
+            b'{"type":"ack","payload":{"boot":"b1","seq":[[1],[1,2,3]]}}',
         ):
             relay._client.publish("homeside/v1/bed-7/command", body, qos=1)
             relay._client.publish("homeside/v1/bed-7/ack", body)
@@ -194,9 +196,49 @@ async def test_commands_reach_the_kit_and_garbage_does_not_hurt(
         relay.command("bed-7", "set_rate", hz=200)
         await comes(lambda: kit.commands)
         assert kit.commands == [("set_rate", {"hz": 200})]
-        assert kit.uplink.counts.malformed == 12
+        assert kit.uplink.counts.malformed == 14
         kit.put(3)
         await comes(lambda: kit.outbox.figures.messages == 0)
+
+
+async def test_relay_that_says_nothing_is_told(
+    mosquitto: Mosquitto, recorder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.uplink.uplink.RELAY_SILENT_S", 0.5)
+    relay = await asyncio.to_thread(recorder, mosquitto.url, acks=False)
+    async with running(Kit(mosquitto.url, tmp_path, ack_timeout_s=0.5)) as kit:
+        kit.put()
+        await comes(lambda: "no relay acknowledges" in (kit.uplink.problem or ""))
+        relay.acks = True
+        await comes(lambda: kit.uplink.problem is None)
+        assert kit.outbox.figures.messages == 0
+
+
+async def test_broker_that_hangs_is_left(
+    mosquitto: Mosquitto, recorder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, not ended: connections stand, and nothing comes back on them."""
+    monkeypatch.setattr("agent.uplink.uplink.BROKER_SILENT_S", 0.5)
+    relay = await asyncio.to_thread(recorder, mosquitto.url)
+    async with running(Kit(mosquitto.url, tmp_path)) as kit:
+        await comes(lambda: kit.uplink.connected)
+        assert mosquitto.child is not None
+        mosquitto.child.signal(signal.SIGSTOP)
+        try:
+            kit.put()
+            await comes(lambda: not kit.uplink.connected)
+        finally:
+            mosquitto.child.signal(signal.SIGCONT)
+        await comes(lambda: kit.outbox.figures.messages == 0, 20)
+    assert len(relay.messages) == 1
+
+
+async def test_name_used_twice_is_told(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    async with running(Kit(mosquitto.url, tmp_path / "one")) as first:
+        await comes(lambda: first.uplink.connected)
+        with capture_logs() as logs:
+            async with running(Kit(mosquitto.url, tmp_path / "two", "b2")):
+                await comes(lambda: [e for e in logs if e["event"] == "connections_keep_ending"], 20)
 
 
 async def test_unreachable_broker_is_told_once(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.outbox import Outbox
@@ -21,24 +21,19 @@ from tests.agent.test_agent_uplink import SESSION, Kit, running
 from tests.peers import Mosquitto
 
 HOUR_S = 3600
-NOISE = [round(random.Random(n).gauss(9.80665, 0.01), 5) for n in range(4096)]
+STEP = 4 * 9.80665 / 32768
+"""What a sensor of 16 bits tells apart at 4 g, m/s²."""
 
 
-def batch(second: int, tenth: int) -> dict[str, object]:
-    """Ten samples with a sensor's noise, which is what a batch weighs when deflated."""
-    start = 1_721_574_600_000.417 + second * 1000 + tenth * 100
-    at = (second * 10 + tenth) * 31
-    return {
-        "samples": [
-            {
-                "t": round(start + n * 10.003, 3),
-                "az": NOISE[(at + n) % 4096],
-                "ax": NOISE[(at + 7 * n + 1) % 4096],
-                "ay": NOISE[(at + 13 * n + 2) % 4096],
-            }
-            for n in range(10)
-        ]
-    }
+def batches(second: int) -> list[dict[str, object]]:
+    """A second of samples with a sensor's noise: ten of its steps, which is what they weigh when deflated."""
+    start = 1_721_574_600_000.417 + second * 1000
+    noise = np.random.default_rng(second).normal(0, 10, (100, 3)).round() * STEP + (0.2, -0.4, 9.80665)
+    samples = [
+        {"t": round(start + n * 10.003, 3), "az": z, "ax": x, "ay": y}
+        for n, (x, y, z) in enumerate(noise.round(5).tolist())
+    ]
+    return [{"samples": samples[at : at + 10]} for at in range(0, 100, 10)]
 
 
 async def away(folder: Path, seconds: int, quota: int) -> Outbox:
@@ -46,8 +41,8 @@ async def away(folder: Path, seconds: int, quota: int) -> Outbox:
     outbox = Outbox(folder / "outbox.db", quota, "b0")
     await outbox.open()
     for second in range(seconds):
-        for tenth in range(10):
-            outbox.put("samples_batch", batch(second, tenth), SESSION, 1_721_574_600_000 + second * 1000 + tenth * 100)
+        for tenth, batch in enumerate(batches(second)):
+            outbox.put("samples_batch", batch, SESSION, 1_721_574_600_000 + second * 1000 + tenth * 100)
         await outbox.commit()
         assert outbox.figures.bytes <= quota
     return outbox

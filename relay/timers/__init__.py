@@ -1,0 +1,1 @@
+"""SyncKairos: timers one clock for everyone in the room (port 3000 at /v1 and /sessions, prefix /timers)."""

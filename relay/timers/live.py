@@ -1,0 +1,124 @@
+"""One timer session in memory: its state, the one call that is due for it, and the sockets that listen.
+
+Nothing ticks. A call that comes earlier than something is due (the turn changed meanwhile) just asks for the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from relay.clock import Timescale, Wake
+from relay.rooms import Audience, Member, Room
+from relay.timers import rules, views
+from relay.timers.states import Changed, Event, State, TimeWarning, deadline_ms
+
+
+@dataclass(eq=False, slots=True)
+class Live:
+    """A session somebody uses. `switches` are the moments of the last ones, for the limit on them."""
+
+    state: State
+    touched_ms: int
+    room: Room | None = None
+    narrowed: dict[Member, set[str]] | None = None
+    switches: deque[int] | None = None
+    wake: Wake | None = None
+    wake_ms: int = 0
+    gone: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.state.plan.session_id
+
+    # -- the next moment ------------------------------------------------------------------------------------------
+
+    def settle(self, now_ms: int) -> tuple[Event, ...]:
+        """Bring the state up to now; what happened meanwhile."""
+        step = rules.settle(self.state, now_ms)
+        self.state = step.state
+        return step.events
+
+    def arm(self, timescale: Timescale, callback: Callable[[], None]) -> None:
+        """Be called when something is due next. A call that is due earlier anyway is left as it is."""
+        due = None if self.gone else deadline_ms(self.state)
+        if self.wake is not None:
+            if due is not None and self.wake_ms <= due:
+                return
+            self.wake.cancel()
+            self.wake = None
+        if due is not None:
+            self.wake_ms = due
+            self.wake = timescale.call_at(due, callback)
+
+    # -- who listens ----------------------------------------------------------------------------------------------
+
+    def join(self, member: Member, make_room: Callable[[], Room]) -> None:
+        if self.room is None:
+            self.room = make_room()
+        self.room.join(member)
+
+    def leave(self, member: Member) -> None:
+        if self.room is not None:
+            self.room.leave(member)
+            if not self.room.members:
+                self.room = None
+        if self.narrowed is not None:
+            self.narrowed.pop(member, None)
+
+    def narrow(self, member: Member, participant_id: str) -> None:
+        """From now on this socket hears of these participants only. It leaves the ring: what it misses is counted."""
+        if self.room is None:
+            return
+        if self.narrowed is None:
+            self.narrowed = {}
+        if member not in self.narrowed:
+            self.room.move(member, Audience.ANALYST)
+        self.narrowed.setdefault(member, set()).add(participant_id)
+
+    def tell(self, events: Iterable[Event], now_ms: int, seats: list[views.Body] | None = None) -> None:
+        """Everything that happened, in order; the newest state once, after it."""
+        if self.room is None:
+            return
+        touched: frozenset[str] | None = frozenset()
+        changed = False
+        for event in events:
+            if isinstance(event, Changed):
+                changed = True
+                touched = None if event.touched is None or touched is None else touched | event.touched
+            elif isinstance(event, TimeWarning):
+                self._tell(views.warning(self.id, event), event.participant_id)
+            else:
+                self._tell(views.expired(self.id, event), event.participant_id)
+        if changed:
+            self._tell_update(now_ms, touched, seats)
+
+    def _tell(self, message: bytes, about: str | None) -> None:
+        assert self.room is not None
+        self.room.publish(message, (Audience.VIEWER,))
+        for member, wanted in tuple((self.narrowed or {}).items()):
+            if about is None or about in wanted:
+                self.room.send(member, message)
+
+    def _tell_update(self, now_ms: int, touched: frozenset[str] | None, seats: list[views.Body] | None) -> None:
+        assert self.room is not None
+        self.room.publish(views.update(self.state, now_ms, seats), (Audience.VIEWER,))
+        for member, wanted in tuple((self.narrowed or {}).items()):
+            if touched is None or touched & wanted:
+                self.room.send(member, views.update(self.state, now_ms, seats, wanted))
+
+    def farewell(self) -> None:
+        """The session was deleted: everybody hears of it, and is closed."""
+        self.gone = True
+        if self.wake is not None:
+            self.wake.cancel()
+            self.wake = None
+        room, self.room = self.room, None
+        if room is None:
+            return
+        message = views.deleted(self.id)
+        room.publish(message, (Audience.VIEWER,))
+        for member in tuple(self.narrowed or {}):
+            room.send(member, message)
+        room.close(1000, "Session deleted")
