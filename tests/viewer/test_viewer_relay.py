@@ -58,7 +58,7 @@ def test_phone_is_seen_and_nothing_is_lost_when_the_relay_is_killed(browser: Bro
         assert "Phone or computer" in words(physician, "[data-reading=source]")
 
         relay.kill()
-        phone.until(lambda: "not connected" in words(page, "#state"), "the phone to notice")
+        phone.until(lambda: "offline" in words(page, "#state"), "the phone to notice")
         phone.for_(1)
         relay = relay.again()
         phone.until(lambda: words(page, "#kept") == "All sent", "all to be acknowledged", 30)

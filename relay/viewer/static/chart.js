@@ -205,7 +205,7 @@ export class WaveChart {
     ctx.lineWidth = uPlot.pxRatio
     for (const t of [a, b]) {
       const x = u.valToPos(t, 'x', true)
-      if (x < left || x > left + width) continue
+      if (x < left || x > left + width - 1) continue
       ctx.beginPath()
       ctx.moveTo(x, top)
       ctx.lineTo(x, top + height)

@@ -14,7 +14,7 @@ export function showMeasuring(facts) {
   write({
     state: words,
     elapsed: stopwatch(elapsedMs),
-    watching: watching(viewers),
+    watching: watching(viewers, connected),
     kept: keptWords,
     'finishing-text': keptMs ? `${keptWords}.` : 'Closing the session.',
     saved: `${elapsedMs ? `Measured for ${duration(elapsedMs)}.` : ''}${saved}`.trim(),

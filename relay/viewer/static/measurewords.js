@@ -50,10 +50,11 @@ const PILLS = {
 /** {tone, words} of the pill. */
 export function pill(phase, connected) {
   const [tone, words] = PILLS[phase]
-  return phase === 'measuring' && !connected ? { tone: 'doubt', words: 'Measuring, not connected' } : { tone, words }
+  return phase === 'measuring' && !connected ? { tone: 'doubt', words: 'Measuring offline' } : { tone, words }
 }
 
-export function watching(viewers) {
+export function watching(viewers, connected) {
+  if (!connected) return 'Nobody can watch until the connection is back'
   return viewers ? `${count(viewers, 'person is', 'people are')} watching` : 'Nobody is watching yet'
 }
 

@@ -42,6 +42,7 @@ class LivePage {
     this.#bindControls()
     this.#socket.start()
     this.#line.run()
+    this.#trend.draw(Date.now())
     this.#ticking = setInterval(() => this.#tick(), 250)
   }
 
