@@ -54,7 +54,7 @@ def test_phone_is_seen_and_nothing_is_lost_when_the_relay_is_killed(browser: Bro
         physician.goto(link)
         phone.until(lambda: physician.evaluate("document.body.dataset.state") == "live", "the physician to see it live")
         phone.until(lambda: "1 person is watching" in words(page, "#watching"), "the phone to know of it")
-        assert not drawing(physician, "#wave").empty.all()
+        phone.until(lambda: not drawing(physician, "#wave").empty.all(), "the line to be drawn")
         assert "Phone or computer" in words(physician, "[data-reading=source]")
 
         relay.kill()
