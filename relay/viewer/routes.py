@@ -89,7 +89,7 @@ class Asset:
 
 
 def pages(root: Path = ROOT) -> APIRouter:
-    """`/`, `/view/{id}`, `/measure`, `/measure/{id}` and `/static/…`, from the files below `root`."""
+    """`/`, `/view/{id}`, `/measure`, `/measure/{id}`, `/timer/{id}` and `/static/…`, from the files below `root`."""
     router = APIRouter(include_in_schema=False)
     static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
     vendored = {f"vendor/{name}": root / "vendor" / name for name in VENDORED}
@@ -102,6 +102,7 @@ def pages(root: Path = ROOT) -> APIRouter:
         return found.answer(request) if found else Response("No such file.", 404, HEADERS, "text/plain")
 
     _serve(router, ["/"], _page(root, "start.html"))
+    _serve(router, ["/timer/{session_id}"], _page(root, "timer.html"))
     drawn = {"view.html": ["/view/{session_id}"], "measure.html": ["/measure", "/measure/{session_id}"]}
     for name, paths in drawn.items():
         if missing:
