@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ class Care:
         self.postgres = postgres
         self.folder = folder
         self.url = postgres.database() if postgres else ""
-        self.accounts: dict[str, Account] = asyncio.run(self._people())
+        with ThreadPoolExecutor(1) as beside:  # whoever drives a browser has a loop running in this thread
+            self.accounts: dict[str, Account] = beside.submit(asyncio.run, self._people()).result()
         given = {"requests": 1_000_000, **settings}
         self.environment = {f"HOMESIDE_RELAY_PHYSIO__{key.upper()}": str(value) for key, value in given.items()}
         self.relay = RelayProgram(folder, env=self.environment | {"HOMESIDE_RELAY_DATABASE_URL": self.url})
