@@ -26,6 +26,15 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".LICENSE": "text/plain; charset=utf-8",
 }
+PLAIN = {
+    "timer.html": ["/timer/{session_id}"],
+    "signin.html": ["/app", "/app/"],
+    "patients.html": ["/app/patients"],
+    "me.html": ["/app/me"],
+    "exercise.html": ["/app/session/{session_id}"],
+    "progress.html": ["/app/progress/{patient_id}"],
+}
+"""Pages that draw without the chart library."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -102,7 +111,8 @@ def pages(root: Path = ROOT) -> APIRouter:
         return found.answer(request) if found else Response("No such file.", 404, HEADERS, "text/plain")
 
     _serve(router, ["/"], _page(root, "start.html"))
-    _serve(router, ["/timer/{session_id}"], _page(root, "timer.html"))
+    for name, paths in PLAIN.items():
+        _serve(router, paths, _page(root, name))
     drawn = {"view.html": ["/view/{session_id}"], "measure.html": ["/measure", "/measure/{session_id}"]}
     for name, paths in drawn.items():
         if missing:
