@@ -70,9 +70,8 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tm
     created = care.create()
     with care.as_("john") as client:
         body = {"frames": frames(BEGAN, squats=4, uneven=0.35)}
-        assert data_of(client.post(created["upload_urls"]["metadata"], json=body))["frames_stored"] == len(
-            body["frames"]
-        )
+        taken = data_of(client.post(created["upload_urls"]["metadata"], json=body))
+        assert taken["frames_stored"] == len(body["frames"])
         found = data_of(client.get(f"/api/sessions/{created['session_id']}/timeline"))
     assert found["summary"]["repetitions"] == 4
     assert {issue["type"] for issue in found["issues"]} >= {"ASYMMETRY_WARNING"}
@@ -91,10 +90,10 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tm
     assert smith.page.locator("#skeleton line").count() == 14
     smith.page.locator("#findings button").first.click()
     at = smith.page.locator("#moment").text_content()
-    smith.page.get_by_label("Moment").focus()
+    smith.page.get_by_role("slider", name="Moment").focus()
     smith.page.keyboard.press("ArrowRight")
     expect(smith.page.locator("#moment")).not_to_have_text(at or "")
-    smith.page.get_by_text("Fair", exact=True).click()
+    smith.page.get_by_role("radio", name="Fair").check()
     smith.page.get_by_label("Notes").fill("Good depth. Load both legs.")
     smith.page.get_by_label("What you saw").fill("Weight on the left")
     smith.page.get_by_label("What to do").fill("Press evenly")

@@ -28,12 +28,12 @@ def pose(bend: float, uneven: float = 0.0) -> np.ndarray[Any, np.dtype[np.float6
             (23, hip),
             (11, shoulder),
             (13, elbow),
-            (15, [*elbow, 0.1, -0.05]),
+            (15, elbow + np.array([0.1, -0.05])),
         ):
             points[number + side] = point
-        points[31 + side] = [*ankle, 0.07, 0.02]
-        points[29 + side] = [*ankle, -0.02, 0.02]
-    points[:11] = points[11] + [0.03, -0.1]
+        points[31 + side] = ankle + np.array([0.07, 0.02])
+        points[29 + side] = ankle + np.array([-0.02, 0.02])
+    points[:11] = points[11] + np.array([0.03, -0.1])
     return points
 
 

@@ -29,14 +29,14 @@ function facts({ session, pose_data }, summary) {
   $('facts').replaceChildren(...lines.map((line) => element('div', {}, ...fact(...line))))
 }
 
-/** The joint that moves most, first. */
-export function jointsByRange(angles) {
+/** The joint that is counted first, then those that move most. */
+export function jointsByRange(angles, counted) {
   const range = (joint) => Math.max(...['left', 'right'].map((side) => {
     const seen = (angles[`${joint}_${side}`] ?? []).filter((value) => value !== null)
     return seen.length ? Math.max(...seen) - Math.min(...seen) : 0
   }))
   const joints = [...new Set(Object.keys(angles).map((key) => key.replace(/_(left|right)$/, '')))]
-  return joints.sort((a, b) => range(b) - range(a))
+  return joints.sort((a, b) => (b === counted) - (a === counted) || range(b) - range(a))
 }
 
 /** The index of the frame at or before a moment. */
@@ -57,12 +57,12 @@ function choose(ms, { fromVideo = false } = {}) {
   const k = frameAt(timeline.t, at)
   shown.at = timeline.t[k]
   curve.at(at)
-  $('seek').value = String(Math.round(((at - timeline.t[0]) / Math.max(1, timeline.t.at(-1) - timeline.t[0])) * 1000))
+  $('seek').value = String(k)
   $('seek').setAttribute('aria-valuetext', offset(at))
   if (frames[k]) drawSkeleton($('skeleton'), frames[k].landmarks)
   const joint = $('joint').value
   const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
-  $('moment').textContent = `${offset(shown.at)}: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}`
+  $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}`
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
 
@@ -74,10 +74,10 @@ function draw() {
 function showTimeline(session) {
   const { timeline } = shown
   $('timeline').hidden = $('replay').hidden = false
-  $('joint').replaceChildren(...jointsByRange(timeline.angles).map((joint) => element('option', { value: joint, textContent: joint })))
+  $('joint').replaceChildren(...jointsByRange(timeline.angles, timeline.summary.joint).map((joint) => element('option', { value: joint, textContent: joint })))
   $('joint').addEventListener('change', draw)
-  const last = timeline.t.at(-1) - timeline.t[0]
-  $('seek').addEventListener('input', (event) => choose(timeline.t[0] + (Number(event.target.value) / 1000) * last))
+  $('seek').max = String(timeline.t.length - 1)
+  $('seek').addEventListener('input', (event) => choose(timeline.t[Number(event.target.value)]))
   const lines = timeline.issues.map((issue) => {
     const button = element('button', { type: 'button', textContent: `${offset(issue.timestamp)}: ${issue.message}` })
     button.addEventListener('click', () => choose(issue.timestamp))
