@@ -26,6 +26,15 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".LICENSE": "text/plain; charset=utf-8",
 }
+PLAIN = {
+    "timer.html": ["/timer/{session_id}"],
+    "signin.html": ["/app", "/app/"],
+    "patients.html": ["/app/patients"],
+    "me.html": ["/app/me"],
+    "exercise.html": ["/app/session/{session_id}"],
+    "progress.html": ["/app/progress/{patient_id}"],
+}
+"""Pages that draw without the chart library."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -89,7 +98,7 @@ class Asset:
 
 
 def pages(root: Path = ROOT) -> APIRouter:
-    """`/`, `/view/{id}`, `/measure`, `/measure/{id}` and `/static/…`, from the files below `root`."""
+    """`/`, `/view/{id}`, `/measure`, `/measure/{id}`, `/timer/{id}` and `/static/…`, from the files below `root`."""
     router = APIRouter(include_in_schema=False)
     static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
     vendored = {f"vendor/{name}": root / "vendor" / name for name in VENDORED}
@@ -102,6 +111,8 @@ def pages(root: Path = ROOT) -> APIRouter:
         return found.answer(request) if found else Response("No such file.", 404, HEADERS, "text/plain")
 
     _serve(router, ["/"], _page(root, "start.html"))
+    for name, paths in PLAIN.items():
+        _serve(router, paths, _page(root, name))
     drawn = {"view.html": ["/view/{session_id}"], "measure.html": ["/measure", "/measure/{session_id}"]}
     for name, paths in drawn.items():
         if missing:
