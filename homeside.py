@@ -32,6 +32,7 @@ PROGRAMS = {
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
+    "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 
 
