@@ -43,8 +43,11 @@ function card(exercise) {
   for (const joint of joints.slice(0, 2)) {
     const values = exercise.joints[joint].map((line) => line.range_of_motion)
     const change = exercise.range_of_motion_change[joint]
-    const words = `${joint.replaceAll('_', ' ')}: range of motion ${fixed(values.at(-1), 0)}°, ${change >= 0 ? '+' : '−'}${fixed(Math.abs(change), 0)}° since the first`
-    made.append(element('p', { className: 'small', textContent: words }), trend(values, 180, words), table(exercise, joint))
+    const since = values.length > 1 ? `, ${change >= 0 ? '+' : '−'}${fixed(Math.abs(change), 0)}° since the first session` : ''
+    const words = `${joint.replaceAll('_', ' ')}: range of motion ${fixed(values.at(-1), 0)}°${since}`
+    made.append(element('h3', { className: 'small', textContent: words }))
+    if (values.length > 1) made.append(trend(values, 180, words), element('p', { className: 'xs', textContent: 'First session to last, 0 to 180°.' }))
+    made.append(table(exercise, joint))
   }
   return made
 }
