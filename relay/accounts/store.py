@@ -94,7 +94,7 @@ class AccountStore:
 
     async def open_sign_in(self, user: str, digest: str, expires: datetime) -> str:
         sign_in = str(uuid.uuid4())
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.insert(sign_ins).values(id=sign_in, user_id=user))
             await _keep(connection, digest, sign_in, expires)
         return sign_in
@@ -102,7 +102,7 @@ class AccountStore:
     async def rotate(self, digest: str, fresh: str, expires: datetime, now: datetime) -> tuple[Rotation, str | None]:
         """Use a refresh token up for a fresh one. A token used twice was stolen: its sign-in ends, for both."""
         tokens = refresh_tokens.c
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             use = sa.update(refresh_tokens).where(tokens.digest == digest, tokens.used_at.is_(None)).values(used_at=now)
             used = await first(connection, use.returning(tokens.sign_in_id, tokens.expires_at))
             if used is None:
@@ -117,7 +117,7 @@ class AccountStore:
         return Rotation.DONE, used["sign_in_id"]
 
     async def end_sign_in(self, sign_in: str, why: str, now: datetime) -> None:
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await _end(connection, sign_in, why, now)
 
     # -- for the operator's commands -----------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class AccountStore:
         consent = person.pop("consent_at", None)
         user = str(uuid.uuid4())
         try:
-            async with transaction(self._engine) as connection:
+            async with transaction(self._engine, write=True) as connection:
                 values = {"id": user, "email": email.strip().lower(), "password_hash": hashed, "role": role.value}
                 await connection.execute(sa.insert(users).values(**values, **person))
                 if role is Role.PATIENT:
@@ -146,13 +146,13 @@ class AccountStore:
     async def set_password(self, email: str, hashed: str, now: datetime) -> None:
         """Also ends every sign-in of that user."""
         account = await self._one(email)
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.update(users).where(users.c.id == account.id).values(password_hash=hashed))
             await _end_all(connection, account.id, "password", now)
 
     async def set_disabled(self, email: str, disabled: bool, now: datetime) -> None:
         account = await self._one(email)
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.delete(user_access).where(user_access.c.user_id == account.id))
             if disabled:
                 await connection.execute(sa.insert(user_access).values(user_id=account.id, disabled_at=now))
@@ -168,7 +168,7 @@ class AccountStore:
         pair = {"patient_id": theirs.patient_id, "physiotherapist_id": whose.physiotherapist_id}
         same = sa.and_(*(assignments.c[key] == value for key, value in pair.items()))
         status = "active" if active else "inactive"
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             changed = await connection.execute(sa.update(assignments).where(same).values(status=status))
             if changed.rowcount == 0:
                 await connection.execute(sa.insert(assignments).values(**pair, status=status))

@@ -49,16 +49,16 @@ def _full_name(user: Any) -> Any:
     return sa.case((spoken == "", user.c.email), else_=spoken)
 
 
-def _theirs(account: Account) -> sa.ColumnElement[bool]:
-    """Rows joined with `patients` that this account may find."""
+def _theirs(account: Account, patient: sa.ColumnElement[str] = patients.c.id) -> sa.ColumnElement[bool]:
+    """Rows whose `patient` this account may find."""
     if account.role is Role.ADMIN:
         return sa.true()
     if account.role is Role.PATIENT:
-        return patients.c.id == account.patient_id
+        return patient == account.patient_id
     mine = sa.select(assignments.c.patient_id).where(
         assignments.c.physiotherapist_id == account.physiotherapist_id, assignments.c.status == "active"
     )
-    return patients.c.id.in_(mine)
+    return patient.in_(mine)
 
 
 _SESSIONS = (
@@ -89,19 +89,15 @@ class PhysioStore:
 
     async def sessions(self, account: Account, filters: Filters, page: int, per_page: int) -> tuple[list[Row], int]:
         """One page, newest first, and how many there are in all."""
-        wanted = [_theirs(account), *_conditions(filters)]
-        newest = (exercise_sessions.c.created_at.desc(), exercise_sessions.c.id)
-        count = sa.select(sa.func.count()).select_from(
-            exercise_sessions.join(patients, patients.c.id == exercise_sessions.c.patient_id).outerjoin(
-                exercise_types, exercise_types.c.id == exercise_sessions.c.exercise_type_id
-            )
-            if filters.exercise
-            else exercise_sessions.join(patients, patients.c.id == exercise_sessions.c.patient_id)
-        )
-        query = sa.select(*_SHOWN).select_from(_SESSIONS).where(*wanted).order_by(*newest)
+        own = exercise_sessions.c
+        wanted = [_theirs(account, own.patient_id), *_conditions(filters)]
+        newest = (own.created_at.desc(), own.id.desc())
+        count = sa.select(sa.func.count()).select_from(exercise_sessions).where(*wanted)
+        chosen = sa.select(own.id).where(*wanted).order_by(*newest).limit(per_page).offset((page - 1) * per_page)
+        query = sa.select(*_SHOWN).select_from(_SESSIONS).where(own.id.in_(sa.select(chosen.subquery().c.id)))
         async with transaction(self._engine) as connection:
-            total = (await connection.execute(count.where(*wanted))).scalar_one()
-            found = await rows(connection, query.limit(per_page).offset((page - 1) * per_page))
+            total = (await connection.execute(count)).scalar_one()
+            found = await rows(connection, query.order_by(*newest))
         return found, total
 
     async def progress(self, account: Account, filters: Filters, limit: int) -> list[Row]:
@@ -115,13 +111,13 @@ class PhysioStore:
     async def create_session(self, values: dict[str, Any], estimated_duration: int | None) -> str:
         session = str(uuid.uuid4())
         statistics = {"session_id": session, "estimated_duration": estimated_duration}
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.insert(exercise_sessions).values(id=session, **values))
             await connection.execute(sa.insert(session_statistics).values(**statistics))
         return session
 
     async def update_session(self, session: str, values: dict[str, Any], statistics: dict[str, Any]) -> None:
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             if values:
                 query = sa.update(exercise_sessions).where(exercise_sessions.c.id == session)
                 await connection.execute(query.values(**values))
@@ -130,13 +126,13 @@ class PhysioStore:
                 await connection.execute(also.values(**statistics))
 
     async def delete_session(self, session: str) -> None:
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.delete(exercise_sessions).where(exercise_sessions.c.id == session))
 
     async def exercise(self, name: str, *, make: bool) -> str | None:
         """The id of an exercise; a new one is made when that is allowed."""
         query = sa.select(exercise_types.c.id).where(exercise_types.c.name == name)
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             found = await first(connection, query)
             if found is not None or not make:
                 return str(found["id"]) if found else None
@@ -158,7 +154,7 @@ class PhysioStore:
             return await first(connection, query)
 
     async def update_patient(self, account: Account, person: dict[str, Any], patient: dict[str, Any]) -> None:
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             if person:
                 await connection.execute(sa.update(users).where(users.c.id == account.id).values(**person))
             if patient:
@@ -216,7 +212,7 @@ class PhysioStore:
         review = str(uuid.uuid4())
         own = {"id": review, "session_id": session, "physiotherapist_id": physiotherapist}
         reviewed = {"status": "reviewed", "physiotherapist_id": physiotherapist}
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.insert(session_reviews).values(**own, **values))
             query = sa.update(exercise_sessions).where(exercise_sessions.c.id == session)
             await connection.execute(query.values(**reviewed))
@@ -226,7 +222,7 @@ class PhysioStore:
 
     async def log_access(self, entries: Sequence[dict[str, Any]]) -> None:
         if entries:
-            async with transaction(self._engine) as connection:
+            async with transaction(self._engine, write=True) as connection:
                 await connection.execute(sa.insert(access_logs), list(entries))
 
 
@@ -236,7 +232,8 @@ def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     if filters.patient is not None:
         found.append(own.patient_id == filters.patient)
     if filters.exercise is not None:
-        found.append(exercise_types.c.name == filters.exercise)
+        named = sa.select(exercise_types.c.id).where(exercise_types.c.name == filters.exercise)
+        found.append(own.exercise_type_id == named.scalar_subquery())
     if filters.status is not None:
         found.append(own.status == filters.status)
     if filters.since is not None:

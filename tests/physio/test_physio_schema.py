@@ -17,7 +17,7 @@ TABLES = (
     *("users", "patients", "physiotherapists", "patient_physio_assignments", "exercise_types"),
     *("exercise_sessions", "pose_frames", "session_reviews", "access_logs"),
 )
-OURS_BESIDE = ("ix_exercise_sessions_created_at",)
+OURS_BESIDE = ("ix_exercise_sessions_created_at", "ix_exercise_sessions_patient_created")
 QUERY = """
 WITH t AS (SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
            AND relname = ANY('{TABLES}'))
@@ -69,7 +69,7 @@ async def test_both_databases_have_every_table_and_column_that_stores_use(
         for table in physio.metadata.sorted_tables:
             await connection.execute(sa.select(table).limit(1))
         made = await connection.execute(sa.select(physio.exercise_types.c.name, physio.exercise_types.c.target_muscles))
-        found = dict(made.tuples().all())
+        found = {row.name: row.target_muscles for row in made}
     await engine.dispose()
     assert found["squat"] == ["quadriceps", "gluteus maximus"]
     assert set(found) == {"squat", "squat_front", "shoulder_raise", "glute_bridge", "wall_sit"}

@@ -49,7 +49,7 @@ class FrameStore:
     async def add(self, session: str, data: PoseData) -> Added:
         """Store what is new, in one commit. NotFound when the session has gone meanwhile."""
         table = session_statistics
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             lock = sa.update(table).where(table.c.session_id == session).values(frame_count=table.c.frame_count)
             row = await first(connection, lock.returning(*table.c))
             if row is None:
@@ -83,7 +83,7 @@ class FrameStore:
     async def keep_motion(self, session: str, motion: dict[str, Any], frames: int) -> None:
         """What was found in the movement, and of how many frames."""
         query = sa.update(session_statistics).where(session_statistics.c.session_id == session)
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(query.values(motion=motion, motion_frames=frames))
 
 

@@ -18,7 +18,7 @@ class UploadStore:
 
     async def add(self, session: str, expires: datetime) -> str:
         upload = str(uuid.uuid4())
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             values = {"id": upload, "session_id": session, "expires_at": expires}
             await connection.execute(sa.insert(uploads).values(**values))
         return upload
@@ -26,17 +26,17 @@ class UploadStore:
     async def take(self, upload: str, now: datetime) -> str | None:
         """The session an unused link is for; from now on it is used."""
         query = sa.update(uploads).where(uploads.c.id == upload, uploads.c.used_at.is_(None)).values(used_at=now)
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             row = await first(connection, query.returning(uploads.c.session_id))
         return str(row["session_id"]) if row else None
 
     async def give_back(self, upload: str) -> None:
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.update(uploads).where(uploads.c.id == upload).values(used_at=None))
 
     async def finish(self, upload: str, session: str, key: str, content_type: str, size: int) -> None:
         """The video is whole: its session has it from now on."""
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, write=True) as connection:
             known = sa.update(uploads).where(uploads.c.id == upload)
             await connection.execute(known.values(content_type=content_type, size_bytes=size))
             own = sa.update(exercise_sessions).where(exercise_sessions.c.id == session)

@@ -91,7 +91,8 @@ OUR_OWN = (
     "CREATE INDEX ix_sign_ins_user_id ON sign_ins(user_id)",
     "CREATE INDEX ix_refresh_tokens_sign_in_id ON refresh_tokens(sign_in_id)",
     "CREATE INDEX ix_uploads_session_id ON uploads(session_id)",
-    "CREATE INDEX ix_exercise_sessions_created_at ON exercise_sessions(created_at)",
+    "CREATE INDEX ix_exercise_sessions_created_at ON exercise_sessions(created_at, id)",
+    "CREATE INDEX ix_exercise_sessions_patient_created ON exercise_sessions(patient_id, created_at, id)",
 )
 TOUCHED = ("users", "patients", "exercise_sessions", "session_reviews")
 TOUCH_POSTGRESQL = """CREATE OR REPLACE FUNCTION update_updated_at_column() RETURNS TRIGGER AS $$
