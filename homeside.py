@@ -34,6 +34,7 @@ PROGRAMS = {
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
+    "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`homeside relay` and `homeside token`: options in, a running relay or a token out."""
+"""`homeside relay`, `homeside token` and `homeside timers`: options in; a running relay, a token or lines out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from relay.auth import Principal, Role, Tokens, load_secret
-from relay.errors import RelayError
+from relay.errors import RelayError, Unauthorized
 from relay.logs import configure
 from relay.main import Relay
 from relay.settings import RelaySettings, load
@@ -21,6 +21,7 @@ from relay.tls import lan_addresses
 
 relay_app = typer.Typer(add_completion=False)
 token_app = typer.Typer(add_completion=False)
+timers_app = typer.Typer(add_completion=False)
 _console = Console(stderr=True)
 
 Data = Annotated[Path | None, typer.Option(help="Folder of the database, the secret and the certificate.")]
@@ -123,6 +124,39 @@ def token(
     signed = tokens.issue(bearer, now_s=time.time(), lifetime_s=hours * 3600)
     expires = int(time.time() + hours * 3600)
     typer.echo(json.dumps({"token": signed, "role": role.value, "expires": expires}) if as_json else signed)
+
+
+@timers_app.command()
+def timers(
+    session: Annotated[str | None, typer.Argument(help="Watch this one; without it, list those changed last.")] = None,
+    url: Annotated[str, typer.Option(help="Where the relay's timers are.")] = "http://127.0.0.1:3000",
+    bearer: Annotated[str, typer.Option("--token", help="A token; empty makes one from the data folder.")] = "",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List timer sessions, or watch one: a line for each thing that happens, until Ctrl-C.
+
+    Example: homeside timers knee-exercises
+    """
+    from relay.timers import terminal
+
+    try:
+        bearer = bearer or _own_token(load(config, {"data": data} if data else {}))
+        for line in terminal.watch(url, session, bearer) if session else terminal.listing(url, bearer):
+            typer.echo(line)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    except RelayError as error:
+        _console.print(f"[bold]homeside timers:[/bold] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def _own_token(settings: RelaySettings) -> str:
+    path = settings.data / "secret"
+    if not path.is_file():
+        raise Unauthorized(f"{settings.data} is no relay's data folder. Give --data or --token.")
+    who = Principal(subject="operator", role=Role.ADMIN)
+    return Tokens(load_secret(path)).issue(who, now_s=time.time(), lifetime_s=24 * 3600)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +16,9 @@ import pytest
 
 import homeside
 from core.contracts import scg
-from tests.programs import RelayProgram
+from tests.programs import RelayProgram, token
 
+PASSWORD = "a long enough password 7"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
@@ -55,15 +58,39 @@ def test_commands_and_their_options_exist(repo_root: Path) -> None:
         command.make_context(program, words)
 
 
-def test_every_example_of_the_api_works(repo_root: Path, relay: RelayProgram) -> None:
+def test_every_example_of_the_apis_works(repo_root: Path, relay: RelayProgram) -> None:
     lines = _lines(repo_root, "curl")
-    assert len(lines) >= 3
-    session = httpx.post(f"{relay.http}/api/v1/sessions").json()["sessionId"]
+    assert len(lines) >= 7
+    words = ["users", "add", "admin@example.org", "--role", "admin", "--data", str(relay.data)]
+    command = [sys.executable, "-m", "homeside", *words]
+    added = subprocess.run(command, cwd=repo_root, input=f"{PASSWORD}\n", capture_output=True, text=True, check=False)
+    assert added.returncode == 0, added.stderr
+    stands_for = {
+        "http://127.0.0.1:8000": relay.http,
+        "http://127.0.0.1:3000": f"http://127.0.0.1:{relay.care_port}",
+        "SESSION": httpx.post(f"{relay.http}/api/v1/sessions").json()["sessionId"],
+        "TOKEN": token(relay.data, "--role", "admin"),
+        "PASSWORD": PASSWORD,
+    }
     for line in lines:
-        words = shlex.split(line.replace("http://127.0.0.1:8000", relay.http).replace("SESSION", session))
-        method = words[words.index("-X") + 1] if "-X" in words else "GET"
-        answer = httpx.request(method, next(word for word in words if word.startswith("http")))
-        assert answer.status_code == 200, f"{line}: {answer.text}"
+        for word, meant in stands_for.items():
+            line = line.replace(word, meant)
+        answer = _curl(shlex.split(line)[1:])
+        assert answer.status_code in (200, 201), f"{line}: {answer.text}"
+
+
+def _curl(words: list[str]) -> httpx.Response:
+    """What curl would do, with the few options the README uses."""
+    found = argparse.ArgumentParser()
+    found.add_argument("-X", default="GET")
+    found.add_argument("-H", action="append", default=[])
+    found.add_argument("--json")
+    found.add_argument("url")
+    asked = found.parse_args(words)
+    headers = dict(header.split(": ", 1) for header in asked.H)
+    if asked.json:
+        headers["Content-Type"] = "application/json"
+    return httpx.request(asked.X, asked.url, headers=headers, content=asked.json)
 
 
 def test_every_example_message_is_one(repo_root: Path) -> None:

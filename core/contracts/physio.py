@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -172,6 +171,9 @@ def _no_nul(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_no_nul)]
 Moment = Annotated[datetime, Field(strict=False), AfterValidator(_utc)]
+Identity = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", to_lower=True)
+]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Line = Annotated[Text, Field(max_length=500)]
 Words = Annotated[Text, Field(max_length=10_000)]
@@ -195,7 +197,7 @@ class Logout(Body):
 
 
 class CreateSession(Body):
-    patient_id: UUID
+    patient_id: Identity
     exercise_type: Name
     scheduled_datetime: Moment | None = None
     estimated_duration: Minutes | None = Field(None, description="seconds")
@@ -215,7 +217,7 @@ class UpdateSession(Body):
 
 
 class GenerateUrl(Body):
-    session_id: UUID
+    session_id: Identity
     content_type: Annotated[str, Field(pattern=r"^video/[a-z0-9.+-]{1,40}$")] = "video/mp4"
 
 
@@ -235,7 +237,7 @@ class NextSteps(Body):
 
 
 class SubmitReview(Body):
-    session_id: UUID
+    session_id: Identity
     notes: Words | None = None
     overall_assessment: Literal["EXCELLENT", "GOOD", "FAIR", "POOR"]
     form_feedback: Annotated[list[Feedback], Field(max_length=500)] = []

@@ -26,7 +26,12 @@ from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError, SettingsError
 from relay.settings import load
 
-users_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who may sign in: add, list, disable, passwd.")
+users_app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Who may sign in: add, list, disable, passwd.",
+    epilog="Example:  homeside users add admin@example.org --role admin   makes the first account.",
+)
 assign_app = typer.Typer(add_completion=False)
 T = TypeVar("T")
 

@@ -39,8 +39,10 @@ def movement(exercise: str | None, frames: list[Row]) -> Row:
 
 
 def _summary(exercise: str | None, found: Movement, counted: list[Row]) -> Row:
+    known = EXERCISES.get(exercise or "")
     return {
-        "rules": exercise in EXERCISES,
+        "rules": known is not None,
+        "joint": known.joint if known else None,
         "repetitions": len(counted),
         "attempts": len(found.attempts),
         "form_score": found.score,

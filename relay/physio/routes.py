@@ -120,7 +120,7 @@ def _sessions(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
 
     @router.post("/upload/generate-url", summary="Get signed upload URLs")
     async def generate_url(request: Request, body: GenerateUrl, visit: Visit = anyone) -> Response:
-        session = str(body.session_id)
+        session = body.session_id
         link, expires = await service.upload_link(visit, session)
         root = base(request)
         urls = {"video": root + link, "metadata": f"{root}/api/sessions/{session}/data"}

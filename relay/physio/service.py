@@ -78,7 +78,7 @@ class PhysioService:
 
     async def create(self, visit: Visit, body: CreateSession) -> tuple[str, str, datetime]:
         """A new session; its id, the path of its video's upload link, and until when that holds."""
-        patient = await self._store.patient(visit.account, str(body.patient_id))
+        patient = await self._store.patient(visit.account, body.patient_id)
         if patient is None:
             raise NotFound("Patient not found")
         exercise = await self._exercise(visit, body.exercise_type)
@@ -229,7 +229,7 @@ class PhysioService:
     # -- reviews and progress ------------------------------------------------------------------------------------
 
     async def review(self, visit: Visit, body: SubmitReview) -> Row:
-        session = str(body.session_id)
+        session = body.session_id
         await self._visible(visit, session)
         physiotherapist = visit.account.physiotherapist_id
         assert physiotherapist is not None

@@ -33,6 +33,7 @@ class Kit:
         self.connected = threading.Event()
         self.refused: list[Any] = []
         self.client.on_connect = self._on_connect
+        self.client.on_subscribe = self._on_subscribe
         self.client.on_message = self._on_message
         self.client.connect("127.0.0.1", port, keepalive=15)
         self.client.loop_start()
@@ -42,6 +43,10 @@ class Kit:
             self.refused.append(reason)
         else:
             client.subscribe(topic(self.name, Lane.ACK), qos=1)
+            return
+        self.connected.set()
+
+    def _on_subscribe(self, *_: Any) -> None:
         self.connected.set()
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
@@ -73,3 +78,5 @@ class Kit:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        if (left_open := self.client.socket()) is not None:
+            left_open.close()

@@ -12,6 +12,7 @@ from playwright.sync_api import CDPSession, Page
 from tests.viewer.peer import until
 
 SENSORS = ("accelerometer", "linear-acceleration", "gyroscope")
+MOVE_EVERY_S = 0.015
 REST = 9.8
 """Chromium rounds what a sensor says to 0.1 m/s²; values here are such multiples, and come back unchanged."""
 
@@ -30,9 +31,8 @@ class Phone:
     def move(self) -> None:
         z = next(self._values)
         self.given.add(z)
-        for kind in SENSORS:
-            reading = {"xyz": {"x": 0.1, "y": 0.2, "z": z}}
-            self.sensor.send("Emulation.setSensorOverrideReadings", {"type": kind, "reading": reading})
+        reading = {"xyz": {"x": 0.1, "y": 0.2, "z": z}}
+        self.sensor.send("Emulation.setSensorOverrideReadings", {"type": "accelerometer", "reading": reading})
 
     def until(self, condition: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
         deadline = time.monotonic() + within_s
@@ -40,6 +40,7 @@ class Phone:
             self.move()
             if found := condition():
                 return found
+            time.sleep(MOVE_EVERY_S)
         raise AssertionError(f"waited {within_s} s for {what}; the page says {self.phase}")
 
     def for_(self, seconds: float) -> None:

@@ -141,12 +141,12 @@ def test_less_motion_is_respected(peer: Peer, open_page: Open) -> None:
           const begun = performance.now()
           const look = () => {
             ends.add(wave.dataset.to)
-            performance.now() - begun < 3000 ? requestAnimationFrame(look) : done(ends.size)
+            performance.now() - begun < 2200 ? requestAnimationFrame(look) : done(ends.size)
           }
           look()
         })"""
     )
-    assert 2 <= ends <= 5
+    assert 2 <= ends <= 4
 
 
 def test_colours_follow_the_scheme_while_watching(peer: Peer, open_page: Open) -> None:

@@ -54,11 +54,11 @@ def test_phone_is_seen_and_nothing_is_lost_when_the_relay_is_killed(browser: Bro
         physician.goto(link)
         phone.until(lambda: physician.evaluate("document.body.dataset.state") == "live", "the physician to see it live")
         phone.until(lambda: "1 person is watching" in words(page, "#watching"), "the phone to know of it")
-        assert not drawing(physician, "#wave").empty.all()
+        phone.until(lambda: not drawing(physician, "#wave").empty.all(), "the line to be drawn")
         assert "Phone or computer" in words(physician, "[data-reading=source]")
 
         relay.kill()
-        phone.until(lambda: "not connected" in words(page, "#state"), "the phone to notice")
+        phone.until(lambda: "offline" in words(page, "#state"), "the phone to notice")
         phone.for_(1)
         relay = relay.again()
         phone.until(lambda: words(page, "#kept") == "All sent", "all to be acknowledged", 30)

@@ -94,6 +94,19 @@ async def test_missing_chart_library_is_said_with_its_remedy(built: Path) -> Non
             assert "make install" in found.text
 
 
+async def test_pages_name_all_their_modules_at_once(built: Path) -> None:
+    async with client(built) as http:
+        for path in ("/", "/view/x", "/measure"):
+            page = (await http.get(path)).text
+            named = set(re.findall(r'modulepreload" href="([^"]+)"', page))
+            needed = set(re.findall(r'type="module" src="([^"]+)"', page))
+            for module in list(named):
+                for imported in re.findall(r"from '([^']+)'", (await http.get(module)).text):
+                    needed.add(imported.replace("./", "/static/"))
+            assert named == needed
+            assert ("/static/vendor/uPlot.esm.js" in named) == (path != "/")
+
+
 def test_packed_files_are_the_same_each_time(built: Path) -> None:
     body = (built / "static" / "view.js").read_bytes()
     assert gzip.compress(body, mtime=0) == gzip.compress(body, mtime=0)

@@ -8,7 +8,10 @@ import { Uplink } from './uplink.js'
 
 const LOOK_MS = 1000
 
-/** Delivers what `row` ({session, token, ending}) still has on `shelf`; resolves when the relay has it all, or at once when a page is measuring it now. */
+/**
+ * Delivers what `row` ({session, token, ending}) still has on `shelf`. Resolves when the relay has it all, or at once
+ * when a page is measuring it now.
+ */
 export async function deliver(row, shelf) {
   if (!navigator.locks) return take(row, shelf)
   return navigator.locks.request(lockOf(row.session), { ifAvailable: true }, (free) => free && take(row, shelf))
@@ -40,5 +43,8 @@ function delivered(row, outbox) {
 
 async function ended(row) {
   if (!row.ending) return true
-  return endSession(row.session, row.token).then(() => true, (error) => error.status === 404)
+  return endSession(row.session, row.token).then(
+    () => true,
+    (error) => error.status === 404,
+  )
 }

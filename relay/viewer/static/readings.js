@@ -2,6 +2,7 @@
 
 import { clockTime, count, DASH, duration, fixed, qualityWord } from './formats.js'
 import { reasonWords } from './state.js'
+import { put } from './write.js'
 
 const OLD_MS = 4000
 
@@ -46,8 +47,9 @@ export class Readings {
     this.#root.querySelector('.rate').classList.toggle('none', !known)
     this.#root.querySelector('.rate').classList.toggle('held', held)
     this.#at.unit.hidden = !known
-    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock })) set(this.#at[name], text)
-    set(this.#at.quality, qualityWord(quality))
+    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock }))
+      put(this.#at[name], text)
+    put(this.#at.quality, qualityWord(quality))
     this.#at.meter.hidden = !Number.isFinite(quality)
     if (Number.isFinite(quality)) this.#at.meter.value = quality
   }
@@ -58,12 +60,8 @@ export class Readings {
     const began = startedAt ? `Session began ${clockTime(Date.parse(startedAt))}` : ''
     const rate = sensor?.rateHz ? `${fixed(sensor.rateHz)} Hz` : ''
     const source = kit ? `Kit ${kit}` : device?.platform ? `Phone or computer, ${device.platform}` : ''
-    set(this.#at.began, began)
-    set(this.#at.source, [source, sensor?.name, rate].filter(Boolean).join(' · '))
-    set(this.#at.viewers, viewers === null ? '' : count(viewers, 'person watching', 'people watching'))
+    put(this.#at.began, began)
+    put(this.#at.source, [source, sensor?.name, rate].filter(Boolean).join(' · '))
+    put(this.#at.viewers, viewers === null ? '' : count(viewers, 'person watching', 'people watching'))
   }
-}
-
-function set(element, text) {
-  if (element && element.textContent !== text) element.textContent = text
 }

@@ -43,7 +43,9 @@ class Review {
     this.#say('Loading the recording.')
     try {
       const answer = await storedSession(place.session, place.token, this.#leaving.signal)
-      const head = await readSession(answer, this.#recording, (n) => this.#say(`Loading the recording: ${count(n, 'sample')} so far.`))
+      const head = await readSession(answer, this.#recording, (n) =>
+        this.#say(`Loading the recording: ${count(n, 'sample')} so far.`),
+      )
       this.#show(head)
     } catch (error) {
       if (this.#leaving.signal.aborted) return
@@ -77,7 +79,9 @@ class Review {
       gaps: gaps.length ? `${gaps.length}` : 'None',
       missing: gaps.length ? `${duration(missing)} missing` : '',
       began: `Session began ${clockTime(Date.parse(head.startedAt))}${head.endedAt ? `, ended ${clockTime(Date.parse(head.endedAt))}` : ''}`,
-      left: left ? `Only the first ${count(size, 'sample')} are shown; ${count(left, 'more is', 'more are')} stored.` : '',
+      left: left
+        ? `Only the first ${count(size, 'sample')} are shown; ${count(left, 'more is', 'more are')} stored.`
+        : '',
     }
     for (const [name, text] of Object.entries(texts)) this.#get(name).textContent = text
   }
@@ -94,7 +98,8 @@ class Review {
     slider.value = Math.round(this.#from - first)
     const words = `${clockTime(this.#from)} to ${clockTime(this.#from + this.#width)}`
     slider.setAttribute('aria-valuetext', words)
-    this.#get('shown').textContent = `${words} · ${duration(this.#width)} across · ${stepWords(this.#half / LINES)} ${this.#unit} a line`
+    this.#get('shown').textContent =
+      `${words} · ${duration(this.#width)} across · ${stepWords(this.#half / LINES)} ${this.#unit} a line`
     this.#get('closer').disabled = this.#width <= SMALLEST_MS
     this.#get('wider').disabled = this.#width >= whole
   }
@@ -110,7 +115,8 @@ class Review {
   }
 
   #bind() {
-    const on = (target, kind, act) => target.addEventListener(kind, act, { signal: this.#leaving.signal, passive: false })
+    const on = (target, kind, act) =>
+      target.addEventListener(kind, act, { signal: this.#leaving.signal, passive: false })
     const slider = this.#get('slider')
     on(slider, 'input', () => this.#look(this.#recording.from + Number(slider.value), this.#width))
     on(this.#get('closer'), 'click', () => this.#zoom(1 / ZOOM))
@@ -142,7 +148,11 @@ class Review {
     if (!event.ctrlKey && Math.abs(event.deltaX) <= Math.abs(event.deltaY) && !event.shiftKey) return
     event.preventDefault()
     if (event.ctrlKey) this.#zoom(2 ** (event.deltaY / 200), this.#timeAt(event.clientX))
-    else this.#look(this.#from + ((event.deltaX || event.deltaY) / this.#get('wave').clientWidth) * this.#width, this.#width)
+    else
+      this.#look(
+        this.#from + ((event.deltaX || event.deltaY) / this.#get('wave').clientWidth) * this.#width,
+        this.#width,
+      )
   }
 
   #timeAt(clientX) {

@@ -35,13 +35,16 @@ export async function openSensor(clock, onSample) {
     let last = -Infinity
     let first
     const came = new Promise((resolve) => (first = resolve))
-    const opened = open((steady, x, y, z) => {
-      const t = clock.epoch(steady)
-      if (t <= last) return
-      last = t
-      first(true)
-      onSample(t, x, y, z)
-    }, () => first(false))
+    const opened = open(
+      (steady, x, y, z) => {
+        const t = clock.epoch(steady)
+        if (t <= last) return
+        last = t
+        first(true)
+        onSample(t, x, y, z)
+      },
+      () => first(false),
+    )
     if (opened && (await Promise.race([came, wait(FIRST_WITHIN_MS)]))) return opened
     opened?.stop()
   }

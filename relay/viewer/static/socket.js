@@ -2,7 +2,7 @@
 // and a comparison of clocks. What the codes of closing mean is decided here and told as a phase.
 
 const FIRST_WAIT_MS = 500
-const MOST_WAIT_MS = 15000
+const MOST_WAIT_MS = 8000
 const PING_EVERY_MS = 4000
 const SILENT_MS = 11000
 const OPEN_WITHIN_MS = 8000

@@ -28,16 +28,35 @@ export function reasonWords(reason) {
 }
 
 const REFUSED = {
-  'not-allowed': ['Not allowed', 'This link does not open this session', 'Ask the person who sent it, or the staff who run this relay, for a new link.'],
-  'not-an-id': ['No such session', 'This address names no session', 'A session’s link ends in 36 letters, digits and dashes. Part of it may be missing.'],
-  unknown: ['No such session', 'This relay does not know this session', 'The link may be mistyped, or the kit that began it has not been heard here yet.'],
+  'not-allowed': [
+    'Not allowed',
+    'This link does not open this session',
+    'Ask the person who sent it, or the staff who run this relay, for a new link.',
+  ],
+  'not-an-id': [
+    'No such session',
+    'This address names no session',
+    'A session’s link ends in 36 letters, digits and dashes. Part of it may be missing.',
+  ],
+  unknown: [
+    'No such session',
+    'This relay does not know this session',
+    'The link may be mistyped, or the kit that began it has not been heard here yet.',
+  ],
 }
 
 /** What a refusal of the relay means for a person; `refusal` and `reason` as in socket.js. */
 export function refused({ refusal, reason }) {
   const [pill, head, text] = REFUSED[refusal]
   const said = refusal === 'not-allowed' && reason ? `The relay says: ${reason}` : ''
-  return { kind: 'refused', tone: 'off', pill, head, text: [text, said].filter(Boolean).join(' '), action: refusal === 'not-an-id' ? null : 'Try again' }
+  return {
+    kind: 'refused',
+    tone: 'off',
+    pill,
+    head,
+    text: [text, said].filter(Boolean).join(' '),
+    action: refusal === 'not-an-id' ? null : 'Try again',
+  }
 }
 
 function lost(socket, now) {
@@ -47,7 +66,11 @@ function lost(socket, now) {
   const head = socket.lostAt ? 'The connection to the relay is lost' : 'The relay does not answer'
   const full = socket.reason ? ` The relay said: ${socket.reason}` : ''
   return {
-    kind: 'lost', tone: 'doubt', pill: `Not connected${since}`, head, action: 'Try now',
+    kind: 'lost',
+    tone: 'doubt',
+    pill: `Not connected${since}`,
+    head,
+    action: 'Try now',
     text: `${soon} What is measured meanwhile is not lost: the sensor’s side keeps it.${full}`,
   }
 }
@@ -58,12 +81,26 @@ function silent(facts) {
     const text = patient
       ? 'The sensor’s side is connected, but has sent nothing yet. The line begins by itself.'
       : 'The session is open, and nothing measures yet. The line begins by itself when the sensor does.'
-    return { kind: 'waiting', tone: 'doubt', pill: 'Waiting for the sensor', head: 'Waiting for the sensor', text, action: 'Show what is stored' }
+    return {
+      kind: 'waiting',
+      tone: 'doubt',
+      pill: 'Waiting for the sensor',
+      head: 'Waiting for the sensor',
+      text,
+      action: 'Show what is stored',
+    }
   }
-  const text = patient === false
-    ? 'The sensor’s side is not connected. What it measures meanwhile it keeps, and the recording gets it later.'
-    : 'The sensor’s side is connected, but sends nothing. Is the sensor switched on and on the chest?'
-  return { kind: 'stale', tone: 'doubt', pill: `No signal since ${clockTime(lastAt)}`, head: `No signal for ${duration(silentMs)}`, text }
+  const text =
+    patient === false
+      ? 'The sensor’s side is not connected. What it measures meanwhile it keeps, and the recording gets it later.'
+      : 'The sensor’s side is connected, but sends nothing. Is the sensor switched on and on the chest?'
+  return {
+    kind: 'stale',
+    tone: 'doubt',
+    pill: `No signal since ${clockTime(lastAt)}`,
+    head: `No signal for ${duration(silentMs)}`,
+    text,
+  }
 }
 
 /**

@@ -9,7 +9,8 @@ const MOST_IN_FLIGHT_BYTES = 262144
 const AGAIN_AFTER_MS = 4000
 const MOST_WAITING_SAMPLES = 2000
 
-const random = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+const random = () =>
+  [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 const round = (value, places) => Number(value.toFixed(places))
 
 export class Uplink {
@@ -79,7 +80,14 @@ export class Uplink {
     const seq = ++this.#seq
     const payload = { samples, ...this.#clockNote() }
     const body = JSON.stringify({ type: 'samples_batch', boot: this.boot, seq, payload })
-    this.#outbox.add({ session: this.#session, boot: this.boot, seq, begun: this.#begun, samples: samples.length, body })
+    this.#outbox.add({
+      session: this.#session,
+      boot: this.boot,
+      seq,
+      begun: this.#begun,
+      samples: samples.length,
+      body,
+    })
   }
 
   /** How far this phone's clock is from the relay's, once that is known. */

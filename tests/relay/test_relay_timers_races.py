@@ -1,0 +1,50 @@
+"""Two switches at once, ten thousand times: exactly one wins, and no version is missing or given twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from core.contracts.timers import CreateSession, Mode, Participant, Switch
+from relay.clock import SteadyClock
+from relay.db.engine import migrate, open_engine, sqlite_url
+from relay.errors import Conflict
+from relay.metrics import Metrics
+from relay.timers.service import Bounds, TimersService
+from relay.timers.store import Store
+
+ROUNDS = 10_000
+
+
+async def test_of_two_switches_at_once_exactly_one_wins(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path))
+    await migrate(engine)
+    store = Store(engine, Metrics(), rest_s=0.04)
+    bounds = Bounds(sessions=10, sockets=10, switches_per_s=10**9)
+    service = TimersService(store, SteadyClock(), Metrics(), bounds)
+    writing = asyncio.create_task(store.run())
+    people = [Participant(name, total_time_ms=86_400_000) for name in ("a", "b")]
+    await service.create(CreateSession("race", Mode.PER_PARTICIPANT, people))
+    live = await service.find("race")
+    service.start(live, None)
+
+    async def switch(current: str) -> Any:
+        found = await service.find("race")
+        await asyncio.sleep(0)
+        try:
+            return service.switch(found, Switch(current))["version"]
+        except Conflict:
+            return None
+
+    for number in range(ROUNDS):
+        current = "ab"[number % 2]
+        won = [version for version in await asyncio.gather(switch(current), switch(current)) if version]
+        assert won == [number + 3]
+    await store.drained()
+    kept = await store.find("race")
+    assert kept is not None
+    assert kept.version == ROUNDS + 2
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await engine.dispose()
