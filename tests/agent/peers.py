@@ -90,7 +90,7 @@ class Recorder:
 
     def _connected(self) -> paho.Client:
         client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-        client.reconnect_delay_set(1, 1)
+        client.reconnect_delay_set(0.05, 0.2)
         client.on_connect = lambda c, *_: c.subscribe([(subscription(lane), 1) for lane in FROM_KITS])
         client.on_subscribe = lambda *_: self.ready.set()
         client.on_disconnect = lambda *_: self.ready.clear()

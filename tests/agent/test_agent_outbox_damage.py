@@ -17,7 +17,7 @@ from agent.outbox.blocks import PAGE_BYTES, Block, Change, SessionMark
 from agent.outbox.journal import Journal
 
 SESSION = "0b0c7a52-6d0e-4b59-9f5c-2f6f3f1a9d11"
-IN_FILE, IN_WAL, PER_BLOCK = 120, 40, 10
+IN_FILE, IN_WAL, PER_BLOCK = 60, 30, 10
 Disk = dict[tuple[str, int], bytes]
 
 
