@@ -265,7 +265,8 @@ class Relay:
         accounts = Accounts(AccountStore(engine), passwords, tokens, lifetimes, clock.now_ms)
         folder = VideoFolder(data / "videos", chosen.video_bytes)
         hold = timedelta(hours=chosen.link_hours)
-        videos = Videos(UploadStore(engine), folder, Links(secret), clock.now_ms, hold)
+        required = chosen.consent_required
+        videos = Videos(UploadStore(engine), folder, Links(secret), clock.now_ms, hold, consent_required=required)
         seal = Seal(chosen.encryption_key.encode() or load_secret(data / "encryption.key"))
         service = PhysioService(
             PhysioStore(engine),
@@ -273,7 +274,7 @@ class Relay:
             videos,
             seal,
             clock.now_ms,
-            consent_required=chosen.consent_required,
+            consent_required=required,
         )
         window_s = max(1, chosen.window_ms // 1000)
         attempts = Limiter(chosen.failed_sign_ins, window_s)

@@ -57,7 +57,9 @@ def _service(engine: AsyncEngine, folder: Path) -> PhysioService:
     def now_ms() -> float:
         return time.time() * 1000
 
-    videos = Videos(UploadStore(engine), VideoFolder(folder, 1 << 30), Links(b"x"), now_ms, timedelta(hours=1))
+    store = UploadStore(engine)
+    hold = timedelta(hours=1)
+    videos = Videos(store, VideoFolder(folder, 1 << 30), Links(b"x"), now_ms, hold, consent_required=True)
     return PhysioService(PhysioStore(engine), FrameStore(engine), videos, Seal(b"x"), now_ms, consent_required=True)
 
 

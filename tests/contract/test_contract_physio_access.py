@@ -145,8 +145,11 @@ def test_a_patient_may_not_prescribe_or_delete(care: Care) -> None:
 
 
 def test_without_consent_nothing_is_recorded(care: Care) -> None:
-    session = care.create("shy")["session_id"]
+    created = care.create("shy")
+    session = created["session_id"]
     with care.as_("shy") as client:
+        error = error_of(client.put(created["upload_urls"]["video"], content=b"a picture"), 403)
+        assert error["code"] == "CONSENT_REQUIRED"
         error = error_of(client.post(f"/api/sessions/{session}/data", json=DATA), 403)
         assert error["code"] == "CONSENT_REQUIRED"
         error_of(client.post("/api/upload/generate-url", json={"session_id": session}), 403)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from relay.errors import Conflict, NotFound
+from relay.errors import ConsentMissing, Conflict, NotFound
 from relay.physio.links import Links
 from relay.physio.rules import links_expire
 from relay.physio.video.gateway import VideoFolder
@@ -21,8 +21,16 @@ log = structlog.get_logger(__name__)
 
 class Videos:
     def __init__(
-        self, store: UploadStore, folder: VideoFolder, links: Links, now_ms: Callable[[], float], hold: timedelta
+        self,
+        store: UploadStore,
+        folder: VideoFolder,
+        links: Links,
+        now_ms: Callable[[], float],
+        hold: timedelta,
+        *,
+        consent_required: bool,
     ) -> None:
+        self._consent_required = consent_required
         self._store = store
         self._folder = folder
         self._links = links
@@ -47,6 +55,7 @@ class Videos:
         if session is None:
             raise Conflict("This link was used already; each takes one upload. Ask for a new one.")
         try:
+            await self._check_consent(session)
             key, size = await self._folder.save(session, chunks)
         except BaseException:
             await self._store.give_back(upload)
@@ -57,6 +66,11 @@ class Videos:
             await self._folder.remove(before["video_storage_key"])
         log.info("video_stored", session=session, bytes=size)
         return session, size
+
+    async def _check_consent(self, session: str) -> None:
+        """A link may be older than what the patient says now."""
+        if self._consent_required and not await self._store.consented(session):
+            raise ConsentMissing("The patient has not agreed to being recorded; nothing of the video was kept.")
 
     async def play(self, session: str, expires: str, signature: str) -> tuple[Path, str]:
         """The file a playback link is for, and its type."""

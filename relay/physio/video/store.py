@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.db.physio import exercise_sessions, uploads
+from relay.db.physio import exercise_sessions, patients, uploads
 from relay.db.transactions import Row, first, transaction
 
 
@@ -29,6 +29,13 @@ class UploadStore:
         async with transaction(self._engine, write=True) as connection:
             row = await first(connection, query.returning(uploads.c.session_id))
         return str(row["session_id"]) if row else None
+
+    async def consented(self, session: str) -> bool:
+        """Whether the session's patient agrees to being recorded, as of now."""
+        agreed = sa.select(patients.c.consent_given).join(exercise_sessions)
+        async with transaction(self._engine) as connection:
+            row = await first(connection, agreed.where(exercise_sessions.c.id == session))
+        return bool(row and row["consent_given"])
 
     async def give_back(self, upload: str) -> None:
         async with transaction(self._engine, write=True) as connection:
