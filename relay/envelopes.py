@@ -171,6 +171,8 @@ class Reception:
     ) -> None:
         self._app = app
         self.router = app.router
+        self.openapi_url = app.openapi_url
+        self.openapi = app.openapi
         self._sender = sender
         self._streams = streams
         self._limiter = limiter

@@ -6,11 +6,12 @@ from credentials which API was meant: the first application with a route for the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fastapi import APIRouter
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +23,10 @@ class Routed(Protocol):
 
     @property
     def router(self) -> APIRouter: ...
+    @property
+    def openapi_url(self) -> str | None: ...
+    @property
+    def openapi(self) -> Callable[[], dict[str, Any]]: ...
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -54,7 +59,24 @@ class Port:
             scope = {**scope, "root_path": scope.get("root_path", "") + prefix}
             await inner(scope, receive, send)
             return
+        if scope["type"] == "http" and scope["path"] == "/openapi.json" and scope["method"] in ("GET", "HEAD"):
+            await JSONResponse(self._description())(scope, receive, send)
+            return
         await self._answering(scope)(scope, receive, send)
+
+    def _description(self) -> dict[str, Any]:
+        """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""
+        parts = [app.openapi() for app in self._rooted if app.openapi_url is not None]
+        whole: dict[str, Any] = {
+            "openapi": min((part["openapi"] for part in parts), default="3.1.0"),
+            "info": {"title": " · ".join(part["info"]["title"] for part in parts) or "Homeside", "version": "1"},
+            "paths": {path: methods for part in parts for path, methods in part["paths"].items()},
+            "components": {},
+        }
+        for part in parts:
+            for kind, named in part.get("components", {}).items():
+                whole["components"].setdefault(kind, {}).update(named)
+        return whole
 
     def _answering(self, scope: Scope) -> Routed:
         partial: Routed | None = None

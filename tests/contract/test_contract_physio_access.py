@@ -65,7 +65,7 @@ def test_after_logout_both_tokens_are_refused(care: Care) -> None:
 def test_every_route_asks_for_a_token(care: Care) -> None:
     """Walks the OpenAPI document, so that a new route is asked too."""
     with care.nobody() as client:
-        paths = client.get("/openapi.json").json()["paths"]
+        paths = client.get("/physio/openapi.json").json()["paths"]
         asked = 0
         for path, methods in paths.items():
             for method in methods:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from relay.errors import ConsentMissing, Conflict, NotFound
+from relay.errors import Conflict, ConsentMissing, NotFound
 from relay.physio.links import Links
 from relay.physio.rules import links_expire
 from relay.physio.video.gateway import VideoFolder
