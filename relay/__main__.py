@@ -13,10 +13,12 @@ import uvloop
 from rich.console import Console
 
 from relay.auth import Principal, Role, Tokens, load_secret
+from relay.collector import Collector
 from relay.errors import RelayError, Unauthorized
 from relay.logs import configure
 from relay.main import Relay
 from relay.settings import RelaySettings, load
+from relay.supervisor import supervise
 from relay.tls import lan_addresses
 
 relay_app = typer.Typer(add_completion=False)
@@ -68,14 +70,17 @@ def relay(
 
 
 async def _serve(settings: RelaySettings) -> None:
-    running = Relay(settings)
+    running, collector = Relay(settings), Collector()
     serving = asyncio.create_task(running.run())
     ready = asyncio.create_task(running.ready.wait())
     await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         _welcome(running)
     ready.cancel()
-    await serving
+    with collector.policy():
+        walking = asyncio.create_task(supervise("collector", collector.run))
+        await serving
+        walking.cancel()
 
 
 def _welcome(running: Relay) -> None:

@@ -29,7 +29,7 @@ class Status(StrEnum):
 UNFINISHED = frozenset({Status.PENDING, Status.RUNNING, Status.PAUSED})
 
 
-class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+class Plan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What does not change while a session lives. `warnings` are (name, ms left), the largest first."""
 
     session_id: str
@@ -60,7 +60,7 @@ class Player(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, array_li
     quota_ms: int = 0
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True):
+class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One session at one version. `active` is an index into `players`, -1 while nobody's turn it is.
 
     `warned` counts the warnings given in this turn; `told` says that the running clock's end was announced.

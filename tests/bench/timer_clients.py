@@ -13,7 +13,7 @@ from typing import Any
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 PING, PONG = 0x89, 0x8A
-_NOMINAL = re.compile(rb'"server_time_ms":(\d+)')
+_NOMINAL = re.compile(rb'"type":"TIME_[A-Z]+".*?"server_time_ms":(\d+)')
 
 
 class Connection(asyncio.Protocol):
@@ -119,10 +119,8 @@ class Listener(asyncio.Protocol):
         if data[0] == PING:
             size = data[1]
             self.transport.write(bytes([PONG, 0x80 | size, 0, 0, 0, 0]) + data[2 : 2 + size])  # type: ignore[attr-defined]
-        for part in data.split(b'{"type":"')[1:]:
-            if part.startswith(b"SESSION_UPDATE"):
-                self.updates += 1
-                if self.came is not None:
-                    self.came[self.session] = time.perf_counter()
-            elif part.startswith(b"TIME_") and (nominal := _NOMINAL.search(part)):
-                self.heard.append(now - int(nominal[1]))
+        updates = data.count(b'"type":"SESSION_UPDATE"')
+        self.updates += updates
+        if updates and self.came is not None:
+            self.came[self.session] = time.perf_counter()
+        self.heard.extend(now - int(nominal) for nominal in _NOMINAL.findall(data))
