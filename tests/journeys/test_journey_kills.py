@@ -51,7 +51,7 @@ def _kill_and_compare(folder: Path, broker: Mosquitto, kills: int, seed: int) ->
     by_time = {sample["t"]: sample for sample in stored}
     lost = [key for key, samples in acknowledged.items() if any(by_time.get(s["t"]) != s for s in samples)]
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged batches are not stored"
-    assert len(acknowledged) > kills
+    assert len(acknowledged) > kills / 4, "the line hardly ran between the kills"
 
 
 def _kill_one(line: Line, chance: random.Random) -> int:
