@@ -149,8 +149,8 @@ class Agent:
             self._recorder.end()
 
     def _source_troubled(self, text: str) -> None:
-        self._status.source_problem = text
-        self._uplink.publish_status()
+        if self._status.troubled(text):
+            self._uplink.publish_status()
 
     def _commanded(self) -> None:
         self._status.command = self._commands.last

@@ -13,14 +13,26 @@ from core.contracts.scg import message
 
 
 class Status:
-    """`uplink` and `command` are set by the wiring; `source_problem` by the source's supervisor."""
+    """`uplink` and `command` are set by the wiring."""
 
     def __init__(self, version: str, source: Source, recorder: Recorder, outbox: Outbox, wall: WallClock) -> None:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
-        self.source_problem: str | None = None
         self._version, self._source, self._recorder = version, source, recorder
         self._outbox, self._wall = outbox, wall
+        self._trouble: tuple[str, int] | None = None
+
+    def troubled(self, text: str) -> bool:
+        """Why the source does not run, from its supervisor; whether that is news."""
+        news = text != self._source_problem()
+        self._trouble = text, self._source.samples
+        return news
+
+    def _source_problem(self) -> str | None:
+        """What was the matter is over once samples come again."""
+        if self._trouble is not None and self._source.samples > self._trouble[1]:
+            self._trouble = None
+        return self._trouble[0] if self._trouble is not None else None
 
     def body(self, state: str) -> bytes:
         """The whole status message, `state` online or offline."""
@@ -33,7 +45,7 @@ class Status:
             "backlog": figures.messages,
             "clockErrorMs": None if error_ms is None else round(error_ms, 3),
             "clockSteps": self._wall.steps,
-            "sources": [{"name": self._source.name, "problem": self.source_problem, **self._source.figures()}],
+            "sources": [{"name": self._source.name, "problem": self._source_problem(), **self._source.figures()}],
             "outbox": {
                 "bytes": figures.bytes,
                 "quotaBytes": figures.quota_bytes,

@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from provisioning.errors import ProvisioningError
 from provisioning.places import HOST, alone_in, choose_folder, choose_ports
-from provisioning.programs import DemoError, Program
+from provisioning.programs import Program
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
 
 demo_app = typer.Typer(add_completion=False)
@@ -158,9 +159,9 @@ class Teller:
         else:
             self._out.print(f"Ended: {program.name}" + (f" (exit code {code})" if code else ""))
 
-    def failed(self, error: DemoError) -> None:
+    def failed(self, error: ProvisioningError) -> None:
         if self._as_json:
-            self.line("demo_failed", code=type(error).__name__, message=str(error))
+            self.line("demo_failed", code=error.code, message=str(error))
         else:
             Console(stderr=True).print(f"homeside demo: {error}", markup=False, highlight=False, soft_wrap=True)
 
@@ -189,7 +190,7 @@ def demo(
         with alone_in(folder):
             show = Demonstration(folder, *choose_ports(port, mqtt_port), recording)
             asyncio.run(perform(show, seconds, teller))
-    except DemoError as error:
+    except ProvisioningError as error:
         teller.failed(error)
         raise typer.Exit(1) from None
 

@@ -3,7 +3,10 @@
 ProvisioningError
 ├── LinkTaken          something that is not ours stands where the link to a simulated port should be
 ├── PortUnavailable    the system gives no pseudo-terminal, or the link's folder cannot be written
-└── RecordingMissing   the file to play cannot be opened
+├── RecordingMissing   the file to play cannot be opened
+├── PlaceTaken         a port or the folder of a demonstration is in use by another program
+├── FolderUnusable     a demonstration cannot write where it was told to
+└── ProgramEnded       one of its programs ended, or did not get ready; with its last lines
 """
 
 from __future__ import annotations
@@ -27,3 +30,15 @@ class PortUnavailable(ProvisioningError):
 
 class RecordingMissing(ProvisioningError):
     code = "RECORDING_MISSING"
+
+
+class PlaceTaken(ProvisioningError):
+    code = "PLACE_TAKEN"
+
+
+class FolderUnusable(ProvisioningError):
+    code = "FOLDER_UNUSABLE"
+
+
+class ProgramEnded(ProvisioningError):
+    code = "PROGRAM_ENDED"

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from provisioning.programs import DemoError, Taken
+from provisioning.errors import FolderUnusable, PlaceTaken
 
 HOST = "127.0.0.1"
 USUAL_MQTT_PORT = 1883
@@ -37,11 +37,11 @@ def free_port() -> int:
 
 
 def choose_ports(port: int, mqtt_port: int | None) -> tuple[int, int]:
-    """The ports to use; the broker's usual one gives way to a free one. Taken says how to choose others."""
+    """The ports to use; the broker's usual one gives way to a free one. PlaceTaken says how to choose others."""
     for wanted, option in ((port, "--port"), (mqtt_port, "--mqtt-port")):
         if wanted and not is_free(wanted):
             other = next((near for near in range(wanted + 10, wanted + 100, 10) if is_free(near)), free_port())
-            raise Taken(
+            raise PlaceTaken(
                 f"Port {wanted} on {HOST} is in use by another program. End that one, or choose another port:\n"
                 f"  homeside demo {option} {other}\n"
                 f"  make demo DEMO='{option} {other}'"
@@ -60,7 +60,7 @@ def choose_folder(wanted: Path | None) -> Path:
             return folder.resolve()
     except OSError as error:
         if wanted is not None:
-            raise DemoError(
+            raise FolderUnusable(
                 f"{wanted} cannot be written: {error.strerror}. Choose another folder with --data."
             ) from None
     return Path(tempfile.mkdtemp(prefix="homeside-demo-"))
@@ -68,12 +68,12 @@ def choose_folder(wanted: Path | None) -> Path:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder against a second demonstration; Taken when another one has it."""
+    """Holds the folder against a second demonstration; PlaceTaken when another one has it."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Taken(
+            raise PlaceTaken(
                 f"Another demonstration uses {folder}. End it, or give this one its own: --data FOLDER"
             ) from None
         yield

@@ -1,10 +1,6 @@
 """A program of Homeside as a child process: started, its log looked at, ended, and its last words told.
 
 It is started by the command that anybody would type. Its log goes to a file of its own; nothing is read through pipes.
-
-DemoError
-├── Taken           a port or the folder is in use by another program
-└── ProgramEnded    a program ended, or did not get ready; with its last lines
 """
 
 from __future__ import annotations
@@ -17,20 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provisioning.errors import ProgramEnded
+
 END_WITHIN_S = 10.0
 LAST_LINES = 15
-
-
-class DemoError(Exception):
-    """Why there is nothing to see; the text says what to do."""
-
-
-class Taken(DemoError):
-    pass
-
-
-class ProgramEnded(DemoError):
-    pass
 
 
 @dataclass

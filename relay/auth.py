@@ -33,11 +33,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. `session` binds a link's bearer to that one session."""
+    """Who speaks. `session` binds a link's bearer to that one session, `sign_in` a user's to where it was made."""
 
     subject: str
     role: Role
     session: str | None = None
+    sign_in: str | None = None
 
 
 def load_secret(path: Path) -> bytes:
@@ -72,6 +73,8 @@ class Tokens:
         }
         if principal.session is not None:
             claims["session"] = principal.session
+        if principal.sign_in is not None:
+            claims["sid"] = principal.sign_in
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def read(self, token: str, *, now_s: float) -> Principal:
@@ -102,4 +105,5 @@ class Tokens:
             role = Role(claims["role"])
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
-        return Principal(subject=str(claims["sub"]), role=role, session=claims.get("session")), float(claims["exp"])
+        who = Principal(str(claims["sub"]), role, session=claims.get("session"), sign_in=claims.get("sid"))
+        return who, float(claims["exp"])

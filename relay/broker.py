@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -95,8 +96,9 @@ class KitTopics(BaseTopicPlugin):  # type: ignore[misc]
 class EmbeddedBroker:
     """amqtt on one port. `start` raises PortBusy when another program has it."""
 
-    def __init__(self, host: str, port: int, gate: Gate) -> None:
+    def __init__(self, host: str, port: int, gate: Gate, certificate: tuple[Path, Path] | None = None) -> None:
         self._host = host
+        self._certificate = certificate
         self._port = port or _free_port(host)
         self._gate = gate
         self._broker: Broker | None = None
@@ -105,11 +107,27 @@ class EmbeddedBroker:
     def address(self) -> Address:
         """How the relay itself reaches it."""
         host = "127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host  # noqa: S104 - a comparison
-        return Address(host=host, port=self._port, username=RELAY_USER, password=self._gate.relay_password)
+        return Address(
+            host=host,
+            port=self._port,
+            username=RELAY_USER,
+            password=self._gate.relay_password,
+            tls=self._certificate is not None,
+            trusted=self._certificate[0] if self._certificate else None,
+        )
+
+    def _listener(self) -> ListenerConfig:
+        bind = f"{self._host}:{self._port}"
+        if self._certificate is None:
+            if not self._gate.open:
+                log.warning("kits_tokens_in_clear", host=self._host, remedy="set tls = true in [mqtt]")
+            return ListenerConfig(bind=bind)
+        certificate, key = self._certificate
+        return ListenerConfig(bind=bind, ssl=True, certfile=certificate, keyfile=key)
 
     async def start(self) -> None:
         plugins = {f"{_MODULE}.{plugin.__name__}": {"gate": self._gate} for plugin in (KitAuthentication, KitTopics)}
-        config = BrokerConfig(listeners={"default": ListenerConfig(bind=f"{self._host}:{self._port}")}, plugins=plugins)
+        config = BrokerConfig(listeners={"default": self._listener()}, plugins=plugins)
         self._broker = Broker(config)
         try:
             await self._broker.start()

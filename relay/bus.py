@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -39,7 +40,10 @@ class Bus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a broker is. TLS and WebSocket transport by the scheme: mqtt, mqtts, ws, wss."""
+    """Where a broker is. TLS and WebSocket transport by the scheme: mqtt, mqtts, ws, wss.
+
+    `trusted` is the relay's own certificate, by which it knows its own broker, under whatever name that was issued.
+    """
 
     host: str
     port: int
@@ -48,6 +52,7 @@ class Address:
     tls: bool = False
     websocket: bool = False
     path: str | None = None
+    trusted: Path | None = None
 
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -135,7 +140,10 @@ class MqttBus:
             password=where.password,
             transport="websockets" if where.websocket else "tcp",
             websocket_path=where.path if where.websocket else None,
-            tls_params=aiomqtt.TLSParameters() if where.tls else None,
+            tls_params=aiomqtt.TLSParameters(ca_certs=str(where.trusted) if where.trusted else None)
+            if where.tls
+            else None,
+            tls_insecure=True if where.trusted else None,
             keepalive=15,
             timeout=10,
             max_queued_incoming_messages=INCOMING,

@@ -6,13 +6,16 @@ RelayError
 ├── Unauthorized          no token, or one that does not hold                 (401)
 ├── Forbidden             a good token that does not reach this far           (403)
 ├── SessionNotFound       no session of that id                              (404)
+├── NotFound              nothing of that id that the asker may see          (404)
+├── ConsentMissing        the patient has not agreed to being recorded       (403)
+├── Conflict              contradicts what is there: version, turn or id     (409)
+├── TooLarge              a body beyond its bound                            (413)
+├── TooMany               more requests than the window allows               (429, retryable)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
 ├── Full                  every place is taken; try again                    (503, retryable)
 ├── NotAllowed            the session as it stands does not allow it         (400)
-├── ParticipantNotFound   nobody of that id in the session                   (404)
-├── Conflict              meant for another version, turn or id              (409)
-└── TooMany               more requests than the limit; try again            (429, retryable)
+└── ParticipantNotFound   nobody of that id in the session                   (404)
 """
 
 from __future__ import annotations
@@ -78,9 +81,24 @@ class ParticipantNotFound(RelayError):
     status = 404
 
 
+class NotFound(RelayError):
+    code = "NOT_FOUND"
+    status = 404
+
+
+class ConsentMissing(RelayError):
+    code = "CONSENT_REQUIRED"
+    status = 403
+
+
 class Conflict(RelayError):
     code = "CONFLICT"
     status = 409
+
+
+class TooLarge(RelayError):
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
 
 
 class TooMany(RelayError):

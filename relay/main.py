@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,17 +16,34 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp
 
 from relay.access import Access
+from relay.accounts.passwords import Passwords
+from relay.accounts.routes import bearer
+from relay.accounts.service import Accounts, Lifetimes
+from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
 from relay.broker import EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
 from relay.clock import SteadyClock, SystemClock, boot_id
-from relay.db.engine import answers, migrate, open_engine, sqlite_url
-from relay.errors import PortBusy
+from relay.db.engine import answers, database_url, migrate, open_engine
+from relay.envelopes import Limiter, Reception
+from relay.errors import PortBusy, Unauthorized
 from relay.health import health
 from relay.metrics import Metrics
-from relay.ports import Port
+from relay.physio.frames.store import FrameStore
+from relay.physio.links import Links
+from relay.physio.routes import application as physio_application
+from relay.physio.routes import is_stream
+from relay.physio.sealing import Seal
+from relay.physio.service import PhysioService
+from relay.physio.store import PhysioStore
+from relay.physio.video.gateway import VideoFolder
+from relay.physio.video.service import Videos
+from relay.physio.video.store import UploadStore
+from relay.ports import Port, base_url
 from relay.scg.gateway import KitGateway
 from relay.scg.routes import application
 from relay.scg.service import Bounds, ScgService
@@ -95,8 +112,10 @@ class Relay:
         settings = self.settings
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         clock, metrics = SystemClock(), Metrics()
-        tokens = Tokens(load_secret(settings.data / "secret"))
-        engine = open_engine(sqlite_url(settings.data))
+        secret = load_secret(settings.data / "secret")
+        tokens = Tokens(secret)
+        url = database_url(settings.database_url, settings.data)
+        engine = open_engine(url, connections=settings.database_connections)
         await migrate(engine)
         store = Store(
             engine,
@@ -121,11 +140,14 @@ class Relay:
         gateway = KitGateway(service, store, bus, metrics)
         timer_store, timers = await self._timers(engine, metrics)
         timers_app = timers_application(timers, access, metrics)
-        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app)
+        passwords = Passwords()
+        physio = self._physio(engine, clock, passwords, secret)
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
             "bus": lambda: bus.run(gateway.receive),
             "analysis": service.analyse_for_ever,
+            "compaction": store.compact_for_ever,
             "timer_store": timer_store.run,
             "timers": timers.forget_for_ever,
         }
@@ -133,6 +155,7 @@ class Relay:
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
+        passwords.close()
         await engine.dispose()
         log.info("relay_stopped")
 
@@ -190,8 +213,10 @@ class Relay:
         if settings.url:
             return None, parse_address(settings.url)
         gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
-        broker = EmbeddedBroker(settings.host, settings.port, gate)
-        self.addresses["mqtt"] = f"mqtt://{broker.address.host}:{broker.address.port}"
+        certificate = self._certificate() if settings.tls else None
+        broker = EmbeddedBroker(settings.host, settings.port, gate, certificate)
+        scheme = "mqtts" if settings.tls else "mqtt"
+        self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
 
     def _servers(
@@ -204,6 +229,7 @@ class Relay:
         bus: MqttBus,
         metrics: Metrics,
         timers: FastAPI,
+        physio: Reception,
     ) -> list[tuple[Server, socket.socket]]:
         settings = self.settings
 
@@ -219,16 +245,55 @@ class Relay:
         viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         viewer.include_router(pages())
         guarded = not is_loopback(settings.host) and "scg" not in settings.open_apis
-        prefixed = {"/scg": scg, "/timers": timers}
+        prefixed: dict[str, ASGIApp] = {"/scg": scg, "/physio": physio, "/timers": timers}
         found = [
             self._server("scg", sockets["scg"], Port([scg, viewer, operations], prefixed, guarded=guarded)),
-            self._server("care", sockets["care"], Port([timers], prefixed, guarded=guarded)),
+            self._server(
+                "care", sockets["care"], Port([timers, physio], prefixed, guarded=guarded, bases={"/api": physio})
+            ),
         ]
         log.info("api_access", api="scg", host=settings.host, token_needed=guarded)
         if settings.tls.enabled:
             public = Port([viewer], prefixed, guarded="scg" not in settings.open_apis)
             found.append(self._server("tls", sockets["tls"], public, self._certificate()))
         return found
+
+    def _physio(self, engine: AsyncEngine, clock: SystemClock, passwords: Passwords, secret: bytes) -> Reception:
+        chosen, data = self.settings.physio, self.settings.data
+        tokens = Tokens(chosen.jwt_secret.encode() or secret)
+        lifetimes = Lifetimes(chosen.access_hours * 3600, chosen.refresh_days * 86_400)
+        accounts = Accounts(AccountStore(engine), passwords, tokens, lifetimes, clock.now_ms)
+        folder = VideoFolder(data / "videos", chosen.video_bytes)
+        hold = timedelta(hours=chosen.link_hours)
+        required = chosen.consent_required
+        videos = Videos(UploadStore(engine), folder, Links(secret), clock.now_ms, hold, consent_required=required)
+        seal = Seal(chosen.encryption_key.encode() or load_secret(data / "encryption.key"))
+        service = PhysioService(
+            PhysioStore(engine),
+            FrameStore(engine),
+            videos,
+            seal,
+            clock.now_ms,
+            consent_required=required,
+        )
+        window_s = max(1, chosen.window_ms // 1000)
+        attempts = Limiter(chosen.failed_sign_ins, window_s)
+        app = physio_application(service, accounts, videos, self._links_begin, attempts, chosen.cors_origins)
+
+        def sender(connection: HTTPConnection) -> str:
+            try:
+                return tokens.read(bearer(connection), now_s=clock.now_ms() / 1000).subject
+            except Unauthorized:
+                return connection.client.host if connection.client else ""
+
+        limiter, streaming = Limiter(chosen.requests, window_s), Limiter(chosen.stream_requests, window_s)
+        return Reception(app, sender=sender, streams=is_stream, limiter=limiter, streaming=streaming)
+
+    def _links_begin(self, connection: HTTPConnection) -> str:
+        """Where the physiotherapy API stands for whoever asks; a public base has it under its prefix."""
+        base = base_url(connection, self.settings.public_url)
+        prefix = str(connection.scope.get("root_path", ""))
+        return f"{base}{prefix or '/physio'}" if self.settings.public_url else f"{base}{prefix}"
 
     def _certificate(self) -> tuple[Path, Path]:
         tls = self.settings.tls

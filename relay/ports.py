@@ -6,25 +6,48 @@ from credentials which API was meant: the first application with a route for the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from fastapi import FastAPI
-from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Match
+from fastapi import APIRouter
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
 
 
+class Routed(Protocol):
+    """An application that knows its routes."""
+
+    @property
+    def router(self) -> APIRouter: ...
+    @property
+    def openapi_url(self) -> str | None: ...
+    @property
+    def openapi(self) -> Callable[[], dict[str, Any]]: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 class Port:
     """An ASGI application over several: `prefixed` by their prefix, `rooted` by whose route matches, in order.
 
-    `guarded` marks requests that came in by a listener which asks for tokens.
+    `guarded` marks requests that came in by a listener which asks for tokens. A path that no route has is refused by
+    the application of its first part in `bases`, so that each refuses in its own words, else by the first.
     """
 
-    def __init__(self, rooted: Sequence[FastAPI], prefixed: Mapping[str, ASGIApp], *, guarded: bool) -> None:
+    def __init__(
+        self,
+        rooted: Sequence[Routed],
+        prefixed: Mapping[str, ASGIApp],
+        *,
+        guarded: bool,
+        bases: Mapping[str, Routed] | None = None,
+    ) -> None:
         self._rooted = list(rooted)
+        self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
         self._guarded = guarded
 
@@ -36,17 +59,34 @@ class Port:
             scope = {**scope, "root_path": scope.get("root_path", "") + prefix}
             await inner(scope, receive, send)
             return
+        if scope["type"] == "http" and scope["path"] == "/openapi.json" and scope["method"] in ("GET", "HEAD"):
+            await JSONResponse(self._description())(scope, receive, send)
+            return
         await self._answering(scope)(scope, receive, send)
 
-    def _answering(self, scope: Scope) -> FastAPI:
-        partial: FastAPI | None = None
+    def _description(self) -> dict[str, Any]:
+        """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""
+        parts = [app.openapi() for app in self._rooted if app.openapi_url is not None]
+        whole: dict[str, Any] = {
+            "openapi": min((part["openapi"] for part in parts), default="3.1.0"),
+            "info": {"title": " · ".join(part["info"]["title"] for part in parts) or "Homeside", "version": "1"},
+            "paths": {path: methods for part in parts for path, methods in part["paths"].items()},
+            "components": {},
+        }
+        for part in parts:
+            for kind, named in part.get("components", {}).items():
+                whole["components"].setdefault(kind, {}).update(named)
+        return whole
+
+    def _answering(self, scope: Scope) -> Routed:
+        partial: Routed | None = None
         for app in self._rooted:
             match = _best_match(app.router.routes, scope)
             if match is Match.FULL:
                 return app
             if match is Match.PARTIAL and partial is None:
                 partial = app
-        return partial or self._rooted[0]
+        return partial or self._bases.get("/" + scope["path"].split("/", 2)[1], self._rooted[0])
 
 
 def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
@@ -58,6 +98,16 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
         if match is Match.PARTIAL:
             found = match
     return found
+
+
+def allowed_methods(request: Request) -> str:
+    """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
+    found: set[str] = set()
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.path_regex.match(path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:

@@ -6,6 +6,8 @@ This module alone reads the environment and files of configuration. An unknown k
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from relay.errors import SettingsError
 
 Api = Literal["scg"]
+
+DOCUMENTED_NAMES = {
+    "DATABASE_URL": "database_url",
+    "DATABASE_POOL_MAX": "database_connections",
+    "JWT_SECRET": "physio.jwt_secret",
+    "JWT_EXPIRATION_HOURS": "physio.access_hours",
+    "REFRESH_TOKEN_EXPIRATION_DAYS": "physio.refresh_days",
+    "API_PORT": "ports.care",
+    "CORS_ORIGINS": "physio.cors_origins",
+    "RATE_LIMIT_WINDOW_MS": "physio.window_ms",
+    "RATE_LIMIT_MAX_REQUESTS": "physio.requests",
+    "ENCRYPTION_KEY": "physio.encryption_key",
+}
+"""Names of the physiotherapy document's own example environment, accepted below ours."""
 
 
 class _Section(BaseModel):
@@ -38,6 +54,25 @@ class Timers(_Section):
     sessions: int = Field(50_000, ge=1, description="Timer sessions held in memory at once.")
     sockets: int = Field(10_000, ge=1, description="Sockets of timer sessions at once.")
 
+    care: int = Field(3000, ge=0, le=65535, description="Port of the physiotherapy API; 0 takes a free one.")
+
+
+class Physio(_Section):
+    jwt_secret: str = Field("", description="Signs access tokens; empty uses the secret in the data folder.")
+    access_hours: float = Field(24.0, gt=0, le=24 * 30, description="How long an access token holds.")
+    refresh_days: float = Field(30.0, gt=0, le=365, description="How long a refresh token holds.")
+    link_hours: float = Field(1.0, gt=0, le=24 * 7, description="How long an upload or playback link holds.")
+    requests: int = Field(100, ge=1, description="Requests a user, or an address not signed in, may make a window.")
+    stream_requests: int = Field(20_000, ge=1, description="The same for bodies of frames and pieces of video.")
+    window_ms: int = Field(900_000, ge=1000, description="The window of both.")
+    failed_sign_ins: int = Field(10, ge=1, description="Failed sign-ins per account and address a window.")
+    video_bytes: int = Field(2 * 1024**3, ge=1024, description="Largest video taken.")
+    consent_required: bool = Field(True, description="Refuse frames and videos of a patient who has not agreed.")
+    encryption_key: str = Field(
+        "", description="Seals the sensitive columns; empty uses a key made in the data folder. Keep a copy of either."
+    )
+    cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API, as a JSON list.")
+
 
 class Mqtt(_Section):
     url: str = Field(
@@ -45,6 +80,7 @@ class Mqtt(_Section):
     )
     host: str = Field("127.0.0.1", description="Address the broker inside the relay listens on.")
     port: int = Field(1883, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    tls: bool = Field(False, description="Speak TLS with kits there, by the certificate of [tls]; kits trust its file.")
 
 
 class Tls(_Section):
@@ -93,7 +129,12 @@ class RelaySettings(BaseSettings):
     )
     commit_every_ms: int = Field(100, ge=0, le=5000, description="Shortest time between two commits of samples.")
     link_hours: float = Field(24.0, gt=0, le=24 * 30, description="How long a signed link to a session holds.")
+    database_url: str = Field(
+        "", description="postgresql://user:password@host:5432/name; empty keeps SQLite in the data folder."
+    )
+    database_connections: int = Field(20, ge=2, le=500, description="Connections to PostgreSQL at most.")
     ports: Ports = Ports()
+    physio: Physio = Physio()
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
     tls: Tls = Tls()
@@ -125,11 +166,22 @@ def load(config: Path | None = None, options: dict[str, Any] | None = None) -> R
     """Settings from a TOML file, the environment and options; the later wins. SettingsError names every bad key."""
     try:
         file = _read(config) if config else {}
-        environment = RelaySettings().model_dump(exclude_unset=True)
+        environment = _merge(_documented(), RelaySettings().model_dump(exclude_unset=True))
         return RelaySettings.model_validate(_merge(_merge(file, environment), options or {}))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"settings: {problems}. See docs/settings.md for every key.") from None
+
+
+def _documented() -> dict[str, Any]:
+    """What the document's own names say in the environment."""
+    found: dict[str, Any] = {}
+    for name, key in DOCUMENTED_NAMES.items():
+        if value := os.environ.get(name):
+            section, _, field = key.rpartition(".")
+            given = json.loads(value) if value.startswith("[") else value
+            found = _merge(found, {section: {field: given}} if section else {field: given})
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

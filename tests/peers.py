@@ -81,7 +81,12 @@ class Child:
     """
 
     def __init__(
-        self, command: Sequence[str | Path], *, cwd: Path = REPO_ROOT, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        *,
+        cwd: Path = REPO_ROOT,
+        env: Mapping[str, str] | None = None,
+        **identity: Any,
     ) -> None:
         self.name = " ".join(Path(word).name for word in command[:4])
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -95,6 +100,7 @@ class Child:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            **identity,
         )
         self._reader = threading.Thread(target=self._collect, name=f"reads {self.name}", daemon=True)
         self._reader.start()

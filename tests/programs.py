@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,25 @@ class RelayProgram:
         port: int | None = None,
         mqtt_port: int | None = None,
         care_port: int | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data
         self.port = port or free_port()
         self.mqtt_port = mqtt_port or free_port()
         self.care_port = care_port or free_port()
         self.options = options
+        self.env = dict(env or {})
         ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port), "--care-port", str(self.care_port))
-        self.child: Child = start_homeside("relay", "--data", data, *ports, *options)
+        self.child: Child = start_homeside("relay", "--data", data, *ports, *options, env=self.env)
         self.addresses = self.child.wait_for_event("relay_ready", START_WITHIN_S)
 
     @property
     def http(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def care(self) -> str:
+        return f"http://127.0.0.1:{self.care_port}"
 
     @property
     def ws(self) -> str:
@@ -53,9 +60,8 @@ class RelayProgram:
         return self.child.end(15.0)
 
     def again(self) -> RelayProgram:
-        return RelayProgram(
-            self.data, *self.options, port=self.port, mqtt_port=self.mqtt_port, care_port=self.care_port
-        )
+        ports = {"port": self.port, "mqtt_port": self.mqtt_port, "care_port": self.care_port}
+        return RelayProgram(self.data, *self.options, **ports, env=self.env)
 
 
 def token(data: Path, *options: str) -> str:

@@ -18,6 +18,8 @@ from agent.outbox.ranges import Ranges, compress, expand
 
 SELECT = "SELECT id, boot, session, kept, enqueued_at, unacked, seal, body FROM block"
 INSERT = "INSERT INTO block(id, boot, session, kept, enqueued_at, unacked, seal, body) VALUES (?,?,?,?,?,?,?,?)"
+CARRY = INSERT.replace("INSERT", "INSERT OR IGNORE")
+"""For rows of a damaged file, of which some may come twice."""
 
 SCHEMA = (
     "CREATE TABLE block(id INTEGER PRIMARY KEY,boot,session,kept,enqueued_at,unacked,seal,body)",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import structlog
 from agent.errors import OutboxDamaged, OutboxError, OutboxInUse, OutboxUnwritable
 from agent.outbox import salvage
 from agent.outbox.blocks import (
+    CARRY,
     INSERT,
     PAGE_BYTES,
     SCHEMA,
@@ -45,6 +47,7 @@ CHECKED_AT_OPEN_BYTES = 64 << 20
 """Up to this size all of the file is checked at each start; a larger one block by block, as it is read."""
 SHRINK_FREE_BYTES = 64 << 20
 """An outage's file is given back to the system at the next start, once this much of it is unused."""
+CARRIED_AT_ONCE = 500
 MAX_REJECTED = 1000
 """Refused messages are kept for whoever looks into it, but must not fill the card."""
 ROW_OVERHEAD_BYTES = 256
@@ -130,25 +133,45 @@ class Journal:
             self._discard(broken)
         return blocks, found[-1][0] if found else after
 
-    def rebuild(self, why: str) -> set[int]:
-        """Move the file aside as `.damaged-<n>` and carry over what can be read; the block ids of that."""
+    def rebuild(self, why: str) -> None:
+        """Move the file aside as `.damaged-<n>`, begin a new one and carry over all that can be read."""
         known, last_id = self.state, self.last_id
         self.close()
         moved = salvage.move_aside(self.path)
         log.error("outbox_damaged", reason=why, moved_to=moved.name)
         self._connect()
-        found = salvage.read(moved)
-        before = unstate(found.state) or known
-        kept = sum(len(block.messages) for block in found.blocks)
+        with closing(salvage.Remains(moved)) as remains:
+            before = unstate(remains.state()) or known
+            kept, unreadable = self._carry_over(remains)
         lost = max(0, before.messages - kept)
         self.state = msgspec.structs.replace(before, messages=kept, damaged=before.damaged + lost)
         with self._transaction() as db:
-            db.executemany(INSERT, map(row, found.blocks))
-            db.executemany("INSERT INTO rejected VALUES (?,?,?,?,?,?,?)", found.rejected)
             db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(self.state),))
         self.last_id = max(self._newest_id(), last_id)
-        log.error("outbox_salvaged", messages=kept, messages_lost=lost, blocks_unreadable=found.unreadable)
-        return {block.id for block in found.blocks}
+        log.error("outbox_salvaged", messages=kept, messages_lost=lost, blocks_unreadable=unreadable)
+
+    def present(self, block_ids: list[int]) -> set[int]:
+        """Which of these blocks are on disk."""
+        with self._guarded() as db:
+            query = "SELECT 1 FROM block WHERE id = ?"
+            return {block_id for block_id in block_ids if db.execute(query, (block_id,)).fetchone()}
+
+    def _carry_over(self, remains: salvage.Remains) -> tuple[int, int]:
+        """A few hundred rows a transaction; how many messages are in them, and how many rows were unsound."""
+        kept = unreadable = 0
+        rows = remains.blocks()
+        while part := list(islice(rows, CARRIED_AT_ONCE)):
+            with self._transaction() as db:
+                for found in part:
+                    try:
+                        messages = len(unrow(found).messages)
+                    except OutboxDamaged:
+                        unreadable += 1
+                        continue
+                    kept += messages * db.execute(CARRY, found).rowcount
+        with self._transaction() as db:
+            db.executemany("INSERT OR IGNORE INTO rejected VALUES (?,?,?,?,?,?,?)", remains.rejected())
+        return kept, unreadable
 
     def _connect(self) -> None:
         try:

@@ -127,9 +127,9 @@ class Memory:
             if block.id not in self._blocks and block.id not in self.settled:
                 self._hold(block.id, _messages(block, born))
 
-    def gather(self) -> tuple[list[Message], Change]:
-        """One commit's worth. Nothing is forgotten here: a commit that fails is gathered again."""
-        spilled = list(self.fresh.values())
+    def gather(self, *, fresh: bool) -> tuple[list[Message], Change]:
+        """One commit's worth, with the fresh or without. Nothing is forgotten: what fails is gathered again."""
+        spilled = list(self.fresh.values()) if fresh else []
         change = Change(reject=list(self.rejected), lost=self.lost)
         for (boot, session, kept), run in groupby(spilled, key=lambda m: (m.boot, m.session, m.kept)):
             for part in _parts(list(run)):
@@ -168,6 +168,10 @@ class Memory:
             self.settled.pop(block, None)
             for message in self._blocks.pop(block, {}).values():
                 self._held.pop(message.key, None)
+
+    @property
+    def held_blocks(self) -> list[int]:
+        return list(self._blocks)
 
     def reclaim(self, there: set[int]) -> None:
         """After a salvage: what memory still holds of lost blocks is fresh again, and written again."""

@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
 
 COMMIT_AFTER_S = 1.0
+SETTLE_AFTER_S = 5.0
+"""Taking settled messages off the disk is no hurry: what a kill -9 leaves of them is sent again and known there."""
 MARK_EVERY_S = 60.0
 """How stale "this session was still running" may be after a kill -9: it counts against `resume_within`."""
 RETRY_S = 5.0
@@ -182,11 +184,22 @@ class Outbox:
             rejected=state.rejected + len(memory.rejected),
         )
 
+    def due_at(self) -> float | None:
+        """When the next commit is due, by the outbox's clock; None while there is nothing to write."""
+        due = []
+        if (fresh_due := self._fresh_due()) is not None:
+            due.append(fresh_due)
+        if self._settled_since is not None:
+            due.append(self._settled_since + SETTLE_AFTER_S)
+        if self._mark is not None and self._mark.ended_at is None:
+            due.append(self._mark_at)
+        return max(min(due), self._retry_at) if due else None
+
     async def keep(self) -> None:
         """Commit whenever something is due, for ever; a disk that refuses is asked again in a while."""
         while True:
             self._changed.clear()
-            due = self._due_at()
+            due = self.due_at()
             if due is None:
                 await self._changed.wait()
             elif (wait := due - self._clock()) > 0:
@@ -196,23 +209,30 @@ class Outbox:
             else:
                 await self._try_commit()
 
-    async def commit(self) -> None:
-        """Have everything unacknowledged, and everything settled, on the disk when this returns."""
+    async def commit_due(self) -> None:
+        """Commit what is due. Fresh messages stay in memory unless theirs is: most will be acknowledged before."""
+        fresh_due = self._fresh_due()
+        await self.commit(fresh=fresh_due is not None and fresh_due <= self._clock())
+
+    async def commit(self, *, fresh: bool = True) -> None:
+        """Have everything unacknowledged, and everything settled, on the disk when this returns.
+
+        Without `fresh` what was not written yet stays unwritten.
+        """
         async with self._lock:
             if not self._journal.is_open:
                 await self._open_journal()
-            spilled, change = self._memory.gather()
+            spilled, change = self._memory.gather(fresh=fresh)
             if change or self._mark_is_due():
                 change.session = self._mark
             if not change:
                 return
             settled, self._settled_since = dict(self._memory.settled), None
-            self._mark_at, self._urgent = self._clock() + MARK_EVERY_S, False
+            self._mark_at, self._urgent = self._clock() + MARK_EVERY_S, self._urgent and not fresh
             try:
                 dropped = await self._guarded(lambda: self._journal.commit(change))
             except BaseException:
                 self._memory.failed(spilled)
-                self._urgent = True
                 self._touch()
                 raise
             self._memory.committed(spilled, change, settled)
@@ -227,26 +247,20 @@ class Outbox:
 
     async def _try_commit(self) -> None:
         try:
-            await self.commit()
+            await self.commit_due()
         except OutboxUnwritable as unwritable:
             self._retry_at = self._clock() + RETRY_S
             log.warning("outbox_unwritable", reason=str(unwritable), messages=len(self._memory.fresh))
 
-    def _due_at(self) -> float | None:
-        due = []
-        if self._memory.oldest is not None:
-            due.append(self._memory.oldest.born + (0.0 if self._urgent else COMMIT_AFTER_S))
-        if self._settled_since is not None:
-            due.append(self._settled_since + COMMIT_AFTER_S)
-        if self._mark is not None and self._mark.ended_at is None:
-            due.append(self._mark_at)
-        return max(min(due), self._retry_at) if due else None
+    def _fresh_due(self) -> float | None:
+        oldest = self._memory.oldest
+        return None if oldest is None else oldest.born + (0.0 if self._urgent else COMMIT_AFTER_S)
 
     def _mark_is_due(self) -> bool:
         return self._mark is not None and self._clock() >= self._mark_at
 
     def _touch(self) -> None:
-        """Something on disk is settled: take it off in a second, with whatever else comes by then."""
+        """Something on disk is settled: take it off in a while, with whatever else is written by then."""
         if self._settled_since is None and (self._memory.settled or self._memory.rejected):
             self._settled_since = self._clock()
             self._changed.set()
@@ -270,7 +284,9 @@ class Outbox:
             return await self._in_writer(work)
         except OutboxDamaged as damage:
             why = str(damage)
-        self._memory.reclaim(await self._in_writer(lambda: self._journal.rebuild(why)))
+        await self._in_writer(lambda: self._journal.rebuild(why))
+        held = self._memory.held_blocks
+        self._memory.reclaim(await self._in_writer(lambda: self._journal.present(held)))
         self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
         return await self._in_writer(work)
 

@@ -10,27 +10,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.errors import OutboxDamaged
-from agent.outbox.blocks import PAGE_BYTES, SCHEMA, SELECT, Block, unrow
+from agent.outbox.blocks import PAGE_BYTES, SCHEMA, SELECT
 
 WAL_HEADER_BYTES = 32
 WAL_FRAME_HEADER_BYTES = 24
+MAGIC = b"SQLite format 3\x00"
+LONGEST_BYTES = 64 << 30
+"""No outbox is longer; a first page that says so is damaged itself."""
 KEPT_REMAINS = 3
 """Damaged files kept; an ever failing card must not fill itself with its own remains."""
 MISSES_IN_A_ROW = 2000
 """When so many ids one after the other give nothing, what follows is taken to be gone."""
-
-
-@dataclass(slots=True)
-class Salvaged:
-    blocks: list[Block] = field(default_factory=list)
-    rejected: list[tuple[Any, ...]] = field(default_factory=list)
-    state: object = None
-    unreadable: int = 0
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -64,27 +57,29 @@ def _number(path: Path) -> int:
     return int(path.name.rsplit("-", 1)[1])
 
 
-def read(damaged: Path) -> Salvaged:
-    """All that can be read from `damaged`, which is mended on the way as far as reading needs it."""
-    found = Salvaged()
-    if not damaged.exists():
-        return found
-    for mend in (_lengthen, _transplant):
-        if not _readable(damaged):
-            mend(damaged)
-    with closing(sqlite3.connect(damaged, isolation_level=None)) as db:
-        blocks: dict[int, Block] = {}
-        for row in _rows(db, SELECT):
-            try:
-                block = unrow(row)
-                blocks[block.id] = block
-            except OutboxDamaged:
-                found.unreadable += 1
-        found.blocks = [blocks[block_id] for block_id in sorted(blocks)]
-        found.rejected = list(_rows(db, "SELECT * FROM rejected"))
+class Remains:
+    """A damaged file, mended as far as reading needs it. Rows come one by one: a week of them fits no memory."""
+
+    def __init__(self, path: Path) -> None:
+        for mend in (_lengthen, _transplant):
+            if not _readable(path):
+                mend(path)
+        self._db = sqlite3.connect(path, isolation_level=None)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def state(self) -> object:
         with suppress(sqlite3.Error):
-            found.state = db.execute("SELECT max(body) FROM state WHERE id = 1").fetchone()[0]
-    return found
+            return self._db.execute("SELECT max(body) FROM state WHERE id = 1").fetchone()[0]
+        return None
+
+    def blocks(self) -> Iterator[tuple[Any, ...]]:
+        """Rows as they are, sound or not; some may come twice."""
+        return _rows(self._db, SELECT)
+
+    def rejected(self) -> Iterator[tuple[Any, ...]]:
+        return _rows(self._db, "SELECT * FROM rejected")
 
 
 def _readable(path: Path) -> bool:
@@ -99,9 +94,10 @@ def _readable(path: Path) -> bool:
 def _lengthen(path: Path) -> None:
     """A file shorter than its first page says is refused whole; with holes at its end it is not."""
     with path.open("r+b") as file:
-        pages = int.from_bytes(file.read(32)[28:32], "big")
-        if pages * PAGE_BYTES > path.stat().st_size and pages * PAGE_BYTES < 1 << 40:
-            file.truncate(pages * PAGE_BYTES)
+        head = file.read(32)
+        wanted = int.from_bytes(head[28:32], "big") * PAGE_BYTES
+        if head.startswith(MAGIC) and path.stat().st_size < wanted <= LONGEST_BYTES:
+            file.truncate(wanted)
 
 
 def _transplant(path: Path) -> None:

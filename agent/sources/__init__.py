@@ -60,6 +60,11 @@ class Source(Protocol):
         """Ask the sensor anew who it is; CommandRefused when there is nobody to ask."""
         ...
 
+    @property
+    def samples(self) -> int:
+        """How many were read since the start."""
+        ...
+
     def figures(self) -> dict[str, Any]:
         """Counts for status."""
         ...

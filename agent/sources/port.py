@@ -46,20 +46,27 @@ class Port:
 
     async def chunks(self, within_s: float) -> list[tuple[bytes, int]]:
         """Waits for what comes, (bytes, host-monotonic ns) each; PortError when the port is gone or silent."""
-        if not self._chunks and not self._ended.done():
-            self._news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(within_s):
-                    await self._news.wait()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._something()
+        except TimeoutError:
+            text = f"{self.path} is silent for {within_s:.0f} s: is the sensor powered and running?"
+            raise PortError(text, path=self.path) from None
         if not self._chunks:
-            if self._ended.done():
-                raise self._ended.result()
-            raise PortError(f"{self.path} is silent for {within_s:.0f} s: is the sensor powered and running?")
+            raise self._ended.result()
         found = []
         with suppress(IndexError):
             while True:
                 found.append(self._chunks.popleft())
         return found
+
+    async def _something(self) -> None:
+        """Until there are chunks, or the port has ended. Looked at again after `clear`: the thread does not wait."""
+        while True:
+            self._news.clear()
+            if self._chunks or self._ended.done():
+                return
+            await self._news.wait()
 
     def write(self, data: bytes, written: Callable[[int], None] | None = None) -> None:
         """Write between two reads; `written` is told, in the port's thread, the moment before the bytes went out."""
@@ -97,8 +104,7 @@ class Port:
                 self._chunks.popleft()
                 self.dropped += 1
         self._chunks.append((data, arrival_ns))
-        if not self._news.is_set():
-            self._tell(self._news.set)
+        self._tell(self._news.set)
 
     def _end(self, error: PortError) -> None:
         if not self._ended.done():

@@ -53,6 +53,10 @@ class ReplaySource:
     async def identify(self) -> SensorInfo:
         return SensorInfo(self._path.name, "recording")
 
+    @property
+    def samples(self) -> int:
+        return self._sent
+
     def figures(self) -> dict[str, Any]:
         return {"file": self._path.name, "samples": self._sent, "rounds": self._rounds}
 

@@ -93,6 +93,10 @@ class SerialSource:
             raise CommandRefused(f"the sensor on {self._path} does not answer")
         return found
 
+    @property
+    def samples(self) -> int:
+        return self._decoder.counters.samples
+
     def figures(self) -> dict[str, Any]:
         counters = self._decoder.counters
         return {

@@ -21,7 +21,6 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from agent.backoff import Backoff
 from agent.errors import OutboxUnwritable, ProtocolRefused, SettingsError, UplinkError
 from agent.outbox import Message, Outbox
-from agent.outbox.ranges import Ranges
 from agent.settings import Broker
 from agent.uplink.link import V5, V311, Link
 from agent.uplink.pace import Pace
@@ -39,6 +38,7 @@ TICK_S = 0.25
 REFILL_BLOCKS = 16
 RETRY_FIRST_S, RETRY_MOST_S = 0.5, 30.0
 STEADY_AFTER_S = 10.0
+SHORT_IN_A_ROW = 3
 RELAY_SILENT_S = 30.0
 BROKER_SILENT_S = 30.0
 FAREWELL_S = 0.7
@@ -46,7 +46,7 @@ FAREWELL_S = 0.7
 
 class _Ack(msgspec.Struct):
     boot: str
-    seq: Ranges
+    seq: list[tuple[int, int]]
 
 
 class _Reject(msgspec.Struct):
@@ -106,6 +106,7 @@ class Uplink:
         self._flying = {Lane.LIVE: 0, Lane.BACKFILL: 0}
         self._untaken: dict[int, float] = {}
         self._heard = 0.0
+        self._short = 0
         self._stopping = False
 
     @property
@@ -130,7 +131,7 @@ class Uplink:
             else:
                 began = self._clock()
                 await self._serve(link)
-                if self._clock() - began > STEADY_AFTER_S:
+                if self._lasted(self._clock() - began):
                     backoff.reset()
                 pause = backoff.next()
             await self._sleep(pause)
@@ -174,6 +175,13 @@ class Uplink:
         log.warning("broker_lost", reason=reason)
         self.problem = f"connection lost: {reason}"
         self._outbox.wake.set()
+
+    def _lasted(self, seconds: float) -> bool:
+        """Brokers let the later of two clients of one name in and the earlier out, and most do not say so."""
+        self._short = 0 if seconds > STEADY_AFTER_S else self._short + 1
+        if self._short == SHORT_IN_A_ROW and not self._stopping:
+            log.error("connections_keep_ending", kit=self._kit, remedy="is another agent running under this name?")
+        return self._short == 0
 
     async def _connect(self) -> Link:
         if self._version is None:
@@ -272,7 +280,7 @@ class Uplink:
             self._pace.settled(1)
 
     def _acknowledged(self, ack: _Ack) -> None:
-        settled = self._outbox.acked(ack.boot, ack.seq)
+        settled = self._outbox.acked(ack.boot, [list(pair) for pair in ack.seq])
         for message in settled:
             self._land(message)
         self.counts.acknowledged += len(settled)

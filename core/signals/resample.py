@@ -48,7 +48,13 @@ class Resampled(NamedTuple):
 
 
 class Resampler:
-    """One axis of one stream onto the grid of `step_ms`."""
+    """One axis of one stream onto the grid of `step_ms`.
+
+    A point is told once three samples after it are known (30 ms at 100 Hz; from 154 Hz on 40 ms for the low-pass), or
+    `idle_ms` after the last push. Against a unit sine sampled for 60 s at 98.5 Hz with 1 ms of jitter the largest
+    error is below 0.0001 at 1.2 Hz, 0.002 at 5 Hz and 0.014 at 10 Hz (the tests hold it to that), but for the first
+    point of all: up to a step before the first sample, it is a guess (off by 0.07 at 5 Hz).
+    """
 
     def __init__(self, step_ms: float = 10.0, idle_ms: float = 250.0) -> None:
         if step_ms != int(step_ms) or step_ms < 1:

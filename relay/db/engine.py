@@ -6,14 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from relay.errors import StoreUnavailable
+from relay.db.journal import recover
+from relay.errors import SettingsError, StoreUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -25,11 +27,38 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{folder / 'relay.db'}"
 
 
-def open_engine(url: str) -> AsyncEngine:
-    engine = create_async_engine(url)
-    if make_url(url).get_backend_name() == "sqlite":
+def database_url(given: str, folder: Path) -> URL:
+    """What the settings ask for: a PostgreSQL database by URL, else SQLite in the data folder."""
+    if not given:
+        return make_url(sqlite_url(folder))
+    try:
+        url = make_url(given)
+    except ArgumentError:
+        raise SettingsError("database_url: expected postgresql://user:password@host:5432/name, or nothing") from None
+    if url.get_backend_name() in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+asyncpg")
+    if url.get_backend_name() == "sqlite":
+        return url.set(drivername="sqlite+aiosqlite")
+    raise SettingsError(f"database_url: {url.drivername} is none of postgresql and sqlite")
+
+
+def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
+    """An embedded database takes in its journal first, and must be whole (StoreUnavailable); PostgreSQL gets a pool
+    that notices a server which was away."""
+    address = make_url(url)
+    given: dict[str, Any] = {"json_serializer": _json, "json_deserializer": msgspec.json.decode}
+    if address.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, **given)
+        recover(Path(address.database or ""))
         event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
-    return engine
+        return engine
+    given |= {"pool_size": min(5, connections), "max_overflow": max(0, connections - 5), "pool_timeout": 5}
+    timeouts = {"timeout": 5, "command_timeout": 30}
+    return create_async_engine(url, pool_pre_ping=True, connect_args=timeouts, **given)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.contracts import scg
 from core.contracts.columns import join
-from core.signals.heart_rate import HeartTracker, analyse
 from core.signals.resample import Resampled
 from relay.clock import Clock
 from relay.metrics import Metrics
@@ -22,6 +22,11 @@ from relay.rooms import EVERYONE, WATCHERS, Audience, Room
 from relay.scg.rules import Line, Presence, SeqRanges, delay_ms
 from relay.scg.store import Session
 
+if TYPE_CHECKING:
+    from core.signals.heart_rate import Analysis, HeartTracker
+
+STANDARD_GRAVITY = 9.80665
+"""m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
 
@@ -40,10 +45,11 @@ class Live:
     presence: Presence = field(default_factory=Presence)
     recent: deque[scg.Columns] = field(default_factory=deque)
     line: Line | None = None
-    tracker: HeartTracker = field(default_factory=HeartTracker)
+    tracker: HeartTracker | None = None
     newest_at_ms: float = 0.0
     late_ms: float | None = None
     clock_error_ms: float | None = None
+    shift_ms: float = 0.0
     flush: asyncio.TimerHandle | None = None
 
     @property
@@ -90,7 +96,7 @@ class Live:
     def start_line(self) -> None:
         """Begin to put samples on the grid, from those of the last seconds on."""
         self.line = Line(backlog_ms=self.backlog_ms)
-        self.tracker = HeartTracker()
+        self.tracker = None
         if self.recent:
             self.line.feed(join(list(self.recent)), self.clock.monotonic_ms())
             self._arm_flush()
@@ -105,6 +111,7 @@ class Live:
         return scg.interpolated_batch(t, az) if len(t) else None
 
     def _emit(self, fresh: Resampled) -> None:
+        self.shift_ms = fresh.shift_ms
         for hole in fresh.gaps:
             self.metrics.gaps.inc()
             self.room.publish(scg.gap(hole.from_ms, hole.to_ms), WATCHERS)
@@ -132,8 +139,11 @@ class Live:
         """Heart rate of the last seconds, or why there is none, to those who asked for it."""
         assert self.line is not None
         t, az = self.line.backlog()
-        found = await asyncio.to_thread(analyse, t, az)
-        reading = self.tracker.update(found, self.clock.monotonic_ms())
+        if self.session.unit == "g":
+            az = az * STANDARD_GRAVITY
+        found, tracker = await asyncio.to_thread(_analyse, t, az, self.tracker)
+        self.tracker = tracker
+        reading = tracker.update(found, self.clock.monotonic_ms())
         rate = {
             "bpm": reading.bpm,
             "quality": reading.quality,
@@ -145,10 +155,11 @@ class Live:
             "t": int(t[-1]) if len(t) else None,
             "heartRate": rate,
             "breathing": {"perMinute": found.breathing_per_minute},
-            "motion": [[scg.number(start), scg.number(end)] for start, end in found.motion],
+            "motion": [[int(start), int(end)] for start, end in found.motion],
             "serverTime": self.clock.now_ms(),
             "delayMs": self._delay_ms(),
             "clockErrorMs": self.clock_error_ms,
+            "shiftMs": self.shift_ms,
         }
         self.room.publish(scg.message("analysis", payload), (Audience.ANALYST,))
 
@@ -177,6 +188,15 @@ class Live:
             "patientConnected": present,
             "viewerCount": self.presence.viewer_count,
         }
+
+
+def _analyse(
+    t: NDArray[np.int64], az: NDArray[np.float64], tracker: HeartTracker | None
+) -> tuple[Analysis, HeartTracker]:
+    """Imported here, in the worker thread of the first analysis: scipy.signal is a third of a relay's start."""
+    from core.signals.heart_rate import HeartTracker, analyse
+
+    return analyse(t, az), tracker or HeartTracker()
 
 
 def summary(session: Session) -> dict[str, Any]:

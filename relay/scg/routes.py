@@ -15,7 +15,7 @@ from core.contracts.errors import ContractError
 from relay.access import GUARDED, Access
 from relay.auth import Role
 from relay.errors import RelayError, SessionNotFound
-from relay.ports import base_url, websocket_base
+from relay.ports import allowed_methods, base_url, websocket_base
 from relay.rooms import Audience, Member
 from relay.scg.live import Live
 from relay.scg.rules import Part
@@ -233,6 +233,7 @@ async def _on_contract_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status_code=400)
 
 
-async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
-    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+    headers = {"Allow": allowed_methods(request)} if error.status_code == 405 else error.headers
+    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)

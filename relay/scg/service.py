@@ -252,7 +252,8 @@ class ScgService:
 
     def _device(self, live: Live, member: Member, part: Part, envelope: scg.Envelope) -> None:
         said = scg.decode_payload(envelope.payload, scg.DeviceSaid)
-        if part is Part.VIEWER or live.presence.patient not in (None, member):
+        may = part is Part.PATIENT or (part is Part.UNKNOWN and live.presence.patient in (None, member))
+        if not may:
             raise SessionTaken("Only the patient's side says which device measures")
         self.describe(live, _nothing, user_agent=said.user_agent, platform=said.platform, unit=said.unit)
 

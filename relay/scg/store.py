@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.columns import DamagedColumns, join, pack, unpack
@@ -25,6 +25,10 @@ from relay.metrics import Metrics
 from relay.scg.rules import SeqRanges
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
+"""A chunk below SMALL (half a minute at 100 Hz) is joined with its neighbours until they are FULL."""
+MANY_SMALL = 240
+COMPACT_EVERY_S = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +73,10 @@ class _Chunk:
     seqs: SeqRanges = field(default_factory=SeqRanges)
     clock: list[list[Any]] = field(default_factory=list)
 
+    @property
+    def weight(self) -> int:
+        return sum(len(part) for part in self.parts)
+
     def take(self, entry: Entry) -> None:
         assert entry.columns is not None
         self.parts.append(entry.columns)
@@ -109,8 +117,8 @@ class Store:
         self._urgent = asyncio.Event()
         self._space = asyncio.Event()
         self._space.set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._submitted = self._committed = 0
+        self._drains: list[tuple[int, asyncio.Future[None]]] = []
         self._waiting: list[Callable[[], None]] = []
 
     @property
@@ -124,7 +132,7 @@ class Store:
         self._metrics.pending_samples.set(self._weight)
         if self._weight >= self._max_samples:
             self._space.clear()
-        self._idle.clear()
+        self._submitted += 1
         self._work.set()
         if entry.columns is None:
             self._urgent.set()
@@ -136,8 +144,12 @@ class Store:
         self._waiting.append(resume)
 
     async def drained(self) -> None:
-        """Returns when everything submitted so far is committed."""
-        await self._idle.wait()
+        """Returns when everything submitted before this call is committed, whatever comes meanwhile."""
+        if self._committed < self._submitted:
+            done = asyncio.get_running_loop().create_future()
+            self._drains.append((self._submitted, done))
+            self._urgent.set()
+            await done
 
     async def run(self) -> None:
         """Commit for ever, samples after a short rest, what somebody waits for at once.
@@ -151,6 +163,8 @@ class Store:
             batch, self._pending = self._pending, []
             try:
                 await self._commit(batch)
+            except IntegrityError:
+                batch = await self._one_by_one(batch)
             except (SQLAlchemyError, OSError) as error:
                 log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
                 self._metrics.commit_failures.inc()
@@ -175,8 +189,29 @@ class Store:
             waiting, self._waiting = self._waiting, []
             for resume in waiting:
                 resume()
-        if not self._pending:
-            self._idle.set()
+        self._committed += len(batch)
+        self._release_drains()
+
+    def _release_drains(self) -> None:
+        left = []
+        for target, done in self._drains:
+            if target > self._committed:
+                left.append((target, done))
+            elif not done.done():
+                done.set_result(None)
+        self._drains = left
+
+    async def _one_by_one(self, batch: list[Entry]) -> list[Entry]:
+        """What another relay on the same database stored first cannot go in twice: it is stored, and counts as such."""
+        for entry in batch:
+            try:
+                await self._commit([entry])
+            except IntegrityError as error:
+                self._metrics.duplicates.inc()
+                log.warning(
+                    "entry_stored_already", session=entry.session, seq=entry.seq, error=type(error.orig).__name__
+                )
+        return batch
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():
@@ -191,6 +226,28 @@ class Store:
                     if entry.ended_at_ms is not None:
                         await _end(connection, entry.session, entry.ended_at_ms)
         self._metrics.samples_stored.inc(sum(row["samples"] for row in rows))
+
+    async def compact_for_ever(self) -> None:
+        """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
+        small = scg_chunks.c.samples < SMALL_SAMPLES
+        query = sa.select(scg_chunks.c.session_id).where(small).group_by(scg_chunks.c.session_id)
+        while True:
+            await asyncio.sleep(COMPACT_EVERY_S)
+            for row in await self._read(query.having(sa.func.count() >= MANY_SMALL)):
+                await self.compact(row["session_id"])
+
+    async def compact(self, session_id: str) -> int:
+        """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went."""
+        columns = scg_chunks.c
+        query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
+        async with self._engine.begin() as connection:
+            rows = [dict(row) for row in (await connection.execute(query.order_by(columns.id))).mappings()]
+            joined = await asyncio.to_thread(_joined, rows)
+            old = [{"old": number} for numbers, _ in joined for number in numbers]
+            if old:
+                await connection.execute(sa.delete(scg_chunks).where(columns.id == sa.bindparam("old")), old)
+                await connection.execute(sa.insert(scg_chunks), [row for _, row in joined])
+        return len(old) - len(joined)
 
     async def session(self, session_id: str) -> Session | None:
         query = sa.select(scg_sessions).where(scg_sessions.c.id == session_id)
@@ -237,6 +294,21 @@ def _rows(batch: Iterable[Entry]) -> list[dict[str, Any]]:
             key = (entry.session, entry.boot)
             chunks.setdefault(key, _Chunk(*key)).take(entry)
     return [chunk.row() for chunk in chunks.values()]
+
+
+def _joined(rows: list[dict[str, Any]]) -> list[tuple[list[int], dict[str, Any]]]:
+    """For each run of at least two neighbours of one boot: the ids that go, and the row that comes."""
+    runs: dict[str | None, list[tuple[list[int], _Chunk]]] = {}
+    for row in rows:
+        of_boot = runs.setdefault(row["boot"], [])
+        if not of_boot or of_boot[-1][1].weight + row["samples"] > FULL_SAMPLES:
+            of_boot.append(([], _Chunk(row["session_id"], row["boot"])))
+        numbers, chunk = of_boot[-1]
+        numbers.append(row["id"])
+        chunk.parts.append(unpack(row["body"]))
+        chunk.seqs.extend(row["seqs"] or [])
+        chunk.clock.extend(row["clock"] or [])
+    return [(numbers, chunk.row()) for of_boot in runs.values() for numbers, chunk in of_boot if len(numbers) > 1]
 
 
 def _in_order(bodies: list[bytes]) -> Columns:

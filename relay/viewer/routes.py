@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import html
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,15 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".LICENSE": "text/plain; charset=utf-8",
 }
+PLAIN = {
+    "timer.html": ["/timer/{session_id}"],
+    "signin.html": ["/app", "/app/"],
+    "patients.html": ["/app/patients"],
+    "me.html": ["/app/me"],
+    "exercise.html": ["/app/session/{session_id}"],
+    "progress.html": ["/app/progress/{patient_id}"],
+}
+"""Pages that draw without the chart library."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -47,6 +57,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }
+ENTRY = re.compile(r'<script type="module" src="/static/([^"]+)"')
+IMPORTS = re.compile(r"^import .* from '(?:\./|/static/)([^']+)'", re.MULTILINE)
 MISSING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -99,7 +111,8 @@ def pages(root: Path = ROOT) -> APIRouter:
         return found.answer(request) if found else Response("No such file.", 404, HEADERS, "text/plain")
 
     _serve(router, ["/"], _page(root, "start.html"))
-    _serve(router, ["/timer/{session_id}"], _page(root, "timer.html"))
+    for name, paths in PLAIN.items():
+        _serve(router, paths, _page(root, name))
     drawn = {"view.html": ["/view/{session_id}"], "measure.html": ["/measure", "/measure/{session_id}"]}
     for name, paths in drawn.items():
         if missing:
@@ -118,7 +131,22 @@ def _serve(router: APIRouter, paths: Iterable[str], page: Asset, status: int = 2
 
 
 def _page(root: Path, name: str) -> Asset:
-    return Asset.of(name, (root / "pages" / name).read_bytes())
+    """A page that names all its modules at once, so that a browser need not find them one inside the other."""
+    text = (root / "pages" / name).read_text("utf-8")
+    found: list[str] = []
+    for entry in ENTRY.findall(text):
+        _collect(root / "static", entry, found)
+    links = "".join(f'<link rel="modulepreload" href="/static/{module}">\n' for module in found)
+    return Asset.of(name, text.replace("</head>", f"{links}</head>").encode())
+
+
+def _collect(folder: Path, module: str, found: list[str]) -> None:
+    if module in found:
+        return
+    found.append(module)
+    if not module.startswith("vendor/"):
+        for imported in IMPORTS.findall((folder / module).read_text("utf-8")):
+            _collect(folder, imported, found)
 
 
 def _unbuilt(missing: Iterable[str]) -> Asset:

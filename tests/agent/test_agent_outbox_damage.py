@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.errors import OutboxError
+from agent.outbox import Outbox
 from agent.outbox.blocks import PAGE_BYTES, Block, Change, SessionMark
 from agent.outbox.journal import Journal
 
 SESSION = "0b0c7a52-6d0e-4b59-9f5c-2f6f3f1a9d11"
-IN_FILE, IN_WAL, PER_BLOCK = 300, 60, 10
+IN_FILE, IN_WAL, PER_BLOCK = 60, 30, 10
 Disk = dict[tuple[str, int], bytes]
 
 
@@ -262,3 +263,30 @@ def test_damage_met_while_running_is_salvaged_too(torn: Torn, tmp_path: Path) ->
     assert (logs[0]["blocks"], logs[0]["messages_lost"]) == (2, journal.state.damaged)
     assert journal.state.messages == len(found)
     journal.close()
+
+
+async def test_what_memory_still_holds_of_a_ruined_file_is_written_again(tmp_path: Path) -> None:
+    """The card fails under a running agent: what is in flight is in memory, and goes into the new file."""
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, 1 << 30, "a")
+    await outbox.open()
+    for n in range(60):
+        outbox.put("samples_batch", {"noise": random.Random(n).randbytes(90).hex()}, SESSION, n)
+        assert outbox.next_live() is not None
+    await outbox.commit()
+    assert outbox._journal._connection is not None
+    outbox._journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(PAGE_BYTES)
+        file.write(random.Random(1).randbytes(size - PAGE_BYTES))
+    outbox._journal._connection.execute("PRAGMA shrink_memory")
+    outbox.put("samples_batch", {"x": 1}, SESSION, 1)
+    with capture_logs() as logs:
+        await outbox.commit()
+    assert {"outbox_damaged", "outbox_salvaged"} <= {entry["event"] for entry in logs}
+    await outbox.close()
+    again = Journal(path, 1 << 30)
+    again.open()
+    assert {seq for _, seq in everything(again)} == set(range(1, 62))
+    again.close()

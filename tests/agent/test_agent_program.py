@@ -62,6 +62,23 @@ def test_from_sensor_to_broker(sensor: MakeSensor, mosquitto: Mosquitto, recorde
     assert program.events("agent_stopped")[0]["backlog"] == 0
 
 
+def test_unplugged_sensor_is_told_in_status_until_it_is_back(
+    sensor: MakeSensor, mosquitto: Mosquitto, recorder: MakeRecorder, agent: Start
+) -> None:
+    relay, board = recorder(mosquitto.url), sensor()
+    program = agent("--serial", str(board.path), "--broker", mosquitto.url, env={"HOMESIDE_AGENT_STATUS_EVERY_S": "1"})
+    session = session_of(program)
+    until(lambda: len(samples(relay, session)) > 50)
+    board.unplug()
+    until(lambda: relay.status[-1]["sources"][0]["problem"])
+    board.plug()
+    before = len(samples(relay, session))
+    until(lambda: len(samples(relay, session)) > before + 50)
+    until(lambda: relay.status[-1]["sources"][0]["problem"] is None)
+    assert relay.status[-1]["sources"][0]["lost"] > 0
+    assert program.end() == 0
+
+
 def test_session_goes_on_after_kill_and_ends_when_too_old(
     sensor: MakeSensor, mosquitto: Mosquitto, recorder: MakeRecorder, agent: Start
 ) -> None:

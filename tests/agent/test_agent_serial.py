@@ -66,13 +66,13 @@ async def test_samples_arrive_with_their_true_times(sensor: Make) -> None:
     """A board 40 ppm fast, frames of 40 ms: the value of each sample says when it was taken."""
     board = sensor(board=Board(drift_ppm=40.0, noise_ug=0.0))
     async with reading(board.path) as (_, sink):
-        await comes(lambda: sink.count >= 550)
+        await comes(lambda: sink.count >= 350)
     t = np.concatenate([r.t_ns for r in sink.readings])
     x = np.concatenate([r.xyz for r in sink.readings])[:, 0] / STANDARD_GRAVITY
     assert (np.diff(t) > 0).all()
     true_s = (t - board.began_ns) / 1e9
     off_ms = np.array([TimeSignal.error_ms(*pair) for pair in zip(x, true_s, strict=True)])
-    later = off_ms[250:]
+    later = off_ms[180:]
     assert abs(np.median(later)) < 3.0, "pings have told the delay by then"
     assert np.percentile(np.abs(later), 95) < 6.0
     assert sink.lost == 0
@@ -107,7 +107,7 @@ async def test_unplugged_and_plugged_in_again(sensor: Make) -> None:
         async with reading(board.path) as (source, sink):
             for _ in range(3):
                 before = sink.count
-                await comes(lambda before=before: sink.count > before + 40)
+                await comes(lambda before=before: sink.count > before + 20)
                 await asyncio.to_thread(board.unplug)
                 await comes(lambda: [e for e in logs if e.get("code") == "PORT_ERROR"])
                 await asyncio.to_thread(board.plug)
@@ -154,13 +154,36 @@ async def test_silent_port_is_opened_anew(sensor: Make, tmp_path: Path) -> None:
     os.close(slave)
 
 
-async def test_board_that_never_answers_is_read_all_the_same(sensor: Make) -> None:
+async def test_waking_for_what_was_fetched_already_is_not_silence() -> None:
+    """The thread's word of a chunk may come after the chunk was fetched: the next wait begins with it."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    port = Port(os.ttyname(slave), 115_200)
+    port.start()
+
+    async def speak() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            os.write(master, b"x")
+
+    asyncio.get_running_loop().call_soon(port._news.set)
+    speaking = asyncio.create_task(speak())
+    assert set((await port.chunks(5.0))[0][0]) == {ord("x")}
+    speaking.cancel()
+    await port.close()
+    os.close(master)
+    os.close(slave)
+
+
+async def test_board_that_never_answers_is_read_all_the_same(sensor: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sources.serial.ANSWER_WITHIN_S", 0.3)
     board = sensor()
     board.answering = False
+    await comes(lambda: board.board.truth.taken > 50, what="the identity it says by itself at power-on is past")
     with capture_logs() as logs:
         async with reading(board.path) as (source, sink):
             await comes(lambda: [e for e in logs if e["event"] == "sensor_does_not_answer"])
-            assert sink.count > 100
+            assert sink.count > 50
             assert sink.infos[-1].kind in ("unknown", "ADXL355 (simulated)")
             with pytest.raises(CommandRefused, match="does not answer"):
                 await source.set_rate(100)

@@ -99,3 +99,13 @@ def test_list_names_the_newest_sessions(http: httpx.Client) -> None:
     listed = http.get("/api/v1/sessions?limit=1").json()["sessions"]
     assert [s["sessionId"] for s in listed] == [created["sessionId"]]
     assert listed[0]["live"] is False
+
+
+def test_a_port_describes_everything_it_serves(http: httpx.Client, relay: RelayProgram) -> None:
+    assert set(http.get("/openapi.json").json()["paths"]) == set(http.get("/scg/openapi.json").json()["paths"])
+    care = f"http://127.0.0.1:{relay.care_port}"
+    whole = set(httpx.get(f"{care}/openapi.json").json()["paths"])
+    parts = [set(httpx.get(f"{care}/{api}/openapi.json").json()["paths"]) for api in ("physio", "timers")]
+    assert whole == parts[0] | parts[1]
+    assert parts[0]
+    assert parts[1]

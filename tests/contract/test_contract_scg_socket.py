@@ -243,3 +243,17 @@ async def test_an_oversized_message_closes_with_1009_and_others_stay(session: st
         await patient.send('{"type":"samples_batch","payload":"' + "x" * 1_100_000 + '"}')
         await viewer.status("viewer_disconnected")
         assert patient.connection.close_code == 1009
+
+
+async def test_a_patient_back_on_a_new_socket_takes_its_place_over(session: str) -> None:
+    async with Socket(f"{session}?role=patient") as before, Socket(f"{session}?role=viewer") as viewer:
+        await before.batch(DOCUMENTED, boot="b", seq=1)
+        await before.message("ack")
+        async with Socket(f"{session}?role=patient") as after:
+            await after.send({"type": "device", "payload": {"userAgent": "phone"}})
+            await after.batch([{**sample, "t": sample["t"] + 20} for sample in DOCUMENTED], boot="b", seq=2)
+            await after.message("ack")
+            assert not [m for m in after.got if m["type"] == "error"]
+            await viewer.points_until(1721574600150)
+            await before.batch(DOCUMENTED, boot="other", seq=1)
+            assert (await before.message("error"))["payload"]["code"] == "SESSION_HAS_PATIENT"

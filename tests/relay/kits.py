@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,9 @@ from core.contracts.topics import Lane, topic
 class Kit:
     """One connected kit. `answers` holds what came on its ack topic."""
 
-    def __init__(self, port: int, name: str = "bedside-01", *, password: str | None = None) -> None:
+    def __init__(
+        self, port: int, name: str = "bedside-01", *, password: str | None = None, ca: Path | None = None
+    ) -> None:
         self.name = name
         self.session = str(uuid4())
         self.answers: list[dict[str, Any]] = []
@@ -25,9 +28,12 @@ class Kit:
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"{name}-{uuid4().hex[:6]}")
         if password is not None:
             self.client.username_pw_set(name, password)
+        if ca is not None:
+            self.client.tls_set(str(ca))
         self.connected = threading.Event()
         self.refused: list[Any] = []
         self.client.on_connect = self._on_connect
+        self.client.on_subscribe = self._on_subscribe
         self.client.on_message = self._on_message
         self.client.connect("127.0.0.1", port, keepalive=15)
         self.client.loop_start()
@@ -37,6 +43,10 @@ class Kit:
             self.refused.append(reason)
         else:
             client.subscribe(topic(self.name, Lane.ACK), qos=1)
+            return
+        self.connected.set()
+
+    def _on_subscribe(self, *_: Any) -> None:
         self.connected.set()
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
@@ -68,3 +78,5 @@ class Kit:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        if (left_open := self.client.socket()) is not None:
+            left_open.close()

@@ -146,17 +146,20 @@ async def test_a_kit_that_goes_is_announced(relay: RelayProgram, kit: Kit) -> No
         await viewer.status("patient_disconnected")
 
 
-def test_beyond_loopback_a_kit_needs_its_token_and_keeps_to_its_topics(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_beyond_loopback_a_kit_needs_its_token_and_keeps_to_its_topics(tmp_path: Path, *, tls: bool) -> None:
     config = tmp_path / "relay.toml"
-    config.write_text('[mqtt]\nhost = "0.0.0.0"\n')
+    config.write_text(f'[mqtt]\nhost = "0.0.0.0"\ntls = {str(tls).lower()}\n')
     relay = RelayProgram(tmp_path / "data", "--config", str(config))
     relay.hears_kits()
-    stranger = Kit(relay.mqtt_port)
+    assert bool(relay.child.events("kits_tokens_in_clear")) is not tls
+    ca = relay.data / "tls" / "certificate.pem" if tls else None
+    stranger = Kit(relay.mqtt_port, ca=ca)
     assert stranger.connected.wait(10)
     assert stranger.refused
     stranger.close()
     shown = token(relay.data, "--role", "kit", "--name", "bedside-01")
-    kit = Kit(relay.mqtt_port, "bedside-01", password=shown)
+    kit = Kit(relay.mqtt_port, "bedside-01", password=shown, ca=ca)
     assert kit.connected.wait(10)
     assert not kit.refused
     kit.client.publish("homeside/v1/bedside-02/live", "{}", qos=1)

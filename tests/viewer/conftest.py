@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
+from tests.peers import CHROMIUM_FLAGS
 from tests.viewer.peer import Peer
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 VENDORED = ROOT / "relay" / "viewer" / "vendor" / "uPlot.esm.js"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+FLAGS = [*CHROMIUM_FLAGS, "--host-resolver-rules=MAP homeside.test 127.0.0.1"]
+WINDOW: ViewportSize = {"width": 1000, "height": 700}
 DESK: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 
@@ -48,11 +42,11 @@ def peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def open_page(browser: Browser, peer: Peer) -> Iterator[Open]:
-    """`open_page(path, viewport=DESK, …)`: a page of a fresh context. Whatever it complains of fails the test."""
+    """`open_page(path, viewport=WINDOW, …)`: a page of a fresh context. Whatever it complains of fails the test."""
     contexts, complaints = [], []
 
     def open_(path: str, *, expect_failures: bool = False, **options: object) -> Page:
-        context = browser.new_context(**{"viewport": DESK, "color_scheme": "light", **options})
+        context = browser.new_context(**{"viewport": WINDOW, "color_scheme": "light", **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)

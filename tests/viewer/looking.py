@@ -98,6 +98,36 @@ def drawing(page: Page, plot: str, colour: str = "ink", *, below: int = 0) -> Dr
     )
 
 
+def assert_drawn(
+    found: Drawing,
+    t: Floats,
+    value: Floats,
+    columns: NDArray[np.bool_],
+    *,
+    within_px: float = 2.0,
+    thinned: bool = False,
+) -> None:
+    """In all the columns named the ink covers the line through the samples, and reaches no further.
+
+    A stroke 1.6 px wide reaches into the columns beside it, so what those hold may show as well. A `thinned` line
+    has its extremes at whole pixels: in the column named or one beside it, and shows one column further.
+    """
+    top, bottom = (np.clip(rows, 0, found.height - 1) for rows in found.expected(t, value))
+    assert columns.any()
+    assert not found.empty[columns].any()
+    off = int(thinned)
+    assert (widest(found.top, np.minimum, off) - top)[columns].max() <= within_px
+    assert (bottom - widest(found.bottom, np.maximum, off))[columns].max() <= within_px
+    assert (widest(top, np.minimum, 1 + off) - found.top)[columns].max() <= within_px
+    assert (found.bottom - widest(bottom, np.maximum, 1 + off))[columns].max() <= within_px
+
+
+def widest(rows: Floats, of: np.ufunc, reach: int) -> Floats:
+    """For each column the extreme of it and `reach` neighbours on either side."""
+    padded = np.pad(rows, reach, mode="edge")
+    return np.asarray(of.reduce(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1))
+
+
 def words(page: Page, selector: str) -> str:
     return page.locator(selector).inner_text().strip()
 

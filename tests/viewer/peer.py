@@ -279,5 +279,5 @@ def until(condition: Callable[[], Any], what: str, within_s: float = 10.0) -> An
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"waited {within_s} s for {what}")

@@ -6,11 +6,14 @@ import { clockTime, duration, stepWords } from './formats.js'
 import { LINES } from './scale.js'
 import { onSchemeChange, readTokens } from './tokens.js'
 
-const TIME_STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10000, 15000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000]
+const TIME_STEPS_MS = [
+  100, 200, 500, 1000, 2000, 5000, 10000, 15000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000,
+]
 const LINE_WIDTH = 1.6
 const DOT_RADIUS = 3.5
 const LABEL_FROM_PX = 64
 const HALF_LABEL_PX = 24
+const SILENT_MS = 1500
 
 /** The points of `source` from `from` to `to` as uPlot's columns: x, trusted, doubtful; null where the line breaks. */
 export function columnsOf(source, from, to, doubtful) {
@@ -60,7 +63,15 @@ export class WaveChart {
   /** Draws into `host` and fills it; `axes`: name times and levels. `onResize` is called after it changed size. */
   constructor(host, { axes = true, onResize = () => {} } = {}) {
     this.#host = host
-    this.#plot = new uPlot(this.#options(axes), [[0, 1], [null, null], [null, null]], host)
+    this.#plot = new uPlot(
+      this.#options(axes),
+      [
+        [0, 1],
+        [null, null],
+        [null, null],
+      ],
+      host,
+    )
     new ResizeObserver(() => {
       this.#plot.setSize({ width: host.clientWidth, height: host.clientHeight })
       onResize()
@@ -108,26 +119,52 @@ export class WaveChart {
     const doubtful = (t) => this.#spans.some(([a, b]) => a <= t && t <= b)
     const { data, gaps } = columnsOf(this.#source, from - margin, to + margin, doubtful)
     this.#gaps = gaps
-    this.#plot.setData(data[0].length > 1 ? data : [[from, to], [null, null], [null, null]], false)
+    this.#plot.setData(
+      data[0].length > 1
+        ? data
+        : [
+            [from, to],
+            [null, null],
+            [null, null],
+          ],
+      false,
+    )
   }
 
   #options(named) {
     const colour = (name) => () => this.#tokens[name]
     const axis = (more) => ({
-      stroke: colour('ink3'), font: this.#tokens.font, gap: 6, ticks: { show: false },
-      grid: { stroke: colour('grid'), width: 1 }, ...more,
+      stroke: colour('ink3'),
+      font: this.#tokens.font,
+      gap: 6,
+      ticks: { show: false },
+      grid: { stroke: colour('grid'), width: 1 },
+      ...more,
     })
     const line = (name) => ({ stroke: colour(name), width: LINE_WIDTH, points: { show: false } })
     return {
-      width: Math.max(this.#host.clientWidth, 1), height: Math.max(this.#host.clientHeight, 1), pxAlign: 0,
-      padding: [8, 4, 0, 0], legend: { show: false }, cursor: { show: false }, focus: { alpha: 1 },
+      width: Math.max(this.#host.clientWidth, 1),
+      height: Math.max(this.#host.clientHeight, 1),
+      pxAlign: 0,
+      padding: [8, 4, 0, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      focus: { alpha: 1 },
       scales: {
         x: { time: false, auto: false, range: (u, min, max) => [min, max] },
         y: { auto: false, range: (u, min, max) => [min, max] },
       },
       axes: [
-        axis({ size: named ? 24 : 0, splits: (u, _, from, to) => timeLines(from, to, this.#width(u), 80), values: (u, all) => all.map((t) => (named && this.#labelFits(u, t) ? clockTime(t) : '')) }),
-        axis({ size: named ? 46 : 0, splits: (u, _, low, high) => this.#levels(high), values: (u, all) => all.map(named ? signed : () => '') }),
+        axis({
+          size: named ? 24 : 0,
+          splits: (u, _, from, to) => timeLines(from, to, this.#width(u), 80),
+          values: (u, all) => all.map((t) => (named && this.#labelFits(u, t) ? clockTime(t) : '')),
+        }),
+        axis({
+          size: named ? 46 : 0,
+          splits: (u, _, low, high) => this.#levels(high),
+          values: (u, all) => all.map(named ? signed : () => ''),
+        }),
       ],
       series: [{}, line('ink'), line('doubt')],
       hooks: { drawClear: [(u) => this.#under(u)], draw: [(u) => this.#over(u)] },
@@ -136,7 +173,10 @@ export class WaveChart {
 
   #width = (u) => u.bbox.width / uPlot.pxRatio
 
-  #labelFits = (u, t) => u.valToPos(t, 'x') < this.#width(u) - HALF_LABEL_PX
+  #labelFits(u, t) {
+    const x = u.valToPos(t, 'x')
+    return x > HALF_LABEL_PX / 2 && x < this.#width(u) - HALF_LABEL_PX
+  }
 
   #levels(half) {
     return Array.from({ length: 2 * LINES + 1 }, (_, i) => ((i - LINES) * half) / LINES)
@@ -151,25 +191,27 @@ export class WaveChart {
     }
     ctx.setLineDash([3 * uPlot.pxRatio, 4 * uPlot.pxRatio])
     for (const [a, b] of this.#gaps) {
-      if (b > from && a < to) this.#hole(u, a, b)
+      if (b > from && a < to) this.#hole(u, a, b, `gap ${duration(b - a)}`)
     }
+    if (this.#pen && to - this.#pen[0] > SILENT_MS)
+      this.#hole(u, this.#pen[0], to, `nothing since ${clockTime(this.#pen[0])}`)
     ctx.restore()
   }
 
-  #hole(u, a, b) {
+  #hole(u, a, b, words) {
     const { ctx } = u
     const { top, height, left, width } = u.bbox
     ctx.strokeStyle = this.#tokens.ink3
     ctx.lineWidth = uPlot.pxRatio
     for (const t of [a, b]) {
       const x = u.valToPos(t, 'x', true)
-      if (x < left || x > left + width) continue
+      if (x < left || x > left + width - 1) continue
       ctx.beginPath()
       ctx.moveTo(x, top)
       ctx.lineTo(x, top + height)
       ctx.stroke()
     }
-    this.#label(u, a, b, 'ink3', `gap ${duration(b - a)}`)
+    this.#label(u, a, b, 'ink3', words)
   }
 
   #band(u, a, b, fill, ink, words) {

@@ -3,27 +3,29 @@
 
 import { Awake } from './awake.js'
 import { createSession, endSession, placeOf, tokenIn, withToken } from './api.js'
-import { duration, stopwatch } from './formats.js'
-import { deliver } from './leftovers.js'
+import { deliver, lockOf } from './leftovers.js'
 import { LiveLine } from './liveline.js'
-import { kept, notice, pill, SCREEN_MAY_SLEEP, startFailure, watching } from './measurewords.js'
+import { showAdvice, showMeasuring } from './measureview.js'
+import { SCREEN_MAY_SLEEP, startFailure } from './measurewords.js'
 import { Outbox, Shelf } from './outbox.js'
 import { advice, Placement } from './placement.js'
 import { askPermission, openSensor } from './sensor.js'
+import { SteadyClock } from './steadyclock.js'
 import { Uplink } from './uplink.js'
+import { $, write } from './write.js'
 
 const TICK_MS = 250
-const STEADY_MS = 2000
+const STEADY_MS = 1000
 const OFFER_BEGIN_MS = 6000
 const END_AGAIN_MS = 3000
 const AWAY_FROM_MS = 1000
 const RAW_GAP_MS = 100
 const LEAST_HZ = 20
-
-const $ = (id) => document.getElementById(id)
+const USUAL_HZ = 60
 
 class MeasurePage {
   #place = placeOf(location)
+  #clock = new SteadyClock()
   #phase = 'intro'
   #shelf = null
   #row = null
@@ -47,7 +49,9 @@ class MeasurePage {
     $('begin').addEventListener('click', () => this.#measure())
     $('finish').addEventListener('click', () => this.#finish())
     $('notice-action').addEventListener('click', () => this.#act())
-    for (const button of document.querySelectorAll('[data-share]')) button.addEventListener('click', () => this.#share())
+    for (const button of document.querySelectorAll('[data-share]'))
+      button.addEventListener('click', () => this.#share())
+    document.addEventListener('visibilitychange', () => this.#clock.woke())
     setInterval(() => this.#tick(), TICK_MS)
     this.#enter('intro')
     this.#shelf = await Shelf.open()
@@ -76,7 +80,7 @@ class MeasurePage {
     write({ 'start-failure-head': '', 'start-failure-text': '' })
     try {
       await askPermission()
-      this.#sensor ??= await openSensor((...sample) => this.#sample(...sample))
+      this.#sensor ??= await openSensor(this.#clock, (...sample) => this.#sample(...sample))
       if (!this.#row) await this.#newSession()
       if (!this.#uplink) await this.#connect()
       await this.#awake.start()
@@ -92,7 +96,8 @@ class MeasurePage {
   async #newSession() {
     const { session, token } = this.#place
     const begun = { startedAt: Date.now(), ending: false }
-    if (session) this.#row = { session, token, viewerUrl: token ? null : `${location.origin}/view/${session}`, ...begun }
+    if (session)
+      this.#row = { session, token, viewerUrl: token ? null : `${location.origin}/view/${session}`, ...begun }
     else {
       const made = await createSession(token)
       const own = tokenIn(made.websocketUrl) ?? token
@@ -105,9 +110,10 @@ class MeasurePage {
   #remember = () => this.#shelf?.putSession(this.#row).catch(() => null)
 
   async #connect() {
+    navigator.locks?.request(lockOf(this.#row.session), () => new Promise(() => {}))
     this.#outbox = new Outbox(this.#shelf)
     await this.#outbox.restore(this.#row.session)
-    this.#uplink = new Uplink(this.#row.session, this.#row.token, this.#outbox, () => this.#tick())
+    this.#uplink = new Uplink(this.#row.session, this.#row.token, this.#outbox, this.#clock, () => this.#tick())
     this.#uplink.start()
   }
 
@@ -123,7 +129,7 @@ class MeasurePage {
 
   #check(now) {
     const { verdict } = this.#placement
-    show($('advice'), advice(verdict))
+    showAdvice(advice(verdict))
     const steady = verdict.enough && verdict.fast && verdict.flat && verdict.still
     this.#steadyFrom = steady ? (this.#steadyFrom ?? now) : null
     if (steady && now - this.#steadyFrom >= STEADY_MS) this.#measure()
@@ -159,7 +165,7 @@ class MeasurePage {
     this.#ending = true
     try {
       await endSession(this.#row.session, this.#row.token)
-      this.#saved = 'All of it is stored.'
+      this.#saved += ' All of it is stored.'
       this.#done()
     } catch {
       setTimeout(() => (this.#ending = false), END_AGAIN_MS)
@@ -167,7 +173,7 @@ class MeasurePage {
   }
 
   #endedElsewhere() {
-    this.#saved = 'The session was ended from elsewhere.'
+    this.#saved = ' The session was ended from elsewhere.'
     this.#stopSensing()
     this.#row.ending = true
     this.#enter('finishing')
@@ -196,7 +202,8 @@ class MeasurePage {
         write({ shared: 'The link is copied. Paste it into a message to your physician.' })
       }
     } catch (error) {
-      if (error.name !== 'AbortError') write({ shared: 'The link could not be copied. Select it above and copy it by hand.' })
+      if (error.name !== 'AbortError')
+        write({ shared: 'The link could not be copied. Select it above and copy it by hand.' })
     }
   }
 
@@ -206,7 +213,8 @@ class MeasurePage {
     const changed = this.#phase !== phase
     this.#phase = phase
     document.body.dataset.phase = phase
-    for (const part of document.querySelectorAll('[data-phases]')) part.hidden = !part.dataset.phases.split(' ').includes(phase)
+    for (const part of document.querySelectorAll('[data-phases]'))
+      part.hidden = !part.dataset.phases.split(' ').includes(phase)
     if (changed) document.querySelector(`[data-phases~="${phase}"] h1`)?.focus()
     this.#tick()
   }
@@ -222,59 +230,24 @@ class MeasurePage {
 
   #show(now) {
     const uplink = this.#uplink
-    const connected = uplink?.phase === 'open'
-    const { tone, words } = pill(this.#phase, connected)
-    $('state').dataset.tone = tone
-    const rateHz = this.#placement.verdict.rateHz || 60
-    const keptMs = ((this.#outbox?.samples ?? 0) / rateHz) * 1000
-    const onDisk = this.#outbox?.onDisk ?? false
-    const keptWords = kept(keptMs, connected, onDisk)
-    write({
-      state: words, elapsed: stopwatch(this.#elapsedMs), watching: watching(uplink?.viewers ?? 0), kept: keptWords,
-      'finishing-text': keptWords === 'All sent' ? 'Closing the session.' : `${keptWords}.`,
-      saved: `${this.#elapsedMs ? `Measured for ${duration(this.#elapsedMs)}. ` : ''}${this.#saved}`,
+    const outbox = this.#outbox
+    const rateHz = this.#placement.verdict.rateHz || USUAL_HZ
+    const msOf = (samples) => ((samples ?? 0) / rateHz) * 1000
+    showMeasuring({
+      phase: this.#phase,
+      socket: uplink?.socket ?? null,
+      problem: uplink?.problem ?? null,
+      viewers: uplink?.viewers ?? 0,
+      onDisk: outbox?.onDisk ?? false,
+      keptMs: msOf(outbox?.samples),
+      droppedMs: msOf(outbox?.dropped),
+      awayMs: this.#awayMs,
+      silentMs: this.#lastAt === null ? 0 : now - this.#lastAt,
+      elapsedMs: this.#elapsedMs,
+      saved: this.#saved,
+      link: this.#row?.viewerUrl ?? '',
     })
-    this.#showLink()
-    const facts = {
-      phase: this.#phase, socket: uplink?.socket, problem: uplink?.problem ?? null, onDisk, awayMs: this.#awayMs,
-      droppedMs: ((this.#outbox?.dropped ?? 0) / rateHz) * 1000, silentMs: this.#lastAt === null ? 0 : now - this.#lastAt,
-    }
-    this.#showNotice(notice(facts))
-    this.#line?.legend('m/s²')
   }
-
-  #showLink() {
-    const url = this.#row?.viewerUrl ?? ''
-    for (const part of document.querySelectorAll('[data-link]')) part.hidden = !url
-    for (const link of document.querySelectorAll('[data-link] a')) {
-      if (link.href !== url) Object.assign(link, { href: url, textContent: url })
-    }
-  }
-
-  #showNotice(said) {
-    $('notice').hidden = !said
-    $('notice-action').hidden = !said?.action
-    if (!said) return
-    $('notice').dataset.tone = said.tone
-    write({ 'notice-head': said.head, 'notice-text': said.text, 'notice-action': said.action ?? '' })
-  }
-}
-
-function write(texts) {
-  for (const [id, text] of Object.entries(texts)) {
-    if ($(id).textContent !== text) $(id).textContent = text
-  }
-}
-
-/** Lines of advice with a mark each: done, not yet, or being looked at. */
-function show(list, lines) {
-  const items = lines.map(({ ok, words }) => {
-    const item = Object.assign(document.createElement('li'), { textContent: words })
-    item.dataset.ok = String(ok)
-    return item
-  })
-  const same = items.length === list.children.length && items.every((item, i) => item.isEqualNode(list.children[i]))
-  if (!same) list.replaceChildren(...items)
 }
 
 new MeasurePage().start()

@@ -30,8 +30,12 @@ export class Placement {
     const all = Math.hypot(x, y, z)
     const swing = Math.max(...list.map((s) => Math.hypot(s[1] - x, s[2] - y, s[3] - z)))
     return {
-      enough: true, rateHz, fast: rateHz >= SLOW_BELOW_HZ, flat: z / Math.max(all, 1e-9) >= FLAT_FROM,
-      still: swing < Math.max(STILL_BELOW, this.coarse ? 2.5 * COARSE_STEP : 0), coarse: this.coarse,
+      enough: true,
+      rateHz,
+      fast: rateHz >= SLOW_BELOW_HZ,
+      flat: z / Math.max(all, 1e-9) >= FLAT_FROM,
+      still: swing < Math.max(STILL_BELOW, this.coarse ? 2.5 * COARSE_STEP : 0),
+      coarse: this.coarse,
     }
   }
 
@@ -53,9 +57,22 @@ export function advice(verdict) {
   if (!verdict.enough) return [{ ok: null, words: 'Feeling for the sensor.' }]
   const { rateHz, fast, flat, still, coarse } = verdict
   return [
-    { ok: fast, words: fast ? `${Math.round(rateHz)} readings a second` : `Only ${Math.round(rateHz)} readings a second: too few. Close other apps, or use another browser.` },
+    {
+      ok: fast,
+      words: fast
+        ? `${Math.round(rateHz)} readings a second`
+        : `Only ${Math.round(rateHz)} readings a second: too few. Close other apps, or use another browser.`,
+    },
     { ok: flat, words: flat ? 'Lies flat, screen up' : 'Lay it flat, with the screen up.' },
     { ok: still, words: still ? 'Still' : 'Not still yet: rest your hands beside you.' },
-    ...(coarse ? [{ ok: false, words: 'This browser rounds what the sensor says to 0.1 m/s². A heartbeat may be too small to be seen; another browser on this phone may do better.' }] : []),
+    ...(coarse
+      ? [
+          {
+            ok: false,
+            words:
+              'This browser rounds what the sensor says to 0.1 m/s². A heartbeat may be too small to be seen; another browser on this phone may do better.',
+          },
+        ]
+      : []),
   ]
 }

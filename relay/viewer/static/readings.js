@@ -2,8 +2,9 @@
 
 import { clockTime, count, DASH, duration, fixed, qualityWord } from './formats.js'
 import { reasonWords } from './state.js'
+import { put } from './write.js'
 
-const OLD_MS = 6000
+const OLD_MS = 4000
 
 /** What to show of an analysis that came in `ageMs` ago, as texts by name; `heartRate.bpm` null when too old. */
 export function readingTexts(analysis, ageMs, silentWords) {
@@ -13,8 +14,9 @@ export function readingTexts(analysis, ageMs, silentWords) {
   const known = bpm !== null
   return {
     known,
+    held: known && rate.reason === 'held',
     rate: known ? fixed(bpm) : 'No reading',
-    why: known ? ageWords(analysis, ageMs) : whyNot(analysis, tooOld, silentWords),
+    why: known && rate.reason !== 'held' ? ageWords(analysis, ageMs) : tooOld ? silentWords : reasonWords(rate.reason),
     beat: known ? fixed(rate.beatMs) : DASH,
     beatSpread: known && Number.isFinite(rate.beatSdMs) ? `ms ± ${fixed(rate.beatSdMs)}` : 'ms',
     breathing: tooOld ? DASH : fixed(analysis.breathing?.perMinute ?? NaN),
@@ -30,11 +32,6 @@ function ageWords(analysis, ageMs) {
   return Number.isFinite(analysis.t) ? `measured ${age}, up to ${clockTime(analysis.t)}` : `measured ${age}`
 }
 
-function whyNot(analysis, tooOld, silentWords) {
-  if (!tooOld) return reasonWords(analysis.heartRate?.reason)
-  return silentWords
-}
-
 /** The panel. `root` holds elements with data-reading="…"; every text is written there and nowhere else. */
 export class Readings {
   #at = {}
@@ -46,11 +43,13 @@ export class Readings {
   }
 
   show(texts) {
-    const { known, rate, why, beat, beatSpread, breathing, quality, clock } = texts
+    const { known, held, rate, why, beat, beatSpread, breathing, quality, clock } = texts
     this.#root.querySelector('.rate').classList.toggle('none', !known)
+    this.#root.querySelector('.rate').classList.toggle('held', held)
     this.#at.unit.hidden = !known
-    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock })) set(this.#at[name], text)
-    set(this.#at.quality, qualityWord(quality))
+    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock }))
+      put(this.#at[name], text)
+    put(this.#at.quality, qualityWord(quality))
     this.#at.meter.hidden = !Number.isFinite(quality)
     if (Number.isFinite(quality)) this.#at.meter.value = quality
   }
@@ -61,12 +60,8 @@ export class Readings {
     const began = startedAt ? `Session began ${clockTime(Date.parse(startedAt))}` : ''
     const rate = sensor?.rateHz ? `${fixed(sensor.rateHz)} Hz` : ''
     const source = kit ? `Kit ${kit}` : device?.platform ? `Phone or computer, ${device.platform}` : ''
-    set(this.#at.began, began)
-    set(this.#at.source, [source, sensor?.name, rate].filter(Boolean).join(' · '))
-    set(this.#at.viewers, viewers === null ? '' : count(viewers, 'person watching', 'people watching'))
+    put(this.#at.began, began)
+    put(this.#at.source, [source, sensor?.name, rate].filter(Boolean).join(' · '))
+    put(this.#at.viewers, viewers === null ? '' : count(viewers, 'person watching', 'people watching'))
   }
-}
-
-function set(element, text) {
-  if (element && element.textContent !== text) element.textContent = text
 }

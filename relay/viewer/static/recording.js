@@ -43,7 +43,8 @@ export class Recording {
   /** Settles what counts as a gap (three usual steps, at least 100 ms) and gives the gaps as [from, to]. */
   finish() {
     const steps = []
-    for (let i = 1; i < this.size; i += Math.max(1, Math.floor(this.size / 5000))) steps.push(this.#t[i] - this.#t[i - 1])
+    for (let i = 1; i < this.size; i += Math.max(1, Math.floor(this.size / 5000)))
+      steps.push(this.#t[i] - this.#t[i - 1])
     steps.sort((a, b) => a - b)
     this.gapMs = Math.max(100, 3 * (steps[Math.floor(steps.length / 2)] ?? 0))
     const gaps = []
@@ -55,7 +56,8 @@ export class Recording {
   forEach(from, to, visit) {
     const first = Math.max(0, this.#after(from) - 1)
     const last = Math.min(this.size, this.#after(to) + 1)
-    if (last - first <= EXACT_UP_TO) for (let i = first; i < last; i++) visit(this.#t[i], this.#v[i], i > first && this.#gapBefore(i))
+    if (last - first <= EXACT_UP_TO)
+      for (let i = first; i < last; i++) visit(this.#t[i], this.#v[i], i > first && this.#gapBefore(i))
     else this.#thinned(first, last, visit)
   }
 

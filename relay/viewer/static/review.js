@@ -19,9 +19,15 @@ class Review {
   #width = FIRST_MS
   #half = 0.15
   #unit = 'm/s²'
+  #leaving = new AbortController()
 
   constructor(root) {
     this.#root = root
+  }
+
+  /** Lets go of the controls and of a load under way, for another review of the same `root`. */
+  leave() {
+    this.#leaving.abort()
   }
 
   #get = (name) => this.#root.querySelector(`[data-review="${name}"]`)
@@ -33,12 +39,16 @@ class Review {
 
   async load(place) {
     this.#root.hidden = false
+    this.#get('again').hidden = this.#get('panel').hidden = true
     this.#say('Loading the recording.')
     try {
-      const answer = await storedSession(place.session, place.token)
-      const head = await readSession(answer, this.#recording, (n) => this.#say(`Loading the recording: ${count(n, 'sample')} so far.`))
+      const answer = await storedSession(place.session, place.token, this.#leaving.signal)
+      const head = await readSession(answer, this.#recording, (n) =>
+        this.#say(`Loading the recording: ${count(n, 'sample')} so far.`),
+      )
       this.#show(head)
     } catch (error) {
+      if (this.#leaving.signal.aborted) return
       this.#say(failure(error))
       this.#get('again').hidden = false
     }
@@ -49,10 +59,10 @@ class Review {
     const gaps = recording.finish()
     this.#unit = unitWords(head.unit ?? 'm/s2')
     this.#facts(head, gaps)
-    this.#get('again').hidden = true
     this.#say(recording.size ? '' : 'Nothing was stored in this session: the sensor sent no sample.')
     if (!recording.size) return
     this.#get('panel').hidden = false
+    this.#get('wave').replaceChildren()
     this.#wave = new WaveChart(this.#get('wave'), { onResize: () => this.#draw() })
     this.#wave.changed(recording, [])
     this.#half = niceStep(((usualPeak(recording, recording.from, recording.to) ?? 0) * 1.2) / LINES) * LINES
@@ -69,7 +79,9 @@ class Review {
       gaps: gaps.length ? `${gaps.length}` : 'None',
       missing: gaps.length ? `${duration(missing)} missing` : '',
       began: `Session began ${clockTime(Date.parse(head.startedAt))}${head.endedAt ? `, ended ${clockTime(Date.parse(head.endedAt))}` : ''}`,
-      left: left ? `Only the first ${count(size, 'sample')} are shown; ${count(left, 'more is', 'more are')} stored.` : '',
+      left: left
+        ? `Only the first ${count(size, 'sample')} are shown; ${count(left, 'more is', 'more are')} stored.`
+        : '',
     }
     for (const [name, text] of Object.entries(texts)) this.#get(name).textContent = text
   }
@@ -86,7 +98,8 @@ class Review {
     slider.value = Math.round(this.#from - first)
     const words = `${clockTime(this.#from)} to ${clockTime(this.#from + this.#width)}`
     slider.setAttribute('aria-valuetext', words)
-    this.#get('shown').textContent = `${words} · ${duration(this.#width)} across · ${stepWords(this.#half / LINES)} ${this.#unit} a line`
+    this.#get('shown').textContent =
+      `${words} · ${duration(this.#width)} across · ${stepWords(this.#half / LINES)} ${this.#unit} a line`
     this.#get('closer').disabled = this.#width <= SMALLEST_MS
     this.#get('wider').disabled = this.#width >= whole
   }
@@ -102,15 +115,17 @@ class Review {
   }
 
   #bind() {
+    const on = (target, kind, act) =>
+      target.addEventListener(kind, act, { signal: this.#leaving.signal, passive: false })
     const slider = this.#get('slider')
-    slider.addEventListener('input', () => this.#look(this.#recording.from + Number(slider.value), this.#width))
-    this.#get('closer').addEventListener('click', () => this.#zoom(1 / ZOOM))
-    this.#get('wider').addEventListener('click', () => this.#zoom(ZOOM))
-    this.#get('all').addEventListener('click', () => this.#look(this.#recording.from, Infinity))
+    on(slider, 'input', () => this.#look(this.#recording.from + Number(slider.value), this.#width))
+    on(this.#get('closer'), 'click', () => this.#zoom(1 / ZOOM))
+    on(this.#get('wider'), 'click', () => this.#zoom(ZOOM))
+    on(this.#get('all'), 'click', () => this.#look(this.#recording.from, Infinity))
     const wave = this.#get('wave')
-    wave.addEventListener('keydown', (event) => this.#key(event))
-    wave.addEventListener('wheel', (event) => this.#wheel(event), { passive: false })
-    this.#bindDrag(wave)
+    on(wave, 'keydown', (event) => this.#key(event))
+    on(wave, 'wheel', (event) => this.#wheel(event))
+    this.#bindDrag(wave, on)
   }
 
   #key(event) {
@@ -133,7 +148,11 @@ class Review {
     if (!event.ctrlKey && Math.abs(event.deltaX) <= Math.abs(event.deltaY) && !event.shiftKey) return
     event.preventDefault()
     if (event.ctrlKey) this.#zoom(2 ** (event.deltaY / 200), this.#timeAt(event.clientX))
-    else this.#look(this.#from + ((event.deltaX || event.deltaY) / this.#get('wave').clientWidth) * this.#width, this.#width)
+    else
+      this.#look(
+        this.#from + ((event.deltaX || event.deltaY) / this.#get('wave').clientWidth) * this.#width,
+        this.#width,
+      )
   }
 
   #timeAt(clientX) {
@@ -141,16 +160,16 @@ class Review {
     return this.#from + ((clientX - box.left) / box.width) * this.#width
   }
 
-  #bindDrag(wave) {
+  #bindDrag(wave, on) {
     let held = null
-    wave.addEventListener('pointerdown', (event) => {
+    on(wave, 'pointerdown', (event) => {
       held = { x: event.clientX, from: this.#from }
       wave.setPointerCapture(event.pointerId)
     })
-    wave.addEventListener('pointermove', (event) => {
+    on(wave, 'pointermove', (event) => {
       if (held) this.#look(held.from - ((event.clientX - held.x) / wave.clientWidth) * this.#width, this.#width)
     })
-    for (const end of ['pointerup', 'pointercancel']) wave.addEventListener(end, () => (held = null))
+    for (const end of ['pointerup', 'pointercancel']) on(wave, end, () => (held = null))
   }
 }
 
@@ -160,13 +179,13 @@ function failure(error) {
   return `The recording could not be read (${error.message}). The connection may have broken; try again.`
 }
 
-/** Fills `root` with the stored recording of `place.session`. */
+const reviews = new WeakMap()
+
+/** Fills `root` with the stored recording of `place.session`, in place of what it showed before. */
 export function showRecording(root, place) {
-  const again = root.querySelector('[data-review="again"]')
-  const begin = () => {
-    again.hidden = true
-    new Review(root).load(place)
-  }
-  again.addEventListener('click', begin)
-  begin()
+  reviews.get(root)?.leave()
+  const review = new Review(root)
+  reviews.set(root, review)
+  root.querySelector('[data-review="again"]').onclick = () => showRecording(root, place)
+  review.load(place)
 }

@@ -1,5 +1,5 @@
 // The phone's accelerometer through whichever door this browser has, gravity included, in m/s², with the sensor's own
-// times: epoch ms on the browser's steady clock, so that a corrected wall clock never bends a recording.
+// times put on the epoch by a steady clock (steadyclock.js).
 
 const WANTED_HZ = 200
 const FIRST_WITHIN_MS = 2000
@@ -11,8 +11,6 @@ export class NoSensor extends Error {
     this.kind = kind
   }
 }
-
-const epoch = (steady) => performance.timeOrigin + steady
 
 /** Asks where the browser wants to be asked. Must be called by a press of a button, before anything is awaited. */
 export async function askPermission() {
@@ -29,20 +27,24 @@ export function axisSign(userAgent, touchPoints) {
 }
 
 /**
- * Opens the accelerometer; `onSample(t, x, y, z)` for each reading from then on, times strictly increasing.
+ * Opens the accelerometer; `onSample(t, x, y, z)` for each reading from then on: epoch ms by `clock`, strictly increasing.
  * Gives {door, stop}. Raises NoSensor when no reading comes.
  */
-export async function openSensor(onSample) {
+export async function openSensor(clock, onSample) {
   for (const open of [openGeneric, openMotion]) {
     let last = -Infinity
     let first
     const came = new Promise((resolve) => (first = resolve))
-    const opened = open((t, x, y, z) => {
-      if (t <= last || ![x, y, z].every(Number.isFinite)) return
-      last = t
-      first(true)
-      onSample(t, x, y, z)
-    }, () => first(false))
+    const opened = open(
+      (steady, x, y, z) => {
+        const t = clock.epoch(steady)
+        if (t <= last) return
+        last = t
+        first(true)
+        onSample(t, x, y, z)
+      },
+      () => first(false),
+    )
     if (opened && (await Promise.race([came, wait(FIRST_WITHIN_MS)]))) return opened
     opened?.stop()
   }
@@ -59,7 +61,9 @@ function openGeneric(onSample, onFault) {
   } catch {
     return null
   }
-  sensor.onreading = () => onSample(epoch(sensor.timestamp), sensor.x, sensor.y, sensor.z)
+  sensor.onreading = () => {
+    if (Number.isFinite(sensor.z)) onSample(sensor.timestamp, sensor.x, sensor.y, sensor.z)
+  }
   sensor.onerror = onFault
   sensor.start()
   return { door: 'Accelerometer', stop: () => sensor.stop() }
@@ -70,7 +74,7 @@ function openMotion(onSample) {
   const sign = axisSign(navigator.userAgent, navigator.maxTouchPoints)
   const take = (event) => {
     const { x, y, z } = event.accelerationIncludingGravity ?? {}
-    onSample(epoch(event.timeStamp), x * sign, y * sign, z * sign)
+    if ([x, y, z].every(Number.isFinite)) onSample(event.timeStamp, x * sign, y * sign, z * sign)
   }
   addEventListener('devicemotion', take)
   return { door: 'devicemotion', stop: () => removeEventListener('devicemotion', take) }

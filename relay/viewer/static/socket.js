@@ -2,7 +2,7 @@
 // and a comparison of clocks. What the codes of closing mean is decided here and told as a phase.
 
 const FIRST_WAIT_MS = 500
-const MOST_WAIT_MS = 15000
+const MOST_WAIT_MS = 8000
 const PING_EVERY_MS = 4000
 const SILENT_MS = 11000
 const OPEN_WITHIN_MS = 8000
@@ -104,27 +104,31 @@ export class SessionSocket {
     this.#socket = socket
     this.#enter('connecting')
     this.#timer = setTimeout(() => this.#lost(1006, ''), OPEN_WITHIN_MS)
-    socket.onopen = () => this.#opened()
+    socket.onopen = () => this.#ping()
     socket.onmessage = (event) => this.#heard(event.data)
     socket.onclose = (event) => this.#lost(event.code, event.reason)
   }
 
-  #opened() {
-    clearTimeout(this.#timer)
-    this.#heardAt = performance.now()
-    this.#heartbeat = setInterval(() => this.#beat(), PING_EVERY_MS)
-    this.#enter('open')
-    this.#beat()
+  #ping() {
+    this.#socket.send(JSON.stringify({ type: 'ping', payload: { sent: performance.now() } }))
   }
 
   #beat() {
     if (performance.now() - this.#heardAt > SILENT_MS) this.#lost(1006, '')
-    else this.send(JSON.stringify({ type: 'ping', payload: { sent: performance.now() } }))
+    else this.#ping()
+  }
+
+  /** Only what answers is open: a proxy with nothing behind it accepts as well. */
+  #opened() {
+    clearTimeout(this.#timer)
+    this.#heartbeat = setInterval(() => this.#beat(), PING_EVERY_MS)
+    this.attempt = 0
+    this.#enter('open')
   }
 
   #heard(data) {
     this.#heardAt = performance.now()
-    this.attempt = 0
+    if (this.phase === 'connecting') this.#opened()
     let message
     try {
       message = JSON.parse(data)

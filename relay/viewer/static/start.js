@@ -2,11 +2,10 @@
 
 import { listSessions, placeOf, Refused, withToken } from './api.js'
 import { clockTime, count, dayTime, sessionIdIn } from './formats.js'
+import { $, write } from './write.js'
 
 const EVERY_MS = 5000
 const MOST_EARLIER = 20
-
-const $ = (id) => document.getElementById(id)
 
 /** What a line of the list says of a session: {name, detail, pill, tone}. */
 export function lineOf(session, now) {
@@ -14,10 +13,16 @@ export function lineOf(session, now) {
   const began = Date.parse(startedAt)
   const name = source.startsWith('kit ') ? `Kit ${source.slice(4)}` : 'A phone or computer'
   const watching = viewerCount ? ` · ${count(viewerCount, 'person watching', 'people watching')}` : ''
-  if (endedAt) return { name, detail: `${dayTime(began, now)} to ${clockTime(Date.parse(endedAt)).slice(0, 5)}`, pill: 'Recorded', tone: 'off' }
+  if (endedAt)
+    return {
+      name,
+      detail: `${dayTime(began, now)} to ${clockTime(Date.parse(endedAt)).slice(0, 5)}`,
+      pill: 'Recorded',
+      tone: 'off',
+    }
   const detail = `began ${dayTime(began, now)}${watching}`
   if (live && patientConnected) return { name, detail, pill: 'Live', tone: 'live' }
-  return { name, detail, pill: 'Waiting for the sensor', tone: 'doubt' }
+  return { name, detail, pill: 'Waiting', tone: 'doubt' }
 }
 
 function item(session, token, now) {
@@ -27,7 +32,8 @@ function item(session, token, now) {
   const state = Object.assign(document.createElement('span'), { className: 'pill', textContent: pill })
   state.dataset.tone = tone
   link.append(
-    Object.assign(document.createElement('b'), { textContent: name }), state,
+    Object.assign(document.createElement('b'), { textContent: name }),
+    state,
     Object.assign(document.createElement('span'), { className: 'xs', textContent: detail }),
   )
   const line = document.createElement('li')
@@ -48,8 +54,14 @@ function show(sessions, token) {
   const isLive = (s) => s.live && s.patientConnected && !s.endedAt
   const live = sessions.filter(isLive)
   const others = sessions.filter((s) => !isLive(s)).slice(0, MOST_EARLIER)
-  fill($('live'), live.map((s) => item(s, token, now)))
-  fill($('earlier'), others.map((s) => item(s, token, now)))
+  fill(
+    $('live'),
+    live.map((s) => item(s, token, now)),
+  )
+  fill(
+    $('earlier'),
+    others.map((s) => item(s, token, now)),
+  )
   $('earlier-part').hidden = !others.length
   state(live.length ? 'live' : 'off', live.length ? `${live.length} live` : 'Nobody is measured now')
   say(live.length ? '' : 'No sensor is sending at this moment. A session appears here by itself when one begins.')
@@ -57,12 +69,12 @@ function show(sessions, token) {
 
 function state(tone, words) {
   $('state').dataset.tone = tone
-  if ($('state').textContent !== words) $('state').textContent = words
+  write({ state: words })
 }
 
 function say(words) {
   $('message').hidden = !words
-  $('message').textContent = words
+  write({ message: words })
 }
 
 function failed(error) {

@@ -4,19 +4,22 @@ import { behind, clockTime, duration } from './formats.js'
 
 export const STALE_AFTER_MS = 2000
 
-/** Reasons for "no reading" (the relay's own words for them are codes). */
-const REASONS = {
-  too_short: 'It takes a few seconds of signal to count beats.',
-  no_data: 'Nothing has come from the sensor yet.',
-  gaps: 'Too much of the last seconds is missing.',
-  motion: 'There is movement: beats cannot be told from it.',
-  no_signal: 'The sensor is still, but no heartbeat can be seen. It may not be on the chest.',
-  weak: 'The heartbeat is too faint to count.',
-  irregular: 'Beats cannot be counted with confidence.',
-  unconfirmed: 'The rate has changed; it is shown once it is confirmed.',
+/** What each of the relay's codes for a reading, or for none, means to a physician. */
+export const REASONS = {
+  good: 'Beats are regular and alike, and two ways of counting agree.',
+  held: 'The rate of a few seconds ago: at this moment beats cannot be counted with certainty.',
+  unconfirmed: 'A rate was seen, but not yet for long enough to be sure of it.',
+  too_short: 'Not enough unbroken signal yet: a rate needs eight seconds.',
+  flat: 'The sensor says the same all the time: it is not measuring.',
+  weak: 'The signal is weaker than any heartbeat: the sensor seems not to be on the chest.',
+  motion: 'The patient or the sensor is moving, and that hides the heartbeat.',
+  no_rhythm: 'Nothing in the signal repeats like a heartbeat.',
+  out_of_range: 'The signal repeats faster or slower than can be counted (40 to 180 a minute).',
+  half_or_double: 'Half or twice the rate would fit as well, so neither is shown.',
+  disagreement: 'Two ways of counting the beats do not agree.',
 }
 
-/** Why there is no heart rate, as a sentence. A reason this page does not know is shown as the relay gave it. */
+/** A reason as a sentence. One this page does not know is shown as the relay gave it. */
 export function reasonWords(reason) {
   if (!reason) return 'The relay gave no reason.'
   if (reason in REASONS) return REASONS[reason]
@@ -25,16 +28,35 @@ export function reasonWords(reason) {
 }
 
 const REFUSED = {
-  'not-allowed': ['Not allowed', 'This link does not open this session', 'Ask the person who sent it, or the staff who run this relay, for a new link.'],
-  'not-an-id': ['No such session', 'This address names no session', 'A session’s link ends in 36 letters, digits and dashes. Part of it may be missing.'],
-  unknown: ['No such session', 'This relay does not know this session', 'The link may be mistyped, or the kit that began it has not been heard here yet.'],
+  'not-allowed': [
+    'Not allowed',
+    'This link does not open this session',
+    'Ask the person who sent it, or the staff who run this relay, for a new link.',
+  ],
+  'not-an-id': [
+    'No such session',
+    'This address names no session',
+    'A session’s link ends in 36 letters, digits and dashes. Part of it may be missing.',
+  ],
+  unknown: [
+    'No such session',
+    'This relay does not know this session',
+    'The link may be mistyped, or the kit that began it has not been heard here yet.',
+  ],
 }
 
 /** What a refusal of the relay means for a person; `refusal` and `reason` as in socket.js. */
 export function refused({ refusal, reason }) {
   const [pill, head, text] = REFUSED[refusal]
   const said = refusal === 'not-allowed' && reason ? `The relay says: ${reason}` : ''
-  return { kind: 'refused', tone: 'off', pill, head, text: [text, said].filter(Boolean).join(' '), action: refusal === 'not-an-id' ? null : 'Try again' }
+  return {
+    kind: 'refused',
+    tone: 'off',
+    pill,
+    head,
+    text: [text, said].filter(Boolean).join(' '),
+    action: refusal === 'not-an-id' ? null : 'Try again',
+  }
 }
 
 function lost(socket, now) {
@@ -44,7 +66,11 @@ function lost(socket, now) {
   const head = socket.lostAt ? 'The connection to the relay is lost' : 'The relay does not answer'
   const full = socket.reason ? ` The relay said: ${socket.reason}` : ''
   return {
-    kind: 'lost', tone: 'doubt', pill: `Not connected${since}`, head, action: 'Try now',
+    kind: 'lost',
+    tone: 'doubt',
+    pill: `Not connected${since}`,
+    head,
+    action: 'Try now',
     text: `${soon} What is measured meanwhile is not lost: the sensor’s side keeps it.${full}`,
   }
 }
@@ -55,12 +81,26 @@ function silent(facts) {
     const text = patient
       ? 'The sensor’s side is connected, but has sent nothing yet. The line begins by itself.'
       : 'The session is open, and nothing measures yet. The line begins by itself when the sensor does.'
-    return { kind: 'waiting', tone: 'doubt', pill: 'Waiting for the sensor', head: 'Waiting for the sensor', text }
+    return {
+      kind: 'waiting',
+      tone: 'doubt',
+      pill: 'Waiting for the sensor',
+      head: 'Waiting for the sensor',
+      text,
+      action: 'Show what is stored',
+    }
   }
-  const text = patient === false
-    ? 'The sensor’s side is not connected. What it measures meanwhile it keeps, and the recording gets it later.'
-    : 'The sensor’s side is connected, but sends nothing. Is the sensor switched on and on the chest?'
-  return { kind: 'stale', tone: 'doubt', pill: `No signal since ${clockTime(lastAt)}`, head: `No signal for ${duration(silentMs)}`, text }
+  const text =
+    patient === false
+      ? 'The sensor’s side is not connected. What it measures meanwhile it keeps, and the recording gets it later.'
+      : 'The sensor’s side is connected, but sends nothing. Is the sensor switched on and on the chest?'
+  return {
+    kind: 'stale',
+    tone: 'doubt',
+    pill: `No signal since ${clockTime(lastAt)}`,
+    head: `No signal for ${duration(silentMs)}`,
+    text,
+  }
 }
 
 /**

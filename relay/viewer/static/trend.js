@@ -7,6 +7,7 @@ import { onSchemeChange, readTokens } from './tokens.js'
 
 export const SPAN_MS = 300000
 const BREAK_MS = 3500
+const NOW_LABEL_PX = 48
 
 /** Readings kept for `SPAN_MS`, in order of time. `bpm` null where there was no reading. */
 export class TrendData {
@@ -59,7 +60,14 @@ export class TrendChart {
 
   constructor(host) {
     this.#host = host
-    this.#plot = new uPlot(this.#options(), [[0, 1], [null, null]], host)
+    this.#plot = new uPlot(
+      this.#options(),
+      [
+        [0, 1],
+        [null, null],
+      ],
+      host,
+    )
     new ResizeObserver(() => this.#plot.setSize({ width: host.clientWidth, height: host.clientHeight })).observe(host)
     onSchemeChange(() => {
       this.#tokens = readTokens()
@@ -77,7 +85,15 @@ export class TrendChart {
     const [x, y] = this.#data.columns()
     const [low, high] = rateRange(y)
     this.#plot.batch(() => {
-      this.#plot.setData(x.length > 1 ? [x, y] : [[end - 1, end], [null, null]], false)
+      this.#plot.setData(
+        x.length > 1
+          ? [x, y]
+          : [
+              [end - 1, end],
+              [null, null],
+            ],
+        false,
+      )
       this.#plot.setScale('x', { min: end - SPAN_MS, max: end })
       this.#plot.setScale('y', { min: low, max: high })
     })
@@ -89,18 +105,38 @@ export class TrendChart {
     const axis = { stroke: colour('ink3'), font: this.#tokens.font, gap: 6, ticks: { show: false } }
     const keep = (u, min, max) => [min, max]
     return {
-      width: Math.max(this.#host.clientWidth, 1), height: Math.max(this.#host.clientHeight, 1), padding: [8, 14, 0, 0],
-      legend: { show: false }, cursor: { show: false },
+      width: Math.max(this.#host.clientWidth, 1),
+      height: Math.max(this.#host.clientHeight, 1),
+      padding: [8, 14, 0, 0],
+      legend: { show: false },
+      cursor: { show: false },
       scales: { x: { time: false, auto: false, range: keep }, y: { auto: false, range: keep } },
       axes: [
-        { ...axis, size: 24, grid: { show: false }, splits: (u, _, from, to) => this.#times(u, from, to), values: (u, all) => all.map((t) => this.#ago(t)) },
+        {
+          ...axis,
+          size: 24,
+          grid: { show: false },
+          splits: (u, _, from, to) => this.#times(u, from, to),
+          values: (u, all) => all.map((t) => this.#ago(t)),
+        },
         { ...axis, size: 46, grid: { stroke: colour('grid'), width: 1 }, incrs: [10, 20, 50], space: 24 },
       ],
-      series: [{}, { stroke: colour('heart'), width: 2, points: { show: (u) => u.data[0].length < 3, size: 4, fill: colour('heart') } }],
+      series: [
+        {},
+        {
+          stroke: colour('heart'),
+          width: 2,
+          points: { show: (u) => u.data[0].length < 3, size: 4, fill: colour('heart') },
+        },
+      ],
     }
   }
 
-  #times = (u, from, to) => [...timeLines(from, to, u.bbox.width / uPlot.pxRatio, 90).filter((t) => t < to - SPAN_MS / 10), to]
+  #times(u, from, to) {
+    const width = u.bbox.width / uPlot.pxRatio
+    const near = (NOW_LABEL_PX / Math.max(width, 1)) * (to - from)
+    return [...timeLines(from, to, width, 90).filter((t) => t < to - near), to]
+  }
 
   #ago = (t) => (t === this.#end ? 'now' : clockTime(t).slice(0, -3))
 }

@@ -6,10 +6,11 @@ import { SessionSocket } from './socket.js'
 
 const BATCH_MS = 200
 const MOST_IN_FLIGHT_BYTES = 262144
-const AGAIN_AFTER_MS = 5000
+const AGAIN_AFTER_MS = 4000
 const MOST_WAITING_SAMPLES = 2000
 
-const random = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+const random = () =>
+  [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 const round = (value, places) => Number(value.toFixed(places))
 
 export class Uplink {
@@ -22,12 +23,14 @@ export class Uplink {
   #socket
   #seq = 0
   #begun = Date.now()
+  #clock
   #waiting = []
   #batching = null
   #onChange
 
-  /** `outbox`: of this session. `onChange(uplink)` when anything a person is told of has changed. */
-  constructor(session, token, outbox, onChange) {
+  /** `outbox`: of this session; `clock`: as in steadyclock.js. `onChange(uplink)` when what a person is told may change. */
+  constructor(session, token, outbox, clock, onChange) {
+    this.#clock = clock
     this.#session = session
     this.#outbox = outbox
     this.#onChange = () => onChange(this)
@@ -77,14 +80,21 @@ export class Uplink {
     const seq = ++this.#seq
     const payload = { samples, ...this.#clockNote() }
     const body = JSON.stringify({ type: 'samples_batch', boot: this.boot, seq, payload })
-    this.#outbox.add({ session: this.#session, boot: this.boot, seq, begun: this.#begun, samples: samples.length, body })
+    this.#outbox.add({
+      session: this.#session,
+      boot: this.boot,
+      seq,
+      begun: this.#begun,
+      samples: samples.length,
+      body,
+    })
   }
 
   /** How far this phone's clock is from the relay's, once that is known. */
   #clockNote() {
     const { best } = this.#socket.clock
     if (!best) return {}
-    const apart = Math.abs(best.offset - performance.timeOrigin)
+    const apart = Math.abs(best.offset - this.#clock.base)
     return { clock: { errorMs: round(apart + best.error, 1) } }
   }
 

@@ -10,13 +10,12 @@ import { showRecording } from './review.js'
 import { SessionSocket } from './socket.js'
 import { describe, STALE_AFTER_MS } from './state.js'
 import { TrendChart } from './trend.js'
+import { $, write } from './write.js'
 
 const GRID_GAP_MS = 25
 const TOLD_GAP_MS = 60
 const SAME_MOVEMENT_MS = 500
 const WINDOWS_BY_KEY = { 5: 5000, 1: 10000, 3: 30000 }
-
-const $ = (id) => document.getElementById(id)
 
 class LivePage {
   #place = placeOf(location)
@@ -43,6 +42,7 @@ class LivePage {
     this.#bindControls()
     this.#socket.start()
     this.#line.run()
+    this.#trend.draw(Date.now())
     this.#ticking = setInterval(() => this.#tick(), 250)
   }
 
@@ -58,10 +58,14 @@ class LivePage {
 
   #samples(samples) {
     const now = performance.now()
-    const taken = this.#line.take(samples.map(({ t, az }) => [t, az]), now)
+    const taken = this.#line.take(
+      samples.map(({ t, az }) => [t, az]),
+      now,
+    )
     if (taken < 0) this.#history.note(this.#now(), 'The sensor’s clock began anew')
     if (!taken) return
-    if (this.#samplesAt !== null && now - this.#samplesAt > STALE_AFTER_MS) this.#history.note(this.#now(), 'Signal is back')
+    if (this.#samplesAt !== null && now - this.#samplesAt > STALE_AFTER_MS)
+      this.#history.note(this.#now(), 'Signal is back')
     this.#samplesAt = now
   }
 
@@ -87,7 +91,11 @@ class LivePage {
       this.#movements = [...this.#movements.slice(-20), known]
     }
     known.to = Math.max(known.to, to)
-    this.#history.note(known.from, `Movement, ${duration(known.to - known.from)}: not counted`, `movement ${known.from}`)
+    this.#history.note(
+      known.from,
+      `Movement, ${duration(known.to - known.from)}: not counted`,
+      `movement ${known.from}`,
+    )
   }
 
   #informed(info) {
@@ -95,7 +103,7 @@ class LivePage {
     this.#info = info
     this.#patient = info.patientConnected ?? this.#patient
     if (first && info.startedAt) this.#history.note(Date.parse(info.startedAt), 'Session began')
-    if (first) this.#history.note(this.#now(), 'You began watching')
+    if (first && !info.endedAt) this.#history.note(this.#now(), 'You began watching')
     if (info.endedAt) this.#end(Date.parse(info.endedAt))
     this.#readings.about(info, this.#viewers)
   }
@@ -126,7 +134,7 @@ class LivePage {
     this.#socket.stop()
     clearInterval(this.#ticking)
     $('live').hidden = true
-    $('trend-card').hidden = !this.#trend.data.list.length
+    $('past').hidden = !this.#trend.data.list.length
     showRecording($('recorded'), this.#place)
   }
 
@@ -144,8 +152,13 @@ class LivePage {
     const epoch = drawn !== null && isEpoch(drawn)
     const lastAt = drawn === null ? null : epoch ? this.#line.newest : Date.now() - silentMs
     return {
-      socket: this.#socket, endedAt: this.#endedAt, patient: this.#patient, now: Date.now(),
-      silentMs, lastAt, delayMs: epoch ? this.#now() - drawn : null,
+      socket: this.#socket,
+      endedAt: this.#endedAt,
+      patient: this.#patient,
+      now: Date.now(),
+      silentMs,
+      lastAt,
+      delayMs: epoch ? this.#now() - drawn : null,
     }
   }
 
@@ -157,7 +170,8 @@ class LivePage {
     const waiting = live ? 'Waiting for the first beats to be counted.' : `${state.head ?? state.pill}.`
     const texts = readingTexts(this.#analysis, live ? now - this.#analysisAt : Infinity, waiting)
     this.#readings.show(texts)
-    this.#announcer.rate(texts.known ? `Heart rate ${texts.rate} per minute` : `No reading. ${texts.why}`, now)
+    if (live)
+      this.#announcer.rate(texts.known ? `Heart rate ${texts.rate} per minute` : `No reading. ${texts.why}`, now)
     this.#showLegend()
   }
 
@@ -167,7 +181,8 @@ class LivePage {
     $('notice').hidden = !head
     $('notice-action').hidden = !action
     write({ state: pill, 'notice-head': head, 'notice-text': text, 'notice-action': action })
-    this.#announcer.state(head || (kind === 'live' ? 'Live' : pill))
+    this.#announcer.state(kind === 'live' ? 'Live' : pill)
+    $('live').hidden = $('past').hidden = kind === 'refused'
   }
 
   #showLegend() {
@@ -177,7 +192,13 @@ class LivePage {
     $('legend-gap').hidden = !gap
     $('paused').hidden = pausedAt === null
     const paused = pausedAt === null ? '' : `Drawing paused at ${clockTime(pausedAt)}. The session goes on.`
-    write({ across, 'legend-doubt': doubt, 'legend-gap': gap, paused, pause: pausedAt === null ? 'Pause drawing' : 'Resume drawing' })
+    write({
+      across,
+      'legend-doubt': doubt,
+      'legend-gap': gap,
+      paused,
+      pause: pausedAt === null ? 'Pause drawing' : 'Resume drawing',
+    })
   }
 
   // -- controls --------------------------------------------------------------------------------------------------
@@ -187,8 +208,13 @@ class LivePage {
       radio.addEventListener('change', () => this.#setWindow(Number(radio.value)))
     }
     $('pause').addEventListener('click', () => this.#togglePause())
-    $('notice-action').addEventListener('click', () => this.#socket.tryNow())
+    $('notice-action').addEventListener('click', () => this.#act())
     $('wave').addEventListener('keydown', (event) => this.#key(event))
+  }
+
+  #act() {
+    if (this.#socket.phase === 'open') showRecording($('recorded'), this.#place)
+    else this.#socket.tryNow()
   }
 
   #key(event) {
@@ -209,13 +235,6 @@ class LivePage {
   #togglePause() {
     this.#line.togglePause()
     this.#showLegend()
-  }
-}
-
-function write(texts) {
-  for (const [id, text] of Object.entries(texts)) {
-    const element = $(id)
-    if (element.textContent !== text) element.textContent = text
   }
 }
 

@@ -1,0 +1,1 @@
+"""Accounts: people who sign in, their passwords, sign-ins and refresh tokens."""

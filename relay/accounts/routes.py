@@ -1,0 +1,109 @@
+"""Signing in over HTTP, and the dependency by which every other route learns who asks and from where."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from core.contracts.physio import Login
+from relay.accounts.service import Accounts, SignedIn, Visit, user_body
+from relay.auth import Role
+from relay.envelopes import Limiter, answer
+from relay.errors import Forbidden, Unauthorized
+
+COOKIE = "homeside_refresh"
+
+
+class Guards:
+    """Dependencies of routes: `anyone` signed in, or `only` certain roles."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    async def visit(self, request: Request) -> Visit:
+        account, sign_in = await self._accounts.who(bearer(request))
+        address = request.client.host if request.client else None
+        return Visit(account, sign_in, address, request.headers.get("user-agent", "")[:500])
+
+    def only(self, *roles: Role) -> Any:
+        """Forbidden (403) for a good token of another role."""
+
+        async def guard(request: Request) -> Visit:
+            visit = await self.visit(request)
+            if roles and visit.account.role not in roles:
+                wanted = " or a ".join(role.value for role in roles)
+                raise Forbidden(f"This is for a {wanted}; you are signed in as a {visit.account.role.value}.")
+            return visit
+
+        return Depends(guard)
+
+
+def bearer(connection: HTTPConnection) -> str:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Sign in first: POST /api/auth/login gives the token this needs.")
+    return token.strip()
+
+
+def routes(accounts: Accounts, guards: Guards, attempts: Limiter) -> APIRouter:
+    """`attempts` bounds failed sign-ins per account and address: guessing is slow, whoever guesses."""
+    router = APIRouter(prefix="/api/auth", tags=["auth"])
+    everybody = guards.only()
+
+    @router.post("/login", summary="Sign in")
+    async def login(request: Request, body: Annotated[Login, Body()]) -> Response:
+        host = request.client.host if request.client else ""
+        key = f"{host} {body.email.lower()}"
+        attempts.check(key)
+        try:
+            signed = await accounts.login(body.email, body.password)
+        except Unauthorized:
+            attempts.take(key)
+            raise
+        return _welcome(request, signed)
+
+    @router.get("/refresh", summary="A new access token for a refresh token")
+    async def refresh(request: Request) -> Response:
+        """The refresh token as bearer, in `X-Refresh-Token`, or in the cookie a sign-in sets. It is good once."""
+        token = request.headers.get("x-refresh-token")
+        if not token and "authorization" not in request.headers:
+            token = request.cookies.get(COOKIE)
+        return _welcome(request, await accounts.refresh(token or bearer(request)))
+
+    @router.post("/logout", summary="Sign out")
+    async def logout(request: Request, visit: Visit = everybody) -> Response:
+        """Ends this sign-in: its access and refresh tokens are refused from now on."""
+        await accounts.logout(visit.sign_in)
+        response = answer(request, {"message": "Signed out."})
+        response.delete_cookie(COOKIE, path=_cookie_path(request))
+        return response
+
+    return router
+
+
+def _welcome(request: Request, signed: SignedIn) -> Response:
+    data = {
+        "access_token": signed.access_token,
+        "refresh_token": signed.refresh_token,
+        "token_type": "Bearer",
+        "expires_in": signed.expires_in,
+        "user": user_body(signed.account),
+    }
+    response = answer(request, data)
+    response.headers["Cache-Control"] = "no-store"
+    response.set_cookie(
+        COOKIE,
+        signed.refresh_token,
+        path=_cookie_path(request),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+def _cookie_path(request: Request) -> str:
+    return f"{request.scope.get('root_path', '')}/api/auth"

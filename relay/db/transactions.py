@@ -1,0 +1,55 @@
+"""One transaction, and the one place where a database that is away becomes StoreUnavailable (503, try again)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import asyncpg  # type: ignore[import-untyped]
+import structlog
+from sqlalchemy import Executable
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from relay.errors import StoreUnavailable
+
+Row = dict[str, Any]
+_turns: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine, *, write: bool = False) -> AsyncIterator[AsyncConnection]:
+    """Committed when the block ends well. A broken constraint is the caller's to explain: IntegrityError passes.
+
+    Those who `write` to SQLite, which has one writer at a time, take turns here in order; its own waiting has none.
+    """
+    try:
+        async with _turn(engine, write=write), engine.begin() as connection:
+            yield connection
+    except IntegrityError:
+        raise
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        log.error("database_failed", error=type(error).__name__, cause=type(error.__cause__).__name__)
+        raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+
+
+@asynccontextmanager
+async def _turn(engine: AsyncEngine, *, write: bool) -> AsyncIterator[None]:
+    if not write or engine.dialect.name != "sqlite":
+        yield
+        return
+    async with _turns.setdefault(engine, asyncio.Lock()):
+        yield
+
+
+async def rows(connection: AsyncConnection, query: Executable) -> list[Row]:
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def first(connection: AsyncConnection, query: Executable) -> Row | None:
+    row = (await connection.execute(query)).mappings().first()
+    return dict(row) if row is not None else None

@@ -1,0 +1,1 @@
+"""Pose frames: taken in once each, counted, kept."""

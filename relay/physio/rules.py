@@ -1,0 +1,145 @@
+"""The rules of a physiotherapy session, pure: statistics of its frames kept step by step, and which frames are new.
+
+Statistics come from stored frames alone; what a sender says of the whole is never shown as measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.contracts.physio import Frame
+
+EPOCH_FROM_MS = 100_000_000_000
+"""Frame times from 1973 on are epoch times and date the session; smaller ones count from some start of their own."""
+LONGEST_LINK = timedelta(days=7)
+WORDS = {"pending": "created"}
+"""The answer to a creation says `created`; the table says `pending`: one state, two words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What is kept of one joint's angle, in degrees."""
+
+    low: float
+    high: float
+    total: float
+    count: int
+
+    def joined(self, value: float) -> Spread:
+        return Spread(min(self.low, value), max(self.high, value), self.total + value, self.count + 1)
+
+    @property
+    def range(self) -> dict[str, float]:
+        return {"min": self.low, "max": self.high, "avg": round(self.total / self.count, 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of all stored frames of a session; `plus` gives those after some more."""
+
+    frame_count: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    quality_sum: float = 0.0
+    quality_count: int = 0
+    angles: dict[str, Spread] = field(default_factory=dict)
+
+    def plus(self, frames: Sequence[Frame]) -> Statistics:
+        if not frames:
+            return self
+        angles = dict(self.angles)
+        for frame in frames:
+            for joint, value in (frame.angles or {}).items():
+                known = angles.get(joint)
+                angles[joint] = known.joined(value) if known else Spread(value, value, value, 1)
+        qualities = [frame.quality_score for frame in frames if frame.quality_score is not None]
+        times = [frame.timestamp for frame in frames]
+        return replace(
+            self,
+            frame_count=self.frame_count + len(frames),
+            first_ms=min(times) if self.first_ms is None else min(self.first_ms, *times),
+            last_ms=max(times) if self.last_ms is None else max(self.last_ms, *times),
+            quality_sum=self.quality_sum + sum(qualities),
+            quality_count=self.quality_count + len(qualities),
+            angles=angles,
+        )
+
+    @property
+    def sampling_rate(self) -> float:
+        """Frames a second between the first and the last; 0 of fewer than two."""
+        if self.first_ms is None or self.last_ms is None or self.last_ms == self.first_ms:
+            return 0.0
+        return round((self.frame_count - 1) * 1000 / (self.last_ms - self.first_ms), 3)
+
+    @property
+    def average_quality(self) -> float | None:
+        return round(self.quality_sum / self.quality_count, 4) if self.quality_count else None
+
+    @property
+    def began(self) -> datetime | None:
+        return _moment(self.first_ms)
+
+    @property
+    def ended(self) -> datetime | None:
+        return _moment(self.last_ms)
+
+    @property
+    def pose_data(self) -> dict[str, Any]:
+        """As the document shows it."""
+        return {
+            "frame_count": self.frame_count,
+            "sampling_rate": _whole(self.sampling_rate),
+            "angle_ranges": {joint: spread.range for joint, spread in sorted(self.angles.items())},
+        }
+
+    def row(self) -> dict[str, Any]:
+        """As stored; `angles` is [low, high, total, count] by joint."""
+        packed = {joint: [s.low, s.high, s.total, s.count] for joint, s in self.angles.items()}
+        return {
+            "frame_count": self.frame_count,
+            "first_ms": self.first_ms,
+            "last_ms": self.last_ms,
+            "quality_sum": self.quality_sum,
+            "quality_count": self.quality_count,
+            "angles": packed,
+        }
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> Statistics:
+        angles = {joint: Spread(*packed) for joint, packed in (row.get("angles") or {}).items()}
+        return cls(
+            frame_count=row.get("frame_count") or 0,
+            first_ms=row.get("first_ms"),
+            last_ms=row.get("last_ms"),
+            quality_sum=row.get("quality_sum") or 0.0,
+            quality_count=row.get("quality_count") or 0,
+            angles=angles,
+        )
+
+
+def fresh(frames: Iterable[Frame], stored: frozenset[int] | set[int]) -> list[Frame]:
+    """Those whose time is not stored yet, in the order of their times; of two with one time, the first."""
+    by_time: dict[int, Frame] = {}
+    for frame in frames:
+        if frame.timestamp not in stored:
+            by_time.setdefault(frame.timestamp, frame)
+    return [by_time[time] for time in sorted(by_time)]
+
+
+def links_expire(now: datetime, scheduled: datetime | None, hold: timedelta) -> datetime:
+    """Upload links hold for `hold` from the session's appointed time, but no longer than a week from now."""
+    begins = max(now, scheduled) if scheduled is not None else now
+    return min(begins + hold, now + LONGEST_LINK)
+
+
+def _moment(ms: int | None) -> datetime | None:
+    if ms is None or not EPOCH_FROM_MS <= ms < 253_402_300_800_000:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _whole(value: float) -> float | int:
+    return int(value) if value == int(value) else value

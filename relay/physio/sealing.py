@@ -1,0 +1,42 @@
+"""What is sealed before it is stored: a patient's conditions, medications and emergency contact.
+
+AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; the column's name is authenticated with it, so that a value
+cannot be moved from one column to another.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from relay.errors import SettingsError
+
+MARK = "sealed:1:"
+NONCE_BYTES = 12
+
+
+class Seal:
+    """Seals JSON values as text. `key` may be of any length; 256 bits of it are used."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(hashlib.sha256(b"homeside columns" + key).digest())
+
+    def seal(self, value: Any, column: str) -> str:
+        nonce = os.urandom(NONCE_BYTES)
+        body = nonce + self._cipher.encrypt(nonce, msgspec.json.encode(value), column.encode())
+        return MARK + base64.b64encode(body).decode()
+
+    def open(self, text: str, column: str) -> Any:
+        """The value; SettingsError when this relay's key is not the one it was sealed with."""
+        body = base64.b64decode(text.removeprefix(MARK))
+        try:
+            plain = self._cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], column.encode())
+        except InvalidTag:
+            raise SettingsError(f"{column} was sealed with another encryption_key; restore that one") from None
+        return msgspec.json.decode(plain)

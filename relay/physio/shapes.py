@@ -1,0 +1,82 @@
+"""Rows as the document shows them: session details, list lines, reviews, profiles. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from relay.physio.rules import Statistics
+
+Row = dict[str, Any]
+
+
+def moment(value: datetime | None) -> str | None:
+    """ISO 8601 in UTC with a Z; milliseconds only where there are any."""
+    if value is None:
+        return None
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def session_head(row: Row, video_url: str | None) -> Row:
+    return {
+        "id": row["id"],
+        "patient_id": row["patient_id"],
+        "patient_name": row["patient_name"],
+        "exercise_type": row["exercise_type"],
+        "start_time": moment(row["start_time"]),
+        "end_time": moment(row["end_time"]),
+        "duration_seconds": row["duration_seconds"],
+        "status": row["status"],
+        "video_url": video_url,
+        "created_at": moment(row["created_at"]),
+        "scheduled_datetime": moment(row["scheduled_datetime"]),
+        "estimated_duration": row["estimated_duration"],
+        "instructions": row["instructions"],
+        "equipment_used": row["equipment_used"],
+        "environment_notes": row["environment_notes"],
+    }
+
+
+def details(row: Row, review: Row | None, video_url: str | None) -> Row:
+    """The document's session details."""
+    return {
+        "session": session_head(row, video_url),
+        "pose_data": Statistics.of_row(row).pose_data,
+        "review": review_body(review) if review else None,
+    }
+
+
+def list_line(row: Row, video_url: str | None) -> Row:
+    statistics = Statistics.of_row(row)
+    return session_head(row, video_url) | {
+        "frame_count": statistics.frame_count,
+        "average_quality": statistics.average_quality,
+    }
+
+
+def review_body(row: Row) -> Row:
+    return {
+        "review_id": row["id"],
+        "session_id": row["session_id"],
+        "physiotherapist_id": row["physiotherapist_id"],
+        "physiotherapist_name": row["physiotherapist_name"],
+        "notes": row["notes"],
+        "overall_assessment": row["overall_assessment"],
+        "form_feedback": row["form_feedback"] or [],
+        "next_steps": row["recommendations"],
+        "reviewed_at": moment(row["reviewed_at"]),
+    }
+
+
+def patient_line(row: Row) -> Row:
+    return {
+        "patient_id": row["id"],
+        "name": row["name"],
+        "email": row["email"],
+        "date_of_birth": row["date_of_birth"].isoformat() if row["date_of_birth"] else None,
+        "consent_given": bool(row["consent_given"]),
+        "session_count": row["session_count"],
+        "review_pending": int(row["review_pending"]),
+        "last_session_at": moment(row["last_session_at"]),
+    }

@@ -1,0 +1,158 @@
+// One session on one axis of time: curves, repetitions, findings, the pose, the video, and the review.
+
+import { $, element, page, request, state } from './care.js'
+import { exerciseWords, whenWords } from './carelines.js'
+import { Curve } from './curve.js'
+import { DASH, fixed } from './formats.js'
+import { drawSkeleton } from './skeleton.js'
+
+const FRAMES = 2000
+const id = decodeURIComponent(location.pathname.split('/')[3] ?? '')
+
+/** Everything known of the session being looked at, and the moment that is chosen. */
+const shown = { timeline: null, frames: [], curve: null, at: 0, remarks: [] }
+
+const fact = (name, value) => [element('dt', { textContent: name }), element('dd', { textContent: value })]
+const offset = (ms) => `${((ms - shown.timeline.t[0]) / 1000).toFixed(1)} s`
+
+function facts({ session, pose_data }, summary) {
+  const tempo = summary?.tempo_ms ? `${fixed(summary.tempo_ms.there / 1000, 1)} s there, ${fixed(summary.tempo_ms.back / 1000, 1)} s back` : DASH
+  const lines = [
+    ['When', whenWords(session, Date.now())],
+    ['Repetitions', summary?.rules ? String(summary.repetitions) : 'not counted for this exercise'],
+    ['Form', summary?.form_score == null ? DASH : `${Math.round(summary.form_score * 100)} of 100`],
+    ['Tempo', tempo],
+    ['Left to right', summary?.balance_percent == null ? DASH : `${fixed(summary.balance_percent, 0)} %`],
+    ['Frames', `${pose_data.frame_count}, ${fixed(pose_data.sampling_rate, 1)} a second`],
+  ]
+  if (summary?.held_seconds != null) lines.push(['Held', `${summary.held_seconds} s`])
+  $('facts').replaceChildren(...lines.map((line) => element('div', {}, ...fact(...line))))
+}
+
+/** The joint that is counted first, then those that move most. */
+export function jointsByRange(angles, counted) {
+  const range = (joint) => Math.max(...['left', 'right'].map((side) => {
+    const seen = (angles[`${joint}_${side}`] ?? []).filter((value) => value !== null)
+    return seen.length ? Math.max(...seen) - Math.min(...seen) : 0
+  }))
+  const joints = [...new Set(Object.keys(angles).map((key) => key.replace(/_(left|right)$/, '')))]
+  return joints.sort((a, b) => (b === counted) - (a === counted) || range(b) - range(a))
+}
+
+/** The index of the frame at or before a moment. */
+export function frameAt(times, ms) {
+  let low = 0
+  let high = times.length - 1
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    if (times[middle] <= ms) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+function choose(ms, { fromVideo = false } = {}) {
+  const { timeline, frames, curve } = shown
+  const at = Math.min(Math.max(ms, timeline.t[0]), timeline.t.at(-1))
+  const k = frameAt(timeline.t, at)
+  shown.at = timeline.t[k]
+  curve.at(at)
+  $('seek').value = String(k)
+  $('seek').setAttribute('aria-valuetext', offset(at))
+  if (frames[k]) drawSkeleton($('skeleton'), frames[k].landmarks)
+  const joint = $('joint').value
+  const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
+  $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}`
+  if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
+}
+
+function draw() {
+  shown.curve = new Curve($('curve'), shown.timeline, $('joint').value, choose)
+  choose(shown.at || shown.timeline.t[0])
+}
+
+function showTimeline(session) {
+  const { timeline } = shown
+  $('timeline').hidden = $('replay').hidden = false
+  $('joint').replaceChildren(...jointsByRange(timeline.angles, timeline.summary.joint).map((joint) => element('option', { value: joint, textContent: joint })))
+  $('joint').addEventListener('change', draw)
+  $('seek').max = String(timeline.t.length - 1)
+  $('seek').addEventListener('input', (event) => choose(timeline.t[Number(event.target.value)]))
+  const lines = timeline.issues.map((issue) => {
+    const button = element('button', { type: 'button', textContent: `${offset(issue.timestamp)}: ${issue.message}` })
+    button.addEventListener('click', () => choose(issue.timestamp))
+    return element('li', {}, button)
+  })
+  $('findings').replaceChildren(...(lines.length ? lines : [element('li', { className: 'muted', textContent: 'None.' })]))
+  if (session.video_url) {
+    $('video').src = session.video_url
+    $('video').hidden = false
+    $('video').addEventListener('timeupdate', () => choose(timeline.t[0] + $('video').currentTime * 1000, { fromVideo: true }))
+  }
+  draw()
+}
+
+function showReview(review, remarkAt) {
+  $('review').hidden = false
+  const remarks = review.form_feedback.map((remark) =>
+    element('li', { textContent: `${remarkAt(remark.timestamp)}: ${[remark.issue, remark.recommendation].filter(Boolean).join('. ')}` }))
+  $('given').replaceChildren(
+    element('p', { textContent: `${review.overall_assessment.toLowerCase()}, by ${review.physiotherapist_name}` }),
+    element('p', { className: 'small', textContent: review.notes ?? '' }),
+    element('ol', { className: 'lines' }, ...remarks),
+  )
+  if (review.next_steps?.frequency) $('given').append(element('p', { className: 'small', textContent: `Next: ${review.next_steps.frequency}` }))
+}
+
+function addRemark() {
+  const issue = $('issue').value.trim()
+  if (!issue) return
+  shown.remarks.push({ timestamp: shown.at, issue, recommendation: $('recommendation').value.trim() || null })
+  $('remarks').append(element('li', { textContent: `${offset(shown.at)}: ${issue}` }))
+  $('issue').value = $('recommendation').value = ''
+  $('issue').focus()
+}
+
+async function send(event) {
+  event.preventDefault()
+  const { overall_assessment, notes, frequency } = event.target.elements
+  try {
+    const review = await request('/physio/reviews', {
+      method: 'POST',
+      body: {
+        session_id: id, overall_assessment: overall_assessment.value, notes: notes.value || null,
+        form_feedback: shown.remarks, next_steps: frequency.value ? { frequency: frequency.value } : null,
+      },
+    })
+    showReview(review, offset)
+    $('form').hidden = true
+    state('off', 'Review sent')
+  } catch (error) {
+    $('sent').textContent = error.message
+  }
+}
+
+page(async (user) => {
+  const details = await request(`/sessions/${encodeURIComponent(id)}`)
+  const { session, review } = details
+  $('name').textContent = `${session.patient_name}: ${exerciseWords(session.exercise_type)}`
+  document.title = `${exerciseWords(session.exercise_type)} · Homeside`
+  $('message').textContent = session.instructions ?? ''
+  if (details.pose_data.frame_count) {
+    const [timeline, frames] = await Promise.all([
+      request(`/sessions/${id}/timeline`), request(`/sessions/${id}/frames?limit=${FRAMES}`),
+    ])
+    Object.assign(shown, { timeline: timeline.data, frames: frames.data })
+    facts(details, timeline.data.summary)
+    showTimeline(session)
+  } else {
+    facts(details, null)
+    $('message').textContent = `${session.instructions ?? ''} Nothing is recorded yet.`.trim()
+  }
+  if (review) showReview(review, shown.timeline ? offset : String)
+  if (user.role === 'physiotherapist' && shown.timeline) {
+    $('review').hidden = $('form').hidden = false
+    $('form').addEventListener('submit', send)
+    $('add').addEventListener('click', addRemark)
+  }
+})

@@ -1,0 +1,23 @@
+// A patient's own page: whether recording is agreed to, and the sessions with what came back.
+
+import { $, page, request } from './care.js'
+import { nothing, sessionLine } from './carelines.js'
+
+function showConsent(profile) {
+  const agreed = profile.consent_given
+  $('consent').textContent = agreed
+    ? 'You agreed that your exercises are recorded and seen by your physiotherapist.'
+    : 'Nothing is recorded until you agree that your exercises are seen by your physiotherapist.'
+  $('agree').textContent = agreed ? 'Withdraw my agreement' : 'I agree'
+  $('agree').className = agreed ? '' : 'main'
+  $('agree').onclick = async () => showConsent((await request('/patients/profile', {
+    method: 'PUT', body: { consent_given: !agreed },
+  })).data)
+}
+
+page(async () => {
+  const [profile, sessions] = await Promise.all([request('/patients/profile'), request('/patients/sessions?per_page=50')])
+  showConsent(profile.data)
+  const lines = sessions.data.map((session) => sessionLine(session, false))
+  $('sessions').replaceChildren(...(lines.length ? lines : [nothing('No session yet. Your physiotherapist plans the first.')]))
+})

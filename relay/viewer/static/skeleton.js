@@ -1,0 +1,34 @@
+// A pose as SVG, from landmarks by name: limbs between those that were seen.
+
+const SVG = 'http://www.w3.org/2000/svg'
+const LEAST_VISIBLE = 0.3
+const SIDES = ['LEFT', 'RIGHT']
+const LIMBS = [
+  ['LEFT_SHOULDER', 'RIGHT_SHOULDER'], ['LEFT_HIP', 'RIGHT_HIP'],
+  ...SIDES.flatMap((side) => [
+    ['SHOULDER', 'ELBOW'], ['ELBOW', 'WRIST'], ['SHOULDER', 'HIP'], ['HIP', 'KNEE'], ['KNEE', 'ANKLE'], ['ANKLE', 'FOOT_INDEX'],
+  ].map((limb) => limb.map((name) => `${side}_${name}`))),
+]
+
+/** The limbs of a pose whose ends were both seen: {from, to, right}. */
+export function limbsOf(landmarks) {
+  const seen = new Map(landmarks.filter((l) => (l.visibility ?? 1) >= LEAST_VISIBLE).map((l) => [l.type, l]))
+  return LIMBS.filter((limb) => limb.every((name) => seen.has(name)))
+    .map(([from, to]) => ({ from: seen.get(from), to: seen.get(to), right: from.startsWith('RIGHT') }))
+}
+
+/** Draws a pose into `host`. */
+export function drawSkeleton(host, landmarks) {
+  const svg = document.createElementNS(SVG, 'svg')
+  svg.setAttribute('viewBox', '0 0 1 1')
+  svg.setAttribute('role', 'img')
+  svg.setAttribute('aria-label', 'The pose at the chosen moment')
+  for (const { from, to, right } of limbsOf(landmarks)) {
+    const line = document.createElementNS(SVG, 'line')
+    const ends = { x1: from.x, y1: from.y, x2: to.x, y2: to.y }
+    for (const [key, value] of Object.entries(ends)) line.setAttribute(key, value)
+    if (right) line.setAttribute('class', 'right')
+    svg.append(line)
+  }
+  host.replaceChildren(svg)
+}

@@ -1,0 +1,122 @@
+"""A patient squats, a physiotherapist looks and reviews, the patient reads it: through the pages, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.contract.care import BEGAN, PASSWORD, Care, data_of
+from tests.peers_postgres import Postgres
+from tests.physio.squatting import frames
+
+pytestmark = pytest.mark.browser
+SIZES = {"desk": (1440, 900), "phone": (360, 740)}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def care(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Care]:
+    server = Postgres() if request.param == "postgresql" else None
+    if server is not None:
+        server.start()
+    running = Care(tmp_path_factory.mktemp(f"walk-{request.param}"), request.param, server)
+    yield running
+    assert running.relay.stop() == 0
+    assert not running.relay.faults()
+    if server is not None:
+        server.remove()
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium: dict[str, Any]) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(**chromium)
+        yield running
+        running.close()
+
+
+class Person:
+    """Somebody at a browser of their own. Whatever a page complains of fails the test."""
+
+    def __init__(self, chrome: Browser, care: Care, size: str = "desk", scheme: Any = "light") -> None:
+        width, height = SIZES[size]
+        self.context = chrome.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.base = care.relay.http
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> None:
+        self.page.goto(f"{self.base}/app/")
+        self.page.get_by_label("E-mail address").fill(f"{name}@example.org")
+        self.page.get_by_label("Password").fill(password)
+        self.page.keyboard.press("Enter")
+
+    def shot(self, folder: Path, name: str) -> None:
+        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{name} is {wide} px wider than the screen"
+
+    def leave(self) -> None:
+        self.context.close()
+        assert self.complaints == []
+
+
+def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tmp_path: Path) -> None:
+    created = care.create()
+    with care.as_("john") as client:
+        body = {"frames": frames(BEGAN, squats=4, uneven=0.35)}
+        taken = data_of(client.post(created["upload_urls"]["metadata"], json=body))
+        assert taken["frames_stored"] == len(body["frames"])
+        found = data_of(client.get(f"/api/sessions/{created['session_id']}/timeline"))
+    assert found["summary"]["repetitions"] == 4
+    assert {issue["type"] for issue in found["issues"]} >= {"ASYMMETRY_WARNING"}
+
+    smith = Person(chrome, care)
+    smith.sign_in("smith", "not the password")
+    expect(smith.page.get_by_role("alert")).to_contain_text("password is wrong")
+    smith.shot(tmp_path, "sign-in")
+    smith.sign_in("smith")
+    smith.page.wait_for_url("**/app/patients")
+    expect(smith.page.locator("#waiting")).to_contain_text("John Doe: squat")
+    smith.shot(tmp_path, "patients")
+    smith.page.get_by_role("link", name="John Doe: squat").first.click()
+    expect(smith.page.locator("#facts")).to_contain_text("Repetitions4")
+    assert smith.page.locator("#curve rect.band").count() == 4
+    assert smith.page.locator("#skeleton line").count() == 14
+    smith.page.locator("#findings button").first.click()
+    at = smith.page.locator("#moment").text_content()
+    smith.page.get_by_role("slider", name="Moment").focus()
+    smith.page.keyboard.press("ArrowRight")
+    expect(smith.page.locator("#moment")).not_to_have_text(at or "")
+    smith.page.get_by_role("radio", name="Fair").check()
+    smith.page.get_by_label("Notes").fill("Good depth. Load both legs.")
+    smith.page.get_by_label("What you saw").fill("Weight on the left")
+    smith.page.get_by_label("What to do").fill("Press evenly")
+    smith.page.get_by_role("button", name="Add the remark").click()
+    smith.shot(tmp_path, "session")
+    smith.page.get_by_role("button", name="Send the review").click()
+    expect(smith.page.locator("#given")).to_contain_text("fair, by Smith Doe")
+    smith.page.goto(f"{smith.base}/app/progress/{care.patient_id('john')}")
+    expect(smith.page.locator("table").first).to_contain_text("4")
+    smith.shot(tmp_path, "progress")
+    smith.page.get_by_role("button", name="Sign out").click()
+    smith.page.wait_for_url("**/app/")
+    smith.page.goto(f"{smith.base}/app/patients")
+    smith.page.wait_for_url("**/app/?next=*")
+    smith.leave()
+
+    john = Person(chrome, care, "phone", "dark")
+    john.sign_in("john")
+    john.page.wait_for_url("**/app/me")
+    expect(john.page.locator("#sessions")).to_contain_text("Reviewed")
+    john.shot(tmp_path, "me")
+    john.page.get_by_role("link", name="squat").first.click()
+    expect(john.page.locator("#given")).to_contain_text("Weight on the left. Press evenly")
+    expect(john.page.locator("#form")).to_be_hidden()
+    john.shot(tmp_path, "session-phone")
+    john.leave()

@@ -1,0 +1,95 @@
+"""A PostgreSQL cluster of the tests' own: in a temporary folder, on loopback, as a user without privileges.
+
+PostgreSQL refuses to run as root, so a root's tests hand the folder to `nobody`. Each `database()` is a fresh one.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.peers import Child, find_peer, free_port
+
+PROGRAMS = Path("/usr/lib/postgresql")
+SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=60", "shared_buffers=64MB")
+"""What a crash of the whole machine would lose does not matter here; a killed server loses nothing by it."""
+
+
+class Postgres:
+    """A running server; stop it, kill it, start it again on the same port and data."""
+
+    def __init__(self, settings: tuple[str, ...] = SETTINGS) -> None:
+        self._programs = _programs()
+        self._user: dict[str, Any] = {}
+        self.settings = settings
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="homeside-postgres-"))
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        self.child: Child | None = None
+        self._run("initdb", "-D", self.folder / "data", "-U", "homeside", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def _run(self, program: str, *words: str | Path) -> str:
+        command = [str(self._programs / program), *map(str, words)]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, **self._user, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        words = ["-D", self.folder / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder]
+        for setting in self.settings:
+            words += ["-c", setting]
+        self.child = Child([self._programs / "postgres", *words], cwd=self.folder, **self._user)
+        self.child.wait_until(self._ready, "answer of PostgreSQL", 30.0)
+
+    def _ready(self) -> bool:
+        asked = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-U", "homeside"]
+        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+    def database(self) -> str:
+        """A new database's URL."""
+        name = f"d{uuid4().hex[:12]}"
+        self.sql(f"CREATE DATABASE {name}", "postgres")
+        return f"postgresql://homeside@127.0.0.1:{self.port}/{name}"
+
+    def sql(self, statement: str, database: str) -> str:
+        """psql's bare output of one statement."""
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "homeside", "-d", database)
+        return self._run("psql", *where, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
+
+    def kill(self) -> None:
+        """SIGQUIT is PostgreSQL's own crash: no goodbye, no checkpoint, recovery at the next start."""
+        assert self.child is not None
+        self.child.signal(signal.SIGQUIT)
+        self.child.wait(20.0)
+
+    def stop(self) -> None:
+        if self.child is not None and self.child.running:
+            self.child.signal(signal.SIGINT)
+            self.child.wait(20.0)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _programs() -> Path:
+    found = sorted(PROGRAMS.glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    path = Path(find_peer("initdb", "postgresql"))
+    if not path.exists():
+        pytest.skip("PostgreSQL is not installed (Debian package: postgresql)")
+    return path.parent

@@ -1,0 +1,131 @@
+"""The store: chunks joined later hold the same samples and the same numbers, and a failing database loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.contracts.scg import ClockNote, Columns
+from relay.db.engine import migrate, open_engine, sqlite_url
+from relay.db.models import scg_chunks
+from relay.metrics import Metrics
+from relay.scg.store import Entry, Session, Store
+
+SESSION = "00000000-0000-4000-8000-000000000001"
+
+
+def _columns(seq: int) -> Columns:
+    t = 1_721_574_600_000.0 + 100 * seq + 10 * np.arange(10)
+    return Columns(t=t, ax=t * 0 + seq, ay=t * 0, az=np.sin(t))
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    found = open_engine(sqlite_url(tmp_path))
+    await migrate(found)
+    yield found
+    await found.dispose()
+
+
+@pytest.fixture
+async def store(engine: AsyncEngine) -> AsyncIterator[Store]:
+    found = Store(engine, Metrics(), max_samples=100_000, commit_every_s=0)
+    writing = asyncio.create_task(found.run())
+    yield found
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
+async def _fill(store: Store, boots: dict[str | None, range]) -> list[tuple[str | None, int]]:
+    done: list[tuple[str | None, int]] = []
+    store.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
+    for boot, seqs in boots.items():
+        for seq in seqs:
+            store.submit(
+                Entry(
+                    session=SESSION,
+                    done=lambda key=(boot, seq): done.append(key),
+                    columns=_columns(seq),
+                    boot=boot,
+                    seq=seq if boot else None,
+                    clock=ClockNote(error_ms=0.5, tick=float(seq)),
+                )
+            )
+            await store.drained()
+    return done
+
+
+async def _rows(engine: AsyncEngine) -> list[dict]:
+    async with engine.connect() as connection:
+        return [dict(row) for row in (await connection.execute(sa.select(scg_chunks))).mappings()]
+
+
+async def test_joined_chunks_hold_the_same(store: Store, engine: AsyncEngine) -> None:
+    await _fill(store, {"a": range(1, 40), "b": range(100, 130), None: range(200, 205)})
+    before, whole = await _rows(engine), await store.samples(SESSION)
+    gone = await store.compact(SESSION)
+    after, again = await _rows(engine), await store.samples(SESSION)
+    assert (len(before), len(after), gone) == (74, 3, 71)
+    assert whole is not None
+    assert again is not None
+    for key in ("t", "ax", "ay", "az"):
+        assert np.array_equal(getattr(whole, key), getattr(again, key))
+    seen = await store.seen(SESSION)
+    assert {boot: ranges.ranges() for boot, ranges in seen.items()} == {"a": [[1, 39]], "b": [[100, 129]]}
+    assert sum(len(row["clock"]) for row in after) == 74
+    assert await store.compact(SESSION) == 0
+
+
+async def test_a_database_that_fails_is_tried_again_and_loses_nothing(store: Store, engine: AsyncEngine) -> None:
+    await _fill(store, {"a": range(1, 3)})
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE scg_chunks RENAME TO away"))
+    done: list[int] = []
+    store.submit(Entry(session=SESSION, done=lambda: done.append(3), columns=_columns(3), boot="a", seq=3))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(store.drained(), 0.4)
+    assert done == []
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE away RENAME TO scg_chunks"))
+    await asyncio.wait_for(store.drained(), 10)
+    assert done == [3]
+    assert (await store.seen(SESSION))["a"].ranges() == [[1, 3]]
+
+
+async def test_waiting_for_what_was_submitted_does_not_wait_for_what_comes_after(store: Store) -> None:
+    stop = False
+
+    async def feed() -> None:
+        seq = 0
+        while not stop:
+            seq += 1
+            store.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="a", seq=seq))
+            await asyncio.sleep(0)
+
+    store.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
+    feeding = asyncio.create_task(feed())
+    for _ in range(3):
+        await asyncio.wait_for(store.drained(), 30)
+    stop = True
+    await feeding
+
+
+async def test_a_full_store_says_so_and_has_room_again(engine: AsyncEngine) -> None:
+    store = Store(engine, Metrics(), max_samples=100, commit_every_s=0)
+    store.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
+    resumed = []
+    for seq in range(1, 11):
+        store.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="a", seq=seq))
+    assert store.full
+    store.when_space(lambda: resumed.append(True))
+    writing = asyncio.create_task(store.run())
+    await asyncio.wait_for(store.space(), 10)
+    assert resumed == [True]
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
