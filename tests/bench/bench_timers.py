@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import resource
+import sys
 import tempfile
 import time
 from functools import partial
@@ -22,12 +23,14 @@ import uvloop
 from relay.auth import Principal, Role, Tokens, load_secret
 from tests.bench.rows import Row, show
 from tests.bench.timer_clients import Listener, Pool
+from tests.peers import Child, free_port, listens
 from tests.programs import RelayProgram
 
 SESSIONS, SOCKETS, CONNECTIONS = 10_000, 2_000, 64
 RATES, SECONDS = (200, 1_000), 8
 DEADLINES = 3_334
 """Sessions whose time runs out within half a minute: each has three deadlines (low, critical, over)."""
+ALL_CORES = sorted(os.sched_getaffinity(0))
 SETTINGS = "[timers]\nswitches_per_s = 100000\n"
 ORIGINAL = {200: (1.3, 2.8, 6.2), 1_000: (5.3, 11.3, 15.0)}
 ORIGINAL_SATURATED = 1_668.0
@@ -119,6 +122,7 @@ async def measured(relay: RelayProgram, bearer: str) -> list[Row]:
             value = float(np.percentile(load.answers, share))
             rows.append(Row(f"timers: switch p{share} at {rate}/s", value, "ms", "the original, elsewhere", theirs))
         rows.append(Row(f"timers: update p95 at {rate}/s", float(np.percentile(load.updates, 95)), "ms", "goal", 25))
+        rows.append(await beside_nothing(rate, load))
     saturated = await load.saturated()
     rows.append(
         Row("timers: switches a second, saturated", saturated, "/s", "the original, elsewhere", ORIGINAL_SATURATED)
@@ -127,6 +131,22 @@ async def measured(relay: RelayProgram, bearer: str) -> list[Row]:
     await asyncio.sleep(1.0)
     rows.append(Row("timers: updates lost", expected - sum(one.updates for one in sockets), "", "goal", 0))
     return [*rows, *await lateness(pool, bearer)]
+
+
+async def beside_nothing(rate: int, load: Load) -> Row:
+    """The same requests at the same rate to a server that does nothing: what the machine itself costs just now."""
+    ours = float(np.percentile(load.answers, 99))
+    port = free_port()
+    child = Child([sys.executable, "-m", "tests.bench.timer_clients", str(port)])
+    os.sched_setaffinity(child.pid, ALL_CORES[:1])
+    child.wait_until(lambda: listens(port), "a server that does nothing")
+    pool = Pool(port, load.pool.bearer)
+    await pool.open(CONNECTIONS)
+    bare = Load(pool, load.names, {})
+    await bare.at_rate(rate)
+    child.kill()
+    theirs = float(np.percentile(bare.answers, 99))
+    return Row(f"timers: switch p99 at {rate}/s", ours, "ms", "a server that does nothing", theirs)
 
 
 async def lateness(pool: Pool, bearer: str) -> list[Row]:
@@ -149,21 +169,20 @@ async def lateness(pool: Pool, bearer: str) -> list[Row]:
 
 
 def rows() -> list[Row]:
-    cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         config = Path(folder) / "relay.toml"
         config.write_text(SETTINGS)
         relay = RelayProgram(data, "--config", str(config))
-        os.sched_setaffinity(relay.child.pid, cores[:1])
-        os.sched_setaffinity(0, cores[1:] or cores)
+        os.sched_setaffinity(relay.child.pid, ALL_CORES[:1])
+        os.sched_setaffinity(0, ALL_CORES[1:] or ALL_CORES)
         try:
             tokens = Tokens(load_secret(data / "secret"))
             bearer = tokens.issue(Principal("bench", Role.ADMIN), now_s=time.time(), lifetime_s=3600)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(measured(relay, bearer))
         finally:
-            os.sched_setaffinity(0, cores)
+            os.sched_setaffinity(0, ALL_CORES)
             relay.stop()
 
 

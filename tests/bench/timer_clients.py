@@ -7,9 +7,12 @@ import base64
 import json
 import os
 import re
+import sys
 import time
 from collections import deque
 from typing import Any
+
+import uvloop
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 PING, PONG = 0x89, 0x8A
@@ -48,11 +51,23 @@ class Connection(asyncio.Protocol):
         return self.waiting
 
 
+class Nothing(asyncio.Protocol):
+    """The other side of the scale: answers every request with the same bytes, and does nothing."""
+
+    ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(self.ANSWER)  # type: ignore[attr-defined]
+
+
 class Pool:
     """Some connections to one relay, each used by one at a time."""
 
     def __init__(self, port: int, bearer: str) -> None:
-        self.port = port
+        self.port, self.bearer = port, bearer
         self._head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {bearer}\r\n"
         self._free: asyncio.Queue[Connection] = asyncio.Queue()
 
@@ -124,3 +139,12 @@ class Listener(asyncio.Protocol):
         if updates and self.came is not None:
             self.came[self.session] = time.perf_counter()
         self.heard.extend(now - int(nominal) for nominal in _NOMINAL.findall(data))
+
+
+async def serve_nothing(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Nothing, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve_nothing(int(sys.argv[1])))
