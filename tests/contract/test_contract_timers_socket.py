@@ -210,14 +210,10 @@ async def test_a_thousand_sessions_with_two_sockets_each_lose_nothing(timers: Ti
         sockets = [Socket(f"{url}{session}?token={timers.bearer}") for session in sessions for _ in range(2)]
         for start in range(0, len(sockets), 50):
             await asyncio.gather(*(socket.__aenter__() for socket in sockets[start : start + 50]))
-        took = []
         for session in sessions:
-            asked = time.monotonic()
             assert (await http.post(f"/v1/sessions/{session}/switch")).status_code == 200
-            took.append(time.monotonic() - asked)
         for socket in sockets:
             await socket.message("SESSION_UPDATE")
         assert all(len(payloads(socket, "SESSION_UPDATE")) == 1 for socket in sockets)
-        assert len(took) == 1000
         for start in range(0, len(sockets), 50):
             await asyncio.gather(*(socket.__aexit__() for socket in sockets[start : start + 50]))
