@@ -7,6 +7,7 @@ the original (Node, Redis, PostgreSQL, no authentication) were taken on a machin
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import resource
@@ -115,6 +116,8 @@ async def measured(relay: RelayProgram, bearer: str) -> list[Row]:
     rows = [Row("timers: memory a running session", (rss_kb(relay.child.pid) - empty) / SESSIONS, "kB", "goal", 8)]
     came: dict[str, float] = {}
     sockets = await listen(pool, names[:SOCKETS], bearer, came)
+    gc.collect()
+    gc.freeze()
     load = Load(pool, names, came)
     for rate in RATES:
         await load.at_rate(rate)
