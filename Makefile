@@ -12,7 +12,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
-FROM_LOCK := install -qq --no-deps --require-hashes --only-binary=:all: --requirement
+# crcmod (of smp, for firmware updates) ships no wheel; it builds without a compiler.
+FROM_LOCK := install -qq --no-deps --require-hashes --only-binary=:all: --no-binary=crcmod --requirement
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
@@ -85,8 +86,8 @@ lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade 
 	$(PYTHON) -m venv "$$scratch" && "$$scratch/bin/pip" install --quiet --disable-pip-version-check uv; \
 	resolve() { echo "Resolving $${@: -1}"; "$$scratch/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-config $(LOCK) "$$@"; }; \
-	resolve pyproject.toml --extra agent --extra relay --extra build --output-file locks/runtime.txt; \
-	resolve pyproject.toml --extra agent --extra relay --extra build --extra dev --constraint locks/runtime.txt --output-file locks/dev.txt; \
+	resolve pyproject.toml --extra agent --extra vision --extra relay --extra tracing --extra build --extra dev --output-file locks/dev.txt; \
+	resolve pyproject.toml --extra agent --extra vision --extra relay --extra build --constraint locks/dev.txt --output-file locks/runtime.txt; \
 	resolve --group node --output-file locks/node.txt; \
 	if command -v npm >/dev/null; then npm install --package-lock-only --ignore-scripts --no-audit --no-fund >/dev/null; \
 	else echo "No npm on PATH: package-lock.json is left as it is."; fi
