@@ -32,6 +32,7 @@ from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.envelopes import Limiter, Reception
 from relay.errors import PortBusy, Unauthorized
 from relay.health import health
+from relay.kits import Switchboard
 from relay.metrics import Metrics
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
@@ -44,7 +45,7 @@ from relay.physio.video.gateway import VideoFolder
 from relay.physio.video.service import Videos
 from relay.physio.video.store import UploadStore
 from relay.ports import Port, base_url
-from relay.scg.gateway import KitGateway
+from relay.scg import gateway as scg_gateway
 from relay.scg.routes import application
 from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Store
@@ -137,7 +138,10 @@ class Relay:
         if broker is not None:
             await broker.start()
         bus = MqttBus(address, metrics)
-        gateway = KitGateway(service, store, bus, metrics)
+        kits = Switchboard(bus, metrics)
+        heart = scg_gateway.KitGateway(service, store)
+        kits.answer(scg_gateway.TYPES, heart.take)
+        kits.listen_presence(heart.presence)
         timer_store, timers = await self._timers(engine, metrics)
         timers_app = timers_application(timers, access, metrics)
         passwords = Passwords()
@@ -145,7 +149,7 @@ class Relay:
         servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
-            "bus": lambda: bus.run(gateway.receive),
+            "bus": lambda: bus.run(kits.receive),
             "analysis": service.analyse_for_ever,
             "compaction": store.compact_for_ever,
             "timer_store": timer_store.run,

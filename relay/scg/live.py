@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from core.contracts import scg
 from core.contracts.columns import join
+from core.contracts.seq_ranges import SeqRanges
 from core.signals.resample import Resampled
 from relay.clock import Clock
 from relay.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Room
-from relay.scg.rules import Line, Presence, SeqRanges, delay_ms
+from relay.scg.rules import Line, Presence, delay_ms
 from relay.scg.store import Session
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ import structlog
 
 from core.contracts import scg
 from core.contracts.errors import ContractError, InvalidMessage, UnknownType
+from core.contracts.seq_ranges import SeqRanges
 from core.contracts.session_object import full_session, samples_object
 from relay.clock import Clock
 from relay.errors import Full, RelayError, SessionNotFound, SessionTaken
 from relay.metrics import Metrics
 from relay.rooms import Audience, Member, Room
 from relay.scg.live import Live, summary
-from relay.scg.rules import Part, SeqRanges, rate_hz
+from relay.scg.rules import Part, rate_hz
 from relay.scg.store import Entry, Session, Store
 
 ANALYSE_EVERY_S = 1.0

@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.columns import DamagedColumns, join, pack, unpack
 from core.contracts.scg import ClockNote, Columns
+from core.contracts.seq_ranges import SeqRanges
 from relay.db.models import scg_chunks, scg_sessions
 from relay.errors import StoreUnavailable
 from relay.metrics import Metrics
-from relay.scg.rules import SeqRanges
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000

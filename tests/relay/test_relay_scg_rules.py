@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.scg.rules import Part, Presence, SeqRanges, delay_ms, rate_hz
+from core.contracts.seq_ranges import SeqRanges
+from relay.scg.rules import Part, Presence, delay_ms, rate_hz
 
 
 @given(st.lists(st.integers(1, 60)))

@@ -1,0 +1,179 @@
+"""The switchboard: every message of every kit comes in here once and goes to the API that answers its type.
+
+What can never be stored is refused by number, so that a kit sets it aside and says so instead of sending it for ever.
+Knows no API: `answer` names who takes a type, `listen_status` and `listen_presence` who wants to hear how a kit is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from core.contracts import scg
+from core.contracts.errors import ContractError, InvalidMessage, UnknownType
+from core.contracts.seq_ranges import SeqRanges
+from core.contracts.topics import Lane, topic
+from relay.bus import Bus
+from relay.errors import RelayError
+from relay.metrics import Metrics
+
+SILENT_S = 15.0
+"""A kit that says nothing for so long counts as gone, even if its last will never came."""
+MAX_KITS = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class KitSender:
+    """A kit as the sender of messages. Acknowledgements of one commit leave as one message a boot."""
+
+    name: str
+    bus: Bus
+    pending: dict[str, SeqRanges]
+    silence: asyncio.TimerHandle | None = None
+    online: bool = False
+
+    @property
+    def source(self) -> str:
+        return "kit"
+
+    def ack(self, boot: str, seq: int) -> None:
+        """Say that this message is committed; only then."""
+        if not self.pending:
+            asyncio.get_running_loop().call_soon(self._send_acks)
+        self.pending.setdefault(boot, SeqRanges()).add(seq)
+
+    def reject(self, boot: str, seq: int, code: str, text: str) -> None:
+        """Say that this message will never be stored."""
+        self.bus.publish(topic(self.name, Lane.ACK), scg.reject(boot, seq, code, text))
+
+    def _send_acks(self) -> None:
+        for boot, seqs in self.pending.items():
+            self.bus.publish(topic(self.name, Lane.ACK), scg.ack(boot, seqs.ranges()))
+        self.pending.clear()
+
+
+class Handler(Protocol):
+    """Takes one message. `present` is false for history. ContractError and RelayError are answered by the caller."""
+
+    async def __call__(self, sender: KitSender, envelope: scg.Envelope, *, present: bool) -> None: ...
+
+
+StatusListener = Callable[[str, dict[str, Any], bool], None]
+"""(kit, the status message's payload, whether it says online)"""
+PresenceListener = Callable[[KitSender, bool], None]
+Receive = Callable[[str, Lane, bytes], Awaitable[None]]
+
+
+class Switchboard:
+    """`receive` is what a bus hands messages to."""
+
+    def __init__(self, bus: Bus, metrics: Metrics) -> None:
+        self._bus = bus
+        self._metrics = metrics
+        self._kits: dict[str, KitSender] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._status: list[StatusListener] = []
+        self._presence: list[PresenceListener] = []
+
+    def answer(self, types: Iterable[str], handler: Handler) -> None:
+        """Hand every message of these types to `handler`; a type has one."""
+        for kind in types:
+            if kind in self._handlers:
+                raise ValueError(f"messages of type {kind!r} have a handler")
+            self._handlers[kind] = handler
+
+    def listen_status(self, listener: StatusListener) -> None:
+        self._status.append(listener)
+
+    def listen_presence(self, listener: PresenceListener) -> None:
+        """Called when a kit comes, and when it goes or has been silent for long."""
+        self._presence.append(listener)
+
+    def command(self, kit: str, name: str, args: dict[str, Any]) -> None:
+        """Send a command down; how it went is told in the kit's next status."""
+        self._bus.publish(topic(kit, Lane.COMMAND), scg.message("command", {"name": name, "args": args}))
+
+    async def receive(self, kit: str, lane: Lane, data: bytes) -> None:
+        """One message from the bus. Errors are answered with `reject` or, without a number to name, logged."""
+        sender = self._kit(kit)
+        if lane is Lane.STATUS:
+            self._take_status(sender, data)
+            return
+        envelope: scg.Envelope | None = None
+        try:
+            envelope = scg.decode_envelope(data)
+            if lane is Lane.LIVE:
+                self._heard(sender)
+            await self._handler(envelope)(sender, envelope, present=lane is Lane.LIVE)
+        except (ContractError, RelayError) as error:
+            self._refuse(sender, envelope, error)
+
+    def _handler(self, envelope: scg.Envelope) -> Handler:
+        if envelope.number is None:
+            raise InvalidMessage("Expected boot and seq (1, 2, …) beside type and payload")
+        found = self._handlers.get(envelope.type)
+        if found is None:
+            raise UnknownType(f"Nothing here answers {envelope.type[:64]!r} from a kit")
+        return found
+
+    def _refuse(self, sender: KitSender, envelope: scg.Envelope | None, error: ContractError | RelayError) -> None:
+        self._metrics.refused.labels(error.code).inc()
+        retryable = isinstance(error, RelayError) and error.retryable
+        number = envelope.number if envelope is not None else None
+        log.warning("kit_message_refused", kit=sender.name, code=error.code, reason=str(error), number=number)
+        if number is not None and not retryable:
+            sender.reject(*number, error.code, str(error))
+
+    def _take_status(self, sender: KitSender, data: bytes) -> None:
+        try:
+            payload = scg.decode_payload(scg.decode_envelope(data).payload, dict[str, Any])
+        except ContractError as error:
+            log.warning("kit_status_refused", kit=sender.name, reason=str(error))
+            return
+        online = payload.get("state") == "online"
+        if online:
+            self._heard(sender)
+        else:
+            self._gone(sender)
+        for listener in self._status:
+            listener(sender.name, payload, online)
+
+    def _heard(self, sender: KitSender) -> None:
+        if sender.silence is not None:
+            sender.silence.cancel()
+        sender.silence = asyncio.get_running_loop().call_later(SILENT_S, self._gone, sender)
+        if not sender.online:
+            sender.online = True
+            self._metrics.kits_online.inc()
+            self._tell(sender)
+
+    def _gone(self, sender: KitSender) -> None:
+        if sender.online:
+            sender.online = False
+            self._metrics.kits_online.dec()
+        self._tell(sender)
+
+    def _tell(self, sender: KitSender) -> None:
+        for listener in self._presence:
+            listener(sender, sender.online)
+
+    def _kit(self, name: str) -> KitSender:
+        found = self._kits.get(name)
+        if found is None:
+            if len(self._kits) >= MAX_KITS:
+                self._kits = {key: kit for key, kit in self._kits.items() if kit.online or kit.pending}
+            found = self._kits[name] = KitSender(name=name, bus=self._bus, pending={})
+        return found
+
+
+def acknowledge(sender: KitSender, envelope: scg.Envelope) -> Callable[[], None]:
+    """What to call once the message is committed."""
+    number = envelope.number
+    assert number is not None
+    return lambda: sender.ack(*number)
