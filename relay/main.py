@@ -32,6 +32,7 @@ from relay.metrics import Metrics
 from relay.physio.main import open_physio, sign_in_tokens
 from relay.ports import Port
 from relay.scg.main import open_scg
+from relay.signs.main import open_signs
 from relay.settings import RelaySettings, is_loopback
 from relay.supervisor import supervise
 from relay.timers.main import open_timers
@@ -81,7 +82,7 @@ class Relay:
         access = Access(tokens, clock.now_ms, settings.link_hours)
         accounts = self._accounts(engine, passwords, secret, clock)
         ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits)
-        parts = [open_scg(ground), await open_timers(ground), open_physio(ground)]
+        parts = [open_signs(ground, hand_detector), open_scg(ground), await open_timers(ground), open_physio(ground)]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         for part in parts:
             duties |= part.duties
@@ -119,7 +120,9 @@ class Relay:
 
     def _bind(self) -> dict[str, socket.socket]:
         settings = self.settings
-        wanted = {"scg": (settings.host, settings.ports.scg), "care": (settings.host, settings.ports.care)}
+        ports = settings.ports
+        numbers = {"scg": ports.scg, "care": ports.care, "signs": ports.signs, "translate": ports.translate}
+        wanted = {name: (settings.host, number) for name, number in numbers.items()}
         if settings.tls.enabled:
             wanted["tls"] = (settings.tls.host, settings.tls.port)
         return {name: listen(host, port) for name, (host, port) in wanted.items()}
@@ -163,7 +166,7 @@ class Relay:
         guarded = not is_loopback(settings.host)
         opened = [part.app for part in parts if part.openable and part.name in settings.open_apis]
         prefixed = {f"/{part.name}": part.app for part in parts}
-        roots = {root: [part.app for part in parts if part.root is root] for root in Root}
+        roots = {root: [part.app for part in parts if root in (part.root, *part.also)] for root in Root}
         bases = {part.base: part.app for part in parts if part.base is not None}
         ports = {
             "scg": Port([*roots[Root.SCG], viewer, operations], prefixed, guarded=guarded, opened=opened),

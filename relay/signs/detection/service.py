@@ -7,6 +7,7 @@ likely alternatives with each detection. Whoever watches a session gets its lett
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +20,17 @@ from core.fingerspelling.letters import LetterReader, Network
 from core.fingerspelling.reader import Alphabet, SignReader
 from core.fingerspelling.sequence import QUIET_MS, Sequence as Spelling
 from core.fingerspelling.sequence import Sight, Taken
-from relay.clock import Clock
-from relay.errors import Full, RelayError
+from relay.errors import Full, InvalidSession, RelayError
 from relay.metrics import Metrics
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen, now_ns
 from relay.signs.detection.pictures import decode
 from relay.signs.translation.service import TranslationService
 
+SESSIONS = 5_000
 DONE = {"start": "started", "stop": "stopped", "clear": "cleared", "watch": "watching"}
 _TICK_MS = 100.0
 
-Load = Callable[[str, str], Awaitable[LetterReader]]
+Load = Callable[[str | None, str], Awaitable[LetterReader]]
 """The reader calibrated for (owner, name)."""
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,6 @@ class Shared:
     translation: TranslationService
     network: Network
     calibrated: Load
-    clock: Clock
     metrics: Metrics
 
 
@@ -54,6 +54,7 @@ class SigningService:
         self._most = most_clients
         self._clients = 0
         self._watchers: dict[str, set[Signing]] = {}
+        self._owners: OrderedDict[str, str] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def enter(self) -> None:
@@ -65,6 +66,20 @@ class SigningService:
     def leave(self, client: Signing) -> None:
         self._clients -= 1
         self.unwatch(client)
+
+    def begun(self, session: str, owner: str | None) -> None:
+        """Somebody signs in this session; from now on it is theirs, as long as it is remembered."""
+        if owner is not None:
+            self._owners.setdefault(session, owner)
+            self._owners.move_to_end(session)
+            while len(self._owners) > SESSIONS:
+                self._owners.popitem(last=False)
+
+    def may_watch(self, session: str, owner: str | None) -> None:
+        """Raises InvalidSession for a session that somebody else began."""
+        holder = self._owners.get(session)
+        if owner is not None and holder is not None and holder != owner:
+            raise InvalidSession("Session not found")
 
     def watch(self, client: Signing, session: str) -> None:
         self.unwatch(client)
@@ -85,14 +100,14 @@ class SigningService:
     def spelled(self, session: str, letters: Sequence[str]) -> bytes:
         return signs.message("sequence", {"session_id": session, "letters": list(letters)})
 
-    def translate(self, taken: list[Taken], session: str, language: str, owner: str, client: Signing | None) -> None:
+    def translate(self, taken: list[Taken], session: str, language: str, owner: str | None, client: Signing | None) -> None:
         """A committed sequence, to a sentence for its client and for those who watch."""
         task = asyncio.create_task(self._translate(taken, session, language, owner, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _translate(
-        self, taken: list[Taken], session: str, language: str, owner: str, client: Signing | None
+        self, taken: list[Taken], session: str, language: str, owner: str | None, client: Signing | None
     ) -> None:
         letters = [one.sign for one in taken]
         seen = [{sign: chance for sign, chance in one.likely} for one in taken]
@@ -112,7 +127,7 @@ class SigningService:
 class Signing:
     """One client. `send` writes a message to it; everything runs on the event loop."""
 
-    def __init__(self, service: SigningService, send: Callable[[bytes], None], owner: str) -> None:
+    def __init__(self, service: SigningService, send: Callable[[bytes], None], owner: str | None) -> None:
         self._service = service
         self._shared = service.shared
         self.send = send
@@ -222,6 +237,7 @@ class Signing:
         if command.action == "start":
             self._start(command)
         elif command.action == "watch":
+            self._service.may_watch(command.session_id, self._owner)
             self._service.watch(self, command.session_id)
         else:
             self._end(command)
@@ -250,6 +266,7 @@ class Signing:
         if self._session:
             self._commit()
         self._session = session
+        self._service.begun(session, self._owner)
         self._collects = True
         self._spelling.clear()
 

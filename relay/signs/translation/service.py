@@ -46,7 +46,7 @@ class Model(Protocol):
 class Conversation:
     """One session's past, newest last. `owner` is who began it."""
 
-    owner: str
+    owner: str | None
     past: deque[tuple[list[str], str]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
@@ -67,7 +67,7 @@ class TranslationService:
         self.failing: str | None = None
 
     async def translate(
-        self, signs: Sequence[str], session_id: str, *, before: str | None, language: str, owner: str
+        self, signs: Sequence[str], session_id: str, *, before: str | None, language: str, owner: str | None
     ) -> TranslationResponse:
         """The documented answer. Raises InvalidSignSequence, InvalidLanguage, LlmTimeout or LlmRateLimit."""
         letters = checked(signs)
@@ -81,7 +81,7 @@ class TranslationService:
         return self._told(answer, list(signs), session_id, conversation, began)
 
     async def spelled(
-        self, signs: Sequence[str], seen: Sequence[Chances], session_id: str, *, language: str, owner: str
+        self, signs: Sequence[str], seen: Sequence[Chances], session_id: str, *, language: str, owner: str | None
     ) -> TranslationResponse:
         """A sequence that a reader committed: always answered, by the speller when the model cannot."""
         began = time.monotonic()
@@ -105,9 +105,9 @@ class TranslationService:
         """Have the English speller ready before the first patient waits for it."""
         await self._speller("en")
 
-    def _conversation(self, session_id: str, owner: str) -> Conversation:
+    def _conversation(self, session_id: str, owner: str | None) -> Conversation:
         found = self._conversations.setdefault(session_id, Conversation(owner))
-        if found.owner != owner:
+        if owner not in (None, found.owner):
             raise InvalidSession("Session not found")
         self._conversations.move_to_end(session_id)
         while len(self._conversations) > CONTEXTS:
