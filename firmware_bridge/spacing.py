@@ -33,43 +33,49 @@ class Spacing:
     def __init__(self, period: float, quantum: float = 0.0) -> None:
         self.period = period
         self._nominal, self._quantum = period, quantum
-        self.end: float | None = None
-        """When the newest sample was taken, None before the first."""
+        self._base = 0
+        """Whole ticks that all is reckoned from: a float holds no nanoseconds since 2000."""
+        self._end: float | None = None
 
-    def place(self, end: float, count: int) -> Placed:
-        """`count` samples came, the newest taken at `end` by the device's clock."""
-        if self.end is None:
+    @property
+    def end(self) -> float | None:
+        """When the newest sample was taken, None before the first."""
+        return None if self._end is None else self._base + self._end
+
+    def place(self, newest: float, count: int) -> Placed:
+        """`count` samples came, the newest taken at `newest` by the device's clock; an int keeps its last digit."""
+        if self._end is None:
+            self._base = int(newest)
+        end = float(newest - self._base)
+        if self._end is None:
             return self._anew(end, count, restarted=False)
-        late = end - self.end - count * self.period
+        late = end - self._end - count * self.period
         lost = round(late / self.period) if late > max(MISSING * self.period, 1.5 * self._quantum) else 0
-        if end <= self.end - self._quantum or lost > LONGEST_GAP:
+        if end <= self._end - self._quantum or lost > LONGEST_GAP:
             return self._anew(end, count, restarted=True)
         if lost:
             return self._anew(end, count, restarted=False)._replace(lost=lost)
         return self._go_on(end, late, count)
 
     def _anew(self, end: float, count: int, *, restarted: bool) -> Placed:
-        self.end = end
-        return Placed(_rising(end - (count - 1) * self.period, self.period, count), 0, restarted)
+        self._end = end
+        return Placed(self._rising(end - (count - 1) * self.period, self.period, count), 0, restarted)
 
     def _go_on(self, end: float, late: float, count: int) -> Placed:
-        assert self.end is not None
-        before = self.end
+        assert self._end is not None
+        before = self._end
         if self._quantum:
             self.period = self._bounded(self.period + BEND * late / count)
             end = before + count * self.period + PULL * late
         else:
             self.period = self._bounded(self.period + PULL * late / count)
-        self.end = end
+        self._end = end
         step = (end - before) / count
-        return Placed(_rising(before + step, step, count), 0, False)
+        return Placed(self._rising(before + step, step, count), 0, False)
 
     def _bounded(self, period: float) -> float:
         return min(max(period, self._nominal * (1 - MOST_OFF)), self._nominal * (1 + MOST_OFF))
 
-
-def _rising(first: float, step: float, count: int) -> NDArray[np.int64]:
-    """Whole ticks: the distances are rounded, not the large numbers they start from."""
-    base = int(first)
-    ticks: NDArray[np.int64] = base + np.rint((first - base) + step * np.arange(count)).astype(np.int64)
-    return ticks
+    def _rising(self, first: float, step: float, count: int) -> NDArray[np.int64]:
+        ticks: NDArray[np.int64] = self._base + np.rint(first + step * np.arange(count)).astype(np.int64)
+        return ticks

@@ -95,10 +95,10 @@ class Movesense:
         return self._samples(values, self._spacing.end + len(values) * self._spacing.period, arrival_ns)
 
     def _values(self, body: bytes) -> np.ndarray:
-        acc_g = np.frombuffer(body, "<f4").reshape(-1, 3).astype(np.float64) / STANDARD_GRAVITY
-        if not (np.abs(acc_g) < WILD_G).all():
+        values = np.frombuffer(body, "<f4").reshape(-1, 3)
+        if not (np.isfinite(values).all() and (np.abs(values) < WILD_G * STANDARD_GRAVITY).all()):
             raise FrameError(Damage.VALUE, "an acceleration that is none")
-        return acc_g
+        return values.astype(np.float64) / STANDARD_GRAVITY
 
     def _samples(self, acc_g: np.ndarray, end_us: float, arrival_ns: int) -> Samples:
         placed = self._spacing.place(end_us, len(acc_g))
