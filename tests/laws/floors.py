@@ -61,7 +61,7 @@ def touches_the_world(source: Source) -> list[str]:
 
 
 def rooms(root: Path) -> list[str]:
-    """routes know no SQL, service knows neither web nor SQL, rules know only core, store knows no web; main joins them."""
+    """routes know no SQL, service neither web nor SQL, rules only core, store no web; main joins them."""
     sources = [source for room in ROOMS for source in read(root, f"relay/{room}")]
     return [
         source.at(line, f"{source.name} may not import {module}")
