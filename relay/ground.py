@@ -50,8 +50,9 @@ class Ground:
 class Part:
     """One API: where it stands, what must run for it, and what is to be finished before the relay ends.
 
-    `also` are further documented ports at whose root it stands. `openable` names an API that asks for tokens only where a listener does, and that an operator may set open by name.
-    `base` is the first part of its paths, whose unknown ones it refuses in its own words.
+    `also` are further documented ports at whose root it stands. `openable` names an API that asks for tokens only
+    where a listener does, and that an operator may set open by name. `base` is the first part of its paths, whose
+    unknown ones it refuses in its own words.
     """
 
     name: str

@@ -66,7 +66,10 @@ class Metrics:
             registry=register,
         )
         self.signs_frames = Counter(
-            "homeside_signs_frames", "Frames looked at for hands, by whether there was one.", ["hand"], registry=register
+            "homeside_signs_frames",
+            "Frames looked at for hands, by whether there was one.",
+            ["hand"],
+            registry=register,
         )
         self.signs_dropped = Counter(
             "homeside_signs_dropped",

@@ -1,6 +1,7 @@
 """The fingerspelling document as models: frames and commands in, detections and translations out.
 
-Field names are the document's. What it does not name is optional here, so that a client written from it works unchanged.
+Field names are the document's. What it does not name is optional here, so that a client written from it works
+unchanged.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class Frame(msgspec.Struct):
 
 
 class Command(msgspec.Struct):
-    """`watch` follows another's session; `calibration` names whose calibration to read with; `extras` asks for the letters
-    so far and the likely alternatives with each detection."""
+    """`watch` follows another's session; `calibration` names whose calibration to read with; `extras` asks for the
+    letters so far and the likely alternatives with each detection.
+    """
 
     action: Literal["start", "stop", "clear", "watch"]
     session_id: SessionId
@@ -53,7 +55,9 @@ class Command(msgspec.Struct):
 
 
 class KitLetters(msgspec.Struct, rename="camel"):
-    """What a kit tells of the signs it read: letters taken since it last told, and the sequence when it was committed."""
+    """What a kit tells of the signs it read: letters taken since it last told, and the sequence when it was
+    committed.
+    """
 
     session_id: SessionId
     letters: Annotated[list[KitLetter], msgspec.Meta(max_length=MAX_SIGNS)] = []
@@ -199,7 +203,9 @@ class Calibration(BaseModel):
     letters: dict[
         Annotated[str, Field(pattern="^[A-IK-Y]$")],
         Annotated[
-            list[Annotated[list[tuple[float, float] | tuple[float, float, float]], Field(min_length=21, max_length=21)]],
+            list[
+                Annotated[list[tuple[float, float] | tuple[float, float, float]], Field(min_length=21, max_length=21)]
+            ],
             Field(min_length=3, max_length=40),
         ],
     ] = Field(min_length=3, max_length=24)

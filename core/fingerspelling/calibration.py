@@ -1,7 +1,8 @@
-"""One person's own hand: the network's last layer refitted on a few pictures of their letters, in a fraction of a second.
+"""One person's own hand: the network's last layer refitted on a few pictures of their letters, in a fraction of a
+second.
 
-Embeddings of many people's letters are rehearsed beside them, each side with half the weight, so that letters which were
-not calibrated are not forgotten. Picture no one's first moments of a letter: the hand is still on its way.
+Embeddings of many people's letters are rehearsed beside them, each side with half the weight, so that letters which
+were not calibrated are not forgotten. Picture no one's first moments of a letter: the hand is still on its way.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def refit(network: Network, embeddings: Floats, labels: NDArray[np.int64]) -> tu
     old, old_labels = network.arrays["rehearsal"], network.arrays["rehearsal_labels"].astype(np.int64)
     inputs = np.concatenate([embeddings, old])
     wanted = np.eye(len(STATIC), dtype=np.float32)[np.concatenate([labels, old_labels])]
-    shares = np.concatenate([_even(labels), _even(old_labels)])[:, None] / 2
+    shares = np.concatenate([_even(labels), _even(old_labels)])[:, None] * np.float32(0.5)
     weight, bias = _descend(weight, bias, inputs, wanted, shares)
     return weight, bias
 

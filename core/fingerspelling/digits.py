@@ -1,8 +1,8 @@
 """Digits by geometry alone: which fingers are straight, which tip the thumb touches, whether fingers are fanned.
 
-No recorded digits were at hand, so nothing here is learned, and nothing claims more than MOST_SURE. Four digits are held
-like letters: 0 like O, 2 like V, 6 like W, 9 like F; which was meant is told by the alphabet asked for, or by the
-neighbours (`settle`).
+No recorded digits were at hand, so nothing here is learned, and nothing claims more than MOST_SURE. Four digits are
+held like letters: 0 like O, 2 like V, 6 like W, 9 like F; which was meant is told by the alphabet asked for, or by
+the neighbours (`settle`).
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ def settle(signs: Sequence[str]) -> list[str]:
         for index in order:
             beside = settled[max(index - 1, 0) : index] + settled[index + 1 : index + 2]
             twin = TWINS.get(settled[index])
-            if twin and any(one.isdigit() for one in beside) and not any(one.isalpha() and one not in TWINS for one in beside):
+            if (
+                twin
+                and any(one.isdigit() for one in beside)
+                and not any(one.isalpha() and one not in TWINS for one in beside)
+            ):
                 settled[index] = twin
     return settled

@@ -1,4 +1,5 @@
-"""A hand as 21 landmarks, brought to one side, one origin and one size, so that distance and place in the picture say nothing.
+"""A hand as 21 landmarks, brought to one side, one origin and one size, so that distance and place in the picture say
+nothing.
 
 Landmarks are MediaPipe's: 0 the wrist, then four a finger from thumb to pinky, tips at 4, 8, 12, 16, 20. Pictures have
 y downwards. The canonical side is a left hand as an unmirrored camera sees it (with its palm to the camera, the

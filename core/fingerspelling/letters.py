@@ -1,4 +1,5 @@
-"""Letters from hands: a small trained network, its honest confidence, and "unsure" below the confidence that was calibrated.
+"""Letters from hands: a small trained network, its honest confidence, and "unsure" below the confidence that was
+calibrated.
 
 The weights are bytes given to `Network.unpack`; this module reads no file. The network sees one frame at a time; what
 moves (J, Z) is `motion`'s, what holds is `sequence`'s.

@@ -1,4 +1,5 @@
-"""One person's hand, picture after picture, as signs: letters by the network, digits by geometry, J and Z by their path.
+"""One person's hand, picture after picture, as signs: letters by the network, digits by geometry, J and Z by their
+path.
 
 Gives `Sight`s for `sequence`, with the chances of the best letters, so that nothing later has to look at landmarks.
 """

@@ -1,8 +1,8 @@
 """Words to a sentence as people write it, in English, Russian and Kazakh.
 
 The manual alphabet is the American one, so Russian and Kazakh are spelled in Latin letters as people type them, and
-turned back into Cyrillic: PRIVET is Привет. What has no Latin spelling of its own (ъ, ь, ё after e) comes from the dictionary,
-or is lost.
+turned back into Cyrillic: PRIVET is Привет. What has no Latin spelling of its own (ъ, ь, ё after e) comes from the
+dictionary, or is lost.
 """
 
 from __future__ import annotations
@@ -10,26 +10,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 QUESTIONS = frozenset(
-    "how what when where who whom whose why which can could do does did is are am will would should may shall has have".split()
+    """
+    how what when where who whom whose why which can could do does did is are am will would should may shall has
+    have
+    """.split()  # noqa: SIM905  a list of words reads as one
 )
-_NO_QUESTION_WITH = frozenset("i he she it we they you".split())
-GREETINGS = frozenset("hello hi hey yes no sorry please thanks".split())
+_SUBJECTS = frozenset(
+    ("i", "he", "she", "it", "we", "they", "you", "my", "the", "your", "there", "this", "that", "anyone")
+)
+GREETINGS = frozenset(("hello", "hi", "hey", "yes", "no", "sorry", "please", "thanks"))
 CAPITALS = frozenset(
-    "i monday tuesday wednesday thursday friday saturday sunday january february april june july august september october"
-    " november december english god".split()
+    """
+    i monday tuesday wednesday thursday friday saturday sunday january february april june july august september
+    october november december english god
+    """.split()  # noqa: SIM905  a list of words reads as one
 )
 _SHORT = {
-    "im": "I'm", "ive": "I've", "dont": "don't", "doesnt": "doesn't", "didnt": "didn't", "cant": "can't", "couldnt": "couldn't",
-    "wont": "won't", "wouldnt": "wouldn't", "isnt": "isn't", "arent": "aren't", "wasnt": "wasn't", "havent": "haven't",
-    "hasnt": "hasn't", "shouldnt": "shouldn't", "youre": "you're", "theyre": "they're", "youve": "you've", "whats": "what's",
-    "wheres": "where's", "thats": "that's", "theres": "there's", "hes": "he's", "shes": "she's", "lets": "let's",
+    "im": "I'm", "ive": "I've", "dont": "don't", "doesnt": "doesn't", "didnt": "didn't", "cant": "can't",
+    "couldnt": "couldn't", "wont": "won't", "wouldnt": "wouldn't", "isnt": "isn't", "arent": "aren't", "wasnt":
+    "wasn't", "havent": "haven't", "hasnt": "hasn't", "shouldnt": "shouldn't", "youre": "you're", "theyre":
+    "they're", "youve": "you've", "whats": "what's", "wheres": "where's", "thats": "that's", "theres":
+    "there's", "hes": "he's", "shes": "she's", "lets": "let's",
 }  # fmt: skip
 """Contractions as they are spelled, without the apostrophe that has no sign."""
 
 RUSSIAN = {
-    "а": "a", "б": "b", "в": "v", "г": "g", "д": "d", "е": "e", "ё": "e", "ж": "zh", "з": "z", "и": "i", "й": "y", "к": "k",
-    "л": "l", "м": "m", "н": "n", "о": "o", "п": "p", "р": "r", "с": "s", "т": "t", "у": "u", "ф": "f", "х": "kh", "ц": "ts",
-    "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ы": "y", "ь": "", "э": "e", "ю": "yu", "я": "ya",
+    "а": "a", "б": "b", "в": "v", "г": "g", "д": "d", "е": "e", "ё": "e", "ж": "zh", "з": "z", "и": "i", "й":
+    "y", "к": "k", "л": "l", "м": "m", "н": "n", "о": "o", "п": "p", "р": "r", "с": "s", "т": "t", "у": "u",
+    "ф": "f", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ы": "y", "ь": "", "э": "e",
+    "ю": "yu", "я": "ya",
 }  # fmt: skip
 """After BGN/PCGN (1947), its signs left out."""
 KAZAKH = RUSSIAN | {"ә": "a", "ғ": "gh", "қ": "q", "ң": "ng", "ө": "o", "ұ": "u", "ү": "u", "һ": "h", "і": "i"}
@@ -39,11 +48,14 @@ _BACK = {
 }
 SCRIPTS = {"ru": RUSSIAN, "kz": KAZAKH}
 
-KAZAKH_WORDS = (
-    "сәлем сәлеметсіз бе рахмет иә жоқ мен сен сіз ол біз маған саған су тамақ нан шай керек көмек көмектесіңіз дәрігер дәрі"
-    " ауырады ауырып тұр басым ішім қолым аяғым жүрегім жақсы жаман суық ыстық қайда қашан қалай қалайсыз кім не неге бар"
-    " келіңіз кешіріңіз өтінемін ана әке бала үй ұйықтағым келеді шаршадым қазір ертең бүгін кеше таң кеш сау болыңыз"
-).split()
+KAZAKH_WORDS = tuple(
+    """
+    сәлем сәлеметсіз бе рахмет иә жоқ мен сен сіз ол біз маған саған су тамақ нан шай керек көмек көмектесіңіз
+    дәрігер дәрі ауырады ауырып тұр басым ішім қолым аяғым жүрегім жақсы жаман суық ыстық қайда қашан қалай қалайсыз
+    кім не неге бар келіңіз кешіріңіз өтінемін ана әке бала үй ұйықтағым келеді шаршадым қазір ертең бүгін кеше таң
+    кеш сау болыңыз
+    """.split()  # noqa: SIM905  a list of words reads as one
+)
 """The Kazakh words known offline; any other is only turned into Cyrillic letter by letter."""
 
 
@@ -78,7 +90,9 @@ def cyrillic(word: str, language: str) -> str:
 def written(words: Sequence[str], language: str = "en", dictionary: Mapping[str, str] | None = None) -> str:
     """The sentence: first letter large, names of days too, a question mark where it is asked."""
     if language in SCRIPTS:
-        found = [(dictionary or {}).get(word) or (word if word.isdigit() else cyrillic(word, language)) for word in words]
+        found = [
+            (dictionary or {}).get(word) or (word if word.isdigit() else cyrillic(word, language)) for word in words
+        ]
         return _begun(" ".join(found))
     text = " ".join(_word(word) for word in words)
     if len(words) > 2 and words[0] in GREETINGS and words[0] != "no":
@@ -90,7 +104,7 @@ def _asks(words: Sequence[str]) -> bool:
     asked = words[1:] if len(words) > 1 and words[0] in GREETINGS else words
     if len(asked) < 2 or asked[0] not in QUESTIONS:
         return False
-    inverted = asked[1] in _NO_QUESTION_WITH or asked[1] in ("my", "the", "your", "there", "this", "that", "anyone")
+    inverted = asked[1] in _SUBJECTS
     return asked[0] in ("how", "what", "when", "where", "who", "why", "which", "whose") or inverted
 
 

@@ -1,4 +1,5 @@
-"""From what each picture was read as to the letters a person meant: held, taken once, doubled on purpose, ended by quiet.
+"""From what each picture was read as to the letters a person meant: held, taken once, doubled on purpose, ended by
+quiet.
 
 Time is an argument (ms that only grow). A letter is taken when the same sign is held still for HOLD_MS; the same letter
 is taken again only after a release (the hand goes, or shows something else) or a slide to the side. After QUIET_MS in
@@ -106,7 +107,8 @@ class Sequence:
             self._path.clear()
             return self._take(Taken(BACKSPACE, sight.confidence, sight.t_ms), self._hold)
         if sight.sign is None:
-            return self._lost(sight, speed)
+            self._lost(sight, speed)
+            return None
         return self._shown(sight, speed)
 
     def quiet(self, t_ms: float) -> bool:

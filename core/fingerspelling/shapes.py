@@ -1,4 +1,5 @@
-"""How each letter and digit of the American manual alphabet is held: joint angles, where the thumb goes, how it is seen.
+"""How each letter and digit of the American manual alphabet is held: joint angles, where the thumb goes, how it is
+seen.
 
 A kinematic hand solved to landmarks, in the canonical side of `hand`. Variation is an argument (`Variation`), so one
 description draws the page to learn from, trains the letter model and spells in tests. z is negative towards the camera.
@@ -34,10 +35,10 @@ _TOGETHER = (3.0, 1.0, -2.0, -5.0)
 class Shape:
     """One sign at rest.
 
-    `fingers` flexion from index to pinky; `spread` 0 together to 1 fanned (below 0: crossed, for R). The thumb's tip is
-    at finger `near`'s joint `joint` (0 base to 3 tip; `near` None: measured from the wrist), moved by `offset`.
-    `yaw` turns it about its own length (90: its edge, 180: its back); `points` is where the index finger points, degrees
-    counterclockwise from right as the picture shows it; None leaves it upright.
+    `fingers` flexion from index to pinky; `spread` 0 together to 1 fanned (below 0: crossed, for R). The thumb's tip
+    is at finger `near`'s joint `joint` (0 base to 3 tip; `near` None: measured from the wrist), moved by `offset`.
+    `yaw` turns it about its own length (90: its edge, 180: its back); `points` is where the index finger points,
+    degrees counterclockwise from right as the picture shows it; None leaves it upright.
     """
 
     fingers: tuple[Angles, Angles, Angles, Angles]
@@ -180,7 +181,9 @@ def _thumb(hands: Floats, shape: Shape, varied: Variation) -> Floats:
     bulge = bulge / np.linalg.norm(bulge, axis=-1, keepdims=True)
     bend = _bend_to_reach(length, reach)
     angles = np.stack([bend, np.zeros_like(bend), -bend], axis=-1)
-    steps = length[..., None] * (np.cos(angles)[..., None] * along[:, None] + np.sin(angles)[..., None] * bulge[:, None])
+    steps = length[..., None] * (
+        np.cos(angles)[..., None] * along[:, None] + np.sin(angles)[..., None] * bulge[:, None]
+    )
     joints = base[:, None] + np.cumsum(steps, axis=1)
     return np.concatenate([base[:, None], joints], axis=1, dtype=np.float32)
 

@@ -1,8 +1,9 @@
-"""A spelled sequence as a sentence, offline: the words whose frequencies, and whose letters' likely misreads, explain it best.
+"""A spelled sequence as a sentence, offline: the words whose frequencies, and whose letters' likely misreads, explain
+it best.
 
-A noisy channel (Shannon 1948) over a dictionary of word frequencies: each letter was meant, or misread as the letter model
-misreads. The dictionary is given; spaces that were signed are kept. Languages are what the American manual alphabet
-reaches: English as it is spelled, Russian and Kazakh by transliteration.
+A noisy channel (Shannon 1948) over a dictionary of word frequencies: each letter was meant, or misread as the letter
+model misreads. The dictionary is given; spaces that were signed are kept. Languages are what the American manual
+alphabet reaches: English as it is spelled, Russian and Kazakh by transliteration.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ Chances = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """`words` in order; `known` the share of letters inside words of the dictionary, `repaired` how many were changed."""
+    """`words` in order; `known` the share of letters inside words of the dictionary, `repaired` how many were
+    changed.
+    """
 
     words: tuple[str, ...]
     score: float
@@ -46,7 +49,8 @@ class _Path:
 class Speller:
     """A dictionary, ready to explain letters. Building it takes a second: build it once, away from the event loop.
 
-    `frequencies` maps lower-case words of a-z to their share of running text; `misread[a][b]` is how often a is read as b.
+    `frequencies` maps lower-case words of a-z to their share of running text; `misread[a][b]` is how often a is read
+    as b.
     """
 
     def __init__(self, frequencies: Mapping[str, float], misread: Mapping[str, Chances] | None = None) -> None:
@@ -61,7 +65,8 @@ class Speller:
     def spell(self, letters: Sequence[str], seen: Sequence[Chances] | None = None, most: int = 3) -> list[Spelled]:
         """The best readings of lower-case `letters` (digits and " " keep themselves), best first.
 
-        `seen` gives each letter's chances as the reader had them, and says more than how letters are misread in general.
+        `seen` gives each letter's chances as the reader had them, and says more than how letters are misread in
+        general.
         """
         found: list[_Path] = [_Path(0.0)]
         for part, chances in _parts(letters, seen):
@@ -110,9 +115,7 @@ class Speller:
         return math.log(WRONG * (0.5 * general + 0.5 / 25))
 
 
-def _parts(
-    letters: Sequence[str], seen: Sequence[Chances] | None
-) -> Iterable[tuple[str, Sequence[Chances] | None]]:
+def _parts(letters: Sequence[str], seen: Sequence[Chances] | None) -> Iterable[tuple[str, Sequence[Chances] | None]]:
     """Runs of letters, runs of digits; spaces divide."""
     start = 0
     for end in range(1, len(letters) + 1):

@@ -35,7 +35,8 @@ def _normal(rng: np.random.Generator, sd: float, *shape: int) -> Floats:
 
 def _rotations(count: int, rng: np.random.Generator) -> Floats:
     yaw, pitch, roll = (np.radians(_normal(rng, sd, count)) for sd in (YAW, PITCH, ROLL))
-    return _about(2, 0, yaw) @ _about(1, 2, pitch) @ _about(0, 1, roll)
+    turned = _about(2, 0, yaw) @ _about(1, 2, pitch) @ _about(0, 1, roll)
+    return np.asarray(turned, np.float32)
 
 
 def _about(first: int, second: int, angle: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """A small multilayer perceptron with its gradients and AdamW, in numpy: enough to train letters in seconds.
 
-Three layers, SiLU between them, dropout after each hidden one. Decoupled weight decay after Loshchilov and Hutter (2019),
-learning rate one cycle after Smith (2018).
+Three layers, SiLU between them, dropout after each hidden one. Decoupled weight decay after Loshchilov and Hutter
+(2019), learning rate one cycle after Smith (2018).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def fresh(sizes: tuple[int, ...], rng: np.random.Generator) -> Layers:
     """He-scaled weights."""
     return [
         (rng.normal(0, math.sqrt(2 / before), (before, after)).astype(np.float32), np.zeros(after, np.float32))
-        for before, after in zip(sizes, sizes[1:], strict=False)
+        for before, after in pairwise(sizes)
     ]
 
 
@@ -76,7 +77,7 @@ def _gradients(layers: Layers, inputs: Floats, wanted: Floats, dropout: float, r
     for index in range(len(layers) - 2, -1, -1):
         entered, slope, _ = kept[index]
         error = (error @ layers[index + 1][0].T) * slope
-        found.insert(0, (entered.T @ error, error.sum(0)))
+        found.insert(0, (np.asarray(entered.T @ error, np.float32), np.asarray(error.sum(0), np.float32)))
     return found
 
 

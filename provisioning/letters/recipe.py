@@ -66,7 +66,9 @@ def teach(sources: Sequence[Source], seed: int, told: Callable[[str], None]) -> 
     for number in range(TEACHERS):
         teachers.append(teacher(lessons, rng))
         told(f"teacher {number + 1} of {TEACHERS}")
-    softened = np.stack([np.mean([softmax(forward(one, batch)) for one in teachers], axis=0) for batch in lessons.inputs])
+    softened = np.stack(
+        [np.mean([softmax(forward(one, batch)) for one in teachers], axis=0) for batch in lessons.inputs]
+    )
 
     def lesson(rng: np.random.Generator) -> tuple[Floats, Floats]:
         chosen = int(rng.integers(BATCHES))

@@ -1,4 +1,5 @@
-"""Where the hands to train on come from: four recorded sources, each brought to one side and one aspect, and synthetic ones.
+"""Where the hands to train on come from: four recorded sources, each brought to one side and one aspect, and
+synthetic ones.
 
 What a source does not say is settled here once: the frame's aspect by the proportions of palms, the side by the turn
 of the palm, which letters held towards the camera fix. J and Z are motions and are left out.
@@ -107,4 +108,3 @@ def _special(letter: str, hands: Floats, rng: np.random.Generator) -> Floats:
     if letter == "G":
         hands[turned, :, 0] *= -1
     return hands
-

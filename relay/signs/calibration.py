@@ -1,4 +1,5 @@
-"""A person's own letters: pictures' landmarks kept with the user, the network's last layer refitted from them when needed.
+"""A person's own letters: pictures' landmarks kept with the user, the network's last layer refitted from them when
+needed.
 
 Landmarks are kept, not weights, so that a better letter model later is refitted from the same pictures.
 """

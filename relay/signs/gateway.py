@@ -27,9 +27,7 @@ class KitSigns:
         if envelope.number is None:
             raise InvalidMessage("Expected boot and seq (1, 2, …) beside type and payload")
         self._service.begun(read.session_id, sender.name)
-        fresh = await self._store.message(
-            sender.name, read.session_id, envelope.number, msgspec.to_builtins(read)
-        )
+        fresh = await self._store.message(sender.name, read.session_id, envelope.number, msgspec.to_builtins(read))
         acknowledge(sender, envelope)()
         if not (fresh and present):
             return

@@ -1,4 +1,6 @@
-"""Fingerspelling put together: the letter model, the lookout with its detectors, translation, videos, and the kits' side."""
+"""Fingerspelling put together: the letter model, the lookout with its detectors, translation, videos, and the kits'
+side.
+"""
 
 from __future__ import annotations
 

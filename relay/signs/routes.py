@@ -48,9 +48,7 @@ def application(
     routers: list[APIRouter], calibrations: Calibrations, health: Health, access: Access, metrics: Metrics
 ) -> FastAPI:
     """The whole API; each documented port serves all of it."""
-    app = FastAPI(
-        title="Fingerspelling", version="1.0.0", docs_url=None, redoc_url=None, responses=_RESPONSES
-    )
+    app = FastAPI(title="Fingerspelling", version="1.0.0", docs_url=None, redoc_url=None, responses=_RESPONSES)
     for router in [*routers, _health(health), _alphabet(), _calibrations(calibrations, access)]:
         app.include_router(router)
     for kind in (RelayError, ContractError, RequestValidationError, ValidationError, HTTPException):
@@ -75,7 +73,7 @@ def _alphabet() -> APIRouter:
 
     @router.get("/alphabet")
     async def alphabet() -> dict[str, list[list[float]]]:
-        """How each sign is held: 21 landmarks x, y, z in palm lengths around the wrist, a left hand seen by a camera."""
+        """Each sign: 21 landmarks x, y, z in palm lengths around the wrist, a left hand as a camera sees it."""
         return shapes
 
     return router
@@ -132,4 +130,3 @@ def _headers(request: Request, error: Exception, status: int) -> dict[str, str]:
     if isinstance(error, RelayError) and error.retryable:
         return {"Retry-After": str(error.retry_after_s if isinstance(error, TooMany) else 2)}
     return {}
-

@@ -1,4 +1,6 @@
-"""A video file as pictures at a steady rate, by PyAV, in a thread of its own. Bounds are checked before and while decoding."""
+"""A video file as pictures at a steady rate, by PyAV, in a thread of its own. Bounds are checked before and while
+decoding.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Fetching a video somebody named, without letting that name reach into this network.
 
-A name is resolved once, every address it has must be public, and the connection goes to the very address that was looked
-at: a name that resolves otherwise a moment later gains nothing. Each redirect is a new request and goes the same way. Only
-http and https, no credentials, no proxy from the environment, a bound on bytes, seconds and redirects.
+A name is resolved once, every address it has must be public, and the connection goes to the very address that was
+looked at: a name that resolves otherwise a moment later gains nothing. Each redirect is a new request and goes the
+same way. Only http and https, no credentials, no proxy from the environment, a bound on bytes, seconds and redirects.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Fetcher:
         self._within_s = within_s
 
     def check(self, url: str) -> None:
-        """Raises VideoRefused for what is not even worth a connection: other schemes, credentials, private addresses."""
+        """Raises VideoRefused for what is not worth a connection: other schemes, credentials, private addresses."""
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -109,7 +109,12 @@ class Fetcher:
                 await self._follow(url, target, progress)
         except TimeoutError:
             raise VideoRefused(f"The video did not come within {self._within_s:g} s.") from None
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        except (
+            httpcore.TimeoutException,
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.UnsupportedProtocol,
+        ) as error:
             raise VideoRefused(f"The video cannot be fetched ({type(error).__name__}).") from None
 
     async def _follow(self, url: str, target: Path, progress: Callable[[float], None]) -> None:
@@ -127,7 +132,11 @@ class Fetcher:
     ) -> str | None:
         """Where the video went, or None when it was written to `target`."""
         timeouts = {"connect": _CONNECT_S, "read": _READ_S, "write": _READ_S, "pool": _CONNECT_S}
-        headers = {"User-Agent": "Homeside", "Accept": "video/*", "Accept-Encoding": "identity"}
+        headers: list[tuple[bytes | str, bytes | str]] = [
+            ("User-Agent", "Homeside"),
+            ("Accept", "video/*"),
+            ("Accept-Encoding", "identity"),
+        ]
         async with pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as answer:
             told = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
             if answer.status in _MOVED and b"location" in told:

@@ -1,4 +1,6 @@
-"""Batch translation over HTTP: a URL as JSON, or the video itself as a form's file; asking after a job, cancelling it."""
+"""Batch translation over HTTP: a URL as JSON, or the video itself as a form's file; asking after a job, cancelling
+it.
+"""
 
 from __future__ import annotations
 
@@ -117,4 +119,3 @@ async def _copy(file: UploadFile, job: Job, most_bytes: int) -> None:
     if size > most_bytes or not size:
         job.path.unlink(missing_ok=True)
         raise TooLarge(f"The video is larger than {most_bytes} bytes.") if size else VideoRefused("The video is empty.")
-

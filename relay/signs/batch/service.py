@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,9 +157,7 @@ class BatchService:
             raise VideoRefused("No signs were read in this video.")
         signs = [one.sign for one in letters]
         seen = [dict(one.likely) for one in letters]
-        found = await self._translation.spelled(
-            signs, seen, f"batch-{job.id}", language=job.language, owner=job.owner
-        )
+        found = await self._translation.spelled(signs, seen, f"batch-{job.id}", language=job.language, owner=job.owner)
         job.status.result = BatchResult(
             translation=found.translation,
             signs_detected=signs,
@@ -211,7 +209,7 @@ class BatchService:
             raise DetectorMissing("The hand detector does not answer.") from None
 
 
-async def _stream(path: Path, rate: float, most_minutes: float) -> AsyncIterator[Picture]:
+async def _stream(path: Path, rate: float, most_minutes: float) -> AsyncGenerator[Picture, None]:
     """Decoded in threads, one picture ahead of nothing: memory holds one picture."""
     film: Iterator[Picture] = pictures(path, rate, most_minutes)
     while (picture := await asyncio.to_thread(next, film, None)) is not None:
@@ -226,5 +224,3 @@ def _empty(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in folder.iterdir():
         left.unlink(missing_ok=True)
-
-

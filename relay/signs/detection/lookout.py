@@ -1,7 +1,7 @@
 """Whoever wants a picture looked at waits here. One picture deep each, the newest wins, and everybody gets a turn.
 
-A fixed number of detectors work in threads of their own; the event loop only hands over. A client's pictures are looked at
-one after the other, with that client's own tracker, so that nobody's hand is taken for somebody else's.
+A fixed number of detectors work in threads of their own; the event loop only hands over. A client's pictures are
+looked at one after the other, with that client's own tracker, so that nobody's hand is taken for somebody else's.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A picture to look at: `open` makes its pixels (in the detector's thread), `done` gets what was seen (in the loop)."""
+    """A picture to look at: `open` makes its pixels (in the detector's thread), `done` gets what was seen (in the
+    loop).
+    """
 
     open: Callable[[], Pixels]
     t_ns: int

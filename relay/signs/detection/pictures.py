@@ -1,4 +1,4 @@
-"""A client's frame as a picture: base64 in, pixels out; bounds are checked on the header, before anything is decoded."""
+"""A client's frame as a picture: base64 in, pixels out; bounds are checked on its header, before decoding."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from core.contracts import signs
 from core.contracts.errors import ContractError, UnknownType
 from core.fingerspelling.letters import LetterReader, Network
 from core.fingerspelling.reader import Alphabet, SignReader
-from core.fingerspelling.sequence import QUIET_MS, Sequence as Spelling
-from core.fingerspelling.sequence import Sight, Taken
+from core.fingerspelling.sequence import QUIET_MS, Sight, Taken
+from core.fingerspelling.sequence import Sequence as Spelling
 from relay.errors import Full, InvalidSession, RelayError
 from relay.metrics import Metrics
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen, now_ns
@@ -100,7 +100,9 @@ class SigningService:
     def spelled(self, session: str, letters: Sequence[str]) -> bytes:
         return signs.message("sequence", {"session_id": session, "letters": list(letters)})
 
-    def translate(self, taken: list[Taken], session: str, language: str, owner: str | None, client: Signing | None) -> None:
+    def translate(
+        self, taken: list[Taken], session: str, language: str, owner: str | None, client: Signing | None
+    ) -> None:
         """A committed sequence, to a sentence for its client and for those who watch."""
         task = asyncio.create_task(self._translate(taken, session, language, owner, client))
         self._tasks.add(task)
@@ -110,7 +112,7 @@ class SigningService:
         self, taken: list[Taken], session: str, language: str, owner: str | None, client: Signing | None
     ) -> None:
         letters = [one.sign for one in taken]
-        seen = [{sign: chance for sign, chance in one.likely} for one in taken]
+        seen = [dict(one.likely) for one in taken]
         try:
             found = await self.shared.translation.spelled(letters, seen, session, language=language, owner=owner)
         except RelayError as error:
@@ -201,9 +203,7 @@ class Signing:
         if seen.hand is None:
             return self._reader.nothing(t_ms)
         # A mirrored picture shows a right hand as a left one, which is how the detector calls it: no change of side.
-        return self._reader.see(
-            t_ms, seen.hand.landmarks, aspect=seen.aspect, right=seen.hand.handedness == "Right"
-        )
+        return self._reader.see(t_ms, seen.hand.landmarks, aspect=seen.aspect, right=seen.hand.handedness == "Right")
 
     def _collect(self, sight: Sight) -> None:
         taken = self._spelling.see(sight)
@@ -241,9 +241,7 @@ class Signing:
             self._service.watch(self, command.session_id)
         else:
             self._end(command)
-        self.send(
-            signs.message("command", {"status": DONE[command.action], "session_id": command.session_id})
-        )
+        self.send(signs.message("command", {"status": DONE[command.action], "session_id": command.session_id}))
 
     def _start(self, command: signs.Command) -> None:
         self._begin(command.session_id)
@@ -293,5 +291,3 @@ def problem(code: str, text: str) -> bytes:
 def _look_at_fault(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (fault := task.exception()) is not None:
         log.error("calibration_failed", exc_info=fault)
-
-

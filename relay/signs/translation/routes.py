@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from core.contracts.signs import Cleared, Context, Exchange, MAX_ID, TranslationRequest, TranslationResponse
+from core.contracts.signs import MAX_ID, Cleared, Context, Exchange, TranslationRequest, TranslationResponse
 from relay.access import Access
 from relay.signs.translation.service import TranslationService
 

@@ -1,4 +1,5 @@
-"""Letters to sentences, and what each session said before. Nobody is left without an answer: the speller is always there.
+"""Letters to sentences, and what each session said before. Nobody is left without an answer: the speller is always
+there.
 
 A language model's answer counts only when it still spells what was signed; anything else is a steered or invented
 answer, and the speller's goes out instead, marked `fallback`.
@@ -18,7 +19,7 @@ import structlog
 from core.contracts.signs import LANGUAGES, TranslationResponse
 from core.fingerspelling.digits import settle
 from core.fingerspelling.sentences import latin, written
-from core.fingerspelling.speller import Speller, Spelled
+from core.fingerspelling.speller import Spelled, Speller
 from relay.errors import InvalidLanguage, InvalidSession, InvalidSignSequence, LlmFailed, LlmRateLimit, LlmTimeout
 from relay.metrics import Metrics
 from relay.signs.translation.gateway import Translated
@@ -161,7 +162,9 @@ class TranslationService:
 
 
 def checked(signs: Sequence[str]) -> list[str]:
-    """One upper-case letter, digit or space each; a word given as one sign is taken apart. Raises InvalidSignSequence."""
+    """One upper-case letter, digit or space each; a word given as one sign is taken apart. Raises
+    InvalidSignSequence.
+    """
     letters = [letter for sign in signs for letter in (latin(sign.lower(), "kz").upper() or " ")]
     if not any(letter != " " for letter in letters):
         raise InvalidSignSequence("Sign sequence cannot be empty")
@@ -172,10 +175,14 @@ def checked(signs: Sequence[str]) -> list[str]:
 
 
 def resembles(text: str, spelled: str, language: str) -> bool:
-    """Whether a model's answer can be what was spelled: not much longer, and, in English, holding its letters in order."""
+    """Whether a model's answer can be what was spelled: not much longer, and, in English, holding its letters in
+    order.
+    """
     if not text or len(text) > 4 * len(spelled) + _EXTRA:
         return False
-    return language != "en" or _common(text.upper(), spelled.replace(" ", "")) >= LIKENESS * len(spelled.replace(" ", ""))
+    return language != "en" or _common(text.upper(), spelled.replace(" ", "")) >= LIKENESS * len(
+        spelled.replace(" ", "")
+    )
 
 
 def _common(text: str, spelled: str) -> int:
