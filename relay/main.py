@@ -56,6 +56,8 @@ from relay.timers.service import Bounds as TimerBounds
 from relay.timers.service import TimersService
 from relay.timers.store import Store as TimerStore
 from relay.tls import own_certificate
+from relay.video.main import open_video
+from relay.viewer.documentation import reference_application
 from relay.viewer.routes import pages
 from relay.wire import Connection
 
@@ -146,7 +148,8 @@ class Relay:
         timers_app = timers_application(timers, access, metrics)
         passwords = Passwords()
         physio = self._physio(engine, clock, passwords, secret)
-        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio)
+        video = open_video(settings, access, metrics)
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio, video.app)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
             "bus": lambda: bus.run(kits.receive),
@@ -154,8 +157,9 @@ class Relay:
             "compaction": store.compact_for_ever,
             "timer_store": timer_store.run,
             "timers": timers.forget_for_ever,
+            **video.duties,
         }
-        await self._serve(servers, duties, [store.drained, timer_store.drained])
+        await self._serve(servers, duties, [video.drained, store.drained, timer_store.drained])
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
@@ -234,6 +238,7 @@ class Relay:
         metrics: Metrics,
         timers: FastAPI,
         physio: Reception,
+        video: FastAPI,
     ) -> list[tuple[Server, socket.socket]]:
         settings = self.settings
 
@@ -248,17 +253,23 @@ class Relay:
         operations.include_router(health({"database": database, "bus": kits}, metrics, program_version()))
         viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         viewer.include_router(pages())
-        guarded = not is_loopback(settings.host) and "scg" not in settings.open_apis
-        prefixed: dict[str, ASGIApp] = {"/scg": scg, "/physio": physio, "/timers": timers}
+        guarded = not is_loopback(settings.host)
+        opened = [app for name, app in (("scg", scg), ("video", video)) if name in settings.open_apis]
+        prefixed: dict[str, ASGIApp] = {"/scg": scg, "/physio": physio, "/timers": timers, "/video": video}
+        rooted = [scg, video, viewer, operations]
         found = [
-            self._server("scg", sockets["scg"], Port([scg, viewer, operations], prefixed, guarded=guarded)),
+            self._server("scg", sockets["scg"], Port(rooted, prefixed, guarded=guarded, opened=opened)),
             self._server(
-                "care", sockets["care"], Port([timers, physio], prefixed, guarded=guarded, bases={"/api": physio})
+                "care",
+                sockets["care"],
+                Port([timers, physio, reference_application()], prefixed, guarded=guarded, bases={"/api": physio}),
             ),
         ]
-        log.info("api_access", api="scg", host=settings.host, token_needed=guarded)
+        for name in ("scg", "video"):
+            needed = guarded and name not in settings.open_apis
+            log.info("api_access", api=name, host=settings.host, token_needed=needed)
         if settings.tls.enabled:
-            public = Port([viewer], prefixed, guarded="scg" not in settings.open_apis)
+            public = Port([viewer], prefixed, guarded=True, opened=opened)
             found.append(self._server("tls", sockets["tls"], public, self._certificate()))
         return found
 

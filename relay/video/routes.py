@@ -152,7 +152,7 @@ def _service(service: VideoService) -> APIRouter:
 
     @router.get("/health", summary="Health Check Endpoint")
     async def health() -> dict[str, Any]:
-        there = service.media.sample.is_file()
+        there = await service.media.prepare()
         return {
             "status": "healthy" if there else "degraded",
             "service": SERVICE,
@@ -163,14 +163,14 @@ def _service(service: VideoService) -> APIRouter:
 
     @router.get("/info", summary="Detailed Service Information")
     async def info() -> dict[str, Any]:
-        sample = service.media.sample
+        sample, there = service.media.sample, await service.media.prepare()
         return {
             "application": {
                 "name": SERVICE,
                 "version": VERSION,
                 "description": "Real-time AI video processing with WebRTC streaming",
             },
-            "video": {"path": sample.name, "exists": sample.is_file(), "target_fps": 30, "resolution": "640x480"},
+            "video": {"path": sample.name, "exists": there, "target_fps": 30, "resolution": "640x480"},
             "webrtc": {"stun_servers": [{"urls": url} for url, _, _ in service.network.servers if url[:4] == "stun"]},
             "ai": {"processing_enabled": True, "status": "landmarks are found on the kit and come with each frame"},
             "cors": {"allowed_origins": ["*"]},

@@ -202,8 +202,7 @@ class VideoService:
     # -- upkeep ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Make the sample, then forget for ever those that went without a word."""
-        await asyncio.to_thread(self.media.prepare)
+        """Forget for ever those that went without a word."""
         while True:
             await asyncio.sleep(SWEEP_S)
             self._sweep(asyncio.get_running_loop().time())
@@ -275,6 +274,8 @@ class VideoService:
         return camera
 
     async def _file(self, name: str | None) -> Publication:
+        if name is None:
+            await self.media.prepare()
         path = self.media.find(name)
         playing = self._files.get(path.name if name is None else name)
         if playing is None or playing.task.done():
