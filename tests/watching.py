@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import numpy as np
@@ -40,7 +40,7 @@ class Watcher:
             self.channel.on("message", lambda text: self.poses.append(json.loads(text)))
         self.peer.on("track", lambda track: self._reading.append(asyncio.ensure_future(self._read(track))))
 
-    async def __aenter__(self) -> Watcher:
+    async def __aenter__(self) -> Self:
         await self.peer.setLocalDescription(await self.peer.createOffer())
         began = time.monotonic()
         async with httpx.AsyncClient(timeout=30) as client:

@@ -241,6 +241,11 @@ class FrameTrack(MediaStreamTrack):
         return packet
 
 
+def frame_track(publication: Publication, metrics: Metrics) -> FrameTrack:
+    """A track that listens to the publication until it is stopped."""
+    return FrameTrack(publication, metrics)
+
+
 class FrameLeg:
     """The other way: aiortc packetises for this viewer, and repairs from its own history."""
 

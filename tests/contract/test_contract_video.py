@@ -183,7 +183,9 @@ async def test_a_link_out_of_the_media_folder_is_not_followed(relay: RelayProgra
     (relay.data / "media" / "junk.mp4").write_bytes(b"this is no video")
     async with httpx.AsyncClient(base_url=relay.http) as client:
         for path in ("link.mp4", "junk.mp4"):
-            answer = await client.post("/api/offer", json={"sdp": await an_offer(), "type": "offer", "video_path": path})
+            answer = await client.post(
+                "/api/offer", json={"sdp": await an_offer(), "type": "offer", "video_path": path}
+            )
             assert (answer.status_code, answer.json()) == (500, MISSING)
 
 
@@ -233,7 +235,9 @@ def test_a_bad_offer_is_refused_and_leaves_nothing(http: httpx.Client, sdp: str)
         ("a=group:BUNDLE 0", "a=group:BUNDLE 1 2"),
     ],
 )
-async def test_a_damaged_offer_gets_a_4xx_or_an_answer_and_never_hangs(relay: RelayProgram, cut: tuple[str, str]) -> None:
+async def test_a_damaged_offer_gets_a_4xx_or_an_answer_and_never_hangs(
+    relay: RelayProgram, cut: tuple[str, str]
+) -> None:
     sdp = (await an_offer()).replace(*cut)
     async with httpx.AsyncClient(base_url=relay.http, timeout=20) as client:
         answer = await client.post("/api/offer", json={"sdp": sdp, "type": "offer"})
@@ -268,7 +272,9 @@ async def test_mdns_candidates_do_not_delay_the_answer(relay: RelayProgram) -> N
         await client.delete(f"/api/session/{answer.json()['session_id']}")
 
 
-@pytest.mark.parametrize("path", ["/api/offer", "/api/sessions", f"/api/session/{NOBODY}", "/health", "/video/api/offer"])
+@pytest.mark.parametrize(
+    "path", ["/api/offer", "/api/sessions", f"/api/session/{NOBODY}", "/health", "/video/api/offer"]
+)
 def test_any_origin_may_ask(http: httpx.Client, path: str) -> None:
     asked = {"Origin": "https://ward.example", "Access-Control-Request-Headers": "content-type"}
     answer = http.options(path, headers={**asked, "Access-Control-Request-Method": "POST"})
