@@ -18,6 +18,7 @@ AgentError
 │   ├── BrokerUnreachable  no TCP, TLS or MQTT connection came about
 │   ├── BrokerRefused      the broker answered, with no
 │   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
+├── VideoError             the picture cannot be encoded or sent; a new connection is tried
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -102,6 +103,10 @@ class BrokerRefused(UplinkError):
 
 class ProtocolRefused(UplinkError):
     code = "PROTOCOL_REFUSED"
+
+
+class VideoError(AgentError):
+    code = "VIDEO_ERROR"
 
 
 class CommandRefused(AgentError):
