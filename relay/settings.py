@@ -92,9 +92,9 @@ class Tls(_Section):
 
 
 class IceServer(_Section):
-    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$")
-    username: str = ""
-    password: SecretStr = SecretStr("")
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
 
 
 class Video(_Section):

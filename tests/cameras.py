@@ -63,4 +63,25 @@ class KitCamera:
             self.slot.put(Frame(self._pictures[number % len(self._pictures)], taken, number))
             await asyncio.sleep(1 / RATE)
             if self.poses:
-                self.publisher.pose(taken, {"counter": number % len(self._pictures)})
+                counter = number % len(self._pictures)
+                self.publisher.pose(taken, {"counter": counter, "landmarks": figure(counter)})
+
+
+def figure(counter: int) -> list[dict[str, Any]]:
+    """A standing figure that lifts an arm with the counter, as the physiotherapy document's landmarks."""
+    lift = 0.25 * counter / 60
+    points = {
+        "LEFT_SHOULDER": (0.58, 0.35),
+        "RIGHT_SHOULDER": (0.42, 0.35),
+        "LEFT_ELBOW": (0.66, 0.5 - lift),
+        "LEFT_WRIST": (0.7, 0.62 - 2 * lift),
+        "RIGHT_ELBOW": (0.36, 0.5),
+        "RIGHT_WRIST": (0.34, 0.62),
+        "LEFT_HIP": (0.55, 0.62),
+        "RIGHT_HIP": (0.45, 0.62),
+        "LEFT_KNEE": (0.56, 0.78),
+        "RIGHT_KNEE": (0.44, 0.78),
+        "LEFT_ANKLE": (0.56, 0.93),
+        "RIGHT_ANKLE": (0.44, 0.93),
+    }
+    return [{"type": name, "x": x, "y": y, "z": 0.0, "visibility": 0.9} for name, (x, y) in points.items()]

@@ -215,7 +215,17 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
     async def health() -> dict[str, Any]:
         return {"status": "healthy", "active_connections": len(service.sessions()), "service": "WebRTC Signaling"}
 
+    @router.get("/ice-servers", summary="STUN and TURN servers for this relay's clients")
+    async def ice_servers(request: Request) -> dict[str, Any]:
+        access.principal(request)
+        return {"iceServers": [_server(*one) for one in service.network.servers]}
+
     return router
+
+
+def _server(url: str, username: str, password: str) -> dict[str, str]:
+    """As browsers' RTCPeerConnection takes it."""
+    return {"urls": url, **({"username": username, "credential": password} if username else {})}
 
 
 def _exchange(service: VideoService, access: Access) -> APIRouter:

@@ -16,7 +16,7 @@ import structlog
 
 from relay.errors import Full, NotFound, RelayError, SessionNotFound
 from relay.metrics import Metrics
-from relay.video.gateway import FilePublisher, MediaFolder, ensure_video
+from relay.video.gateway import SAMPLE, FilePublisher, MediaFolder, ensure_video
 from relay.video.peers import Network, PublisherPeer, Viewer, answer_publisher, answer_viewer
 from relay.video.publication import Publication
 
@@ -274,7 +274,7 @@ class VideoService:
         return camera
 
     async def _file(self, name: str | None) -> Publication:
-        if name is None:
+        if name in (None, SAMPLE):
             await self.media.prepare()
         path = self.media.find(name)
         playing = self._files.get(path.name if name is None else name)
