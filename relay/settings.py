@@ -12,12 +12,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from relay.errors import SettingsError
 
-Api = Literal["scg", "signs"]
+Api = Literal["scg", "signs", "video"]
 
 DOCUMENTED_NAMES = {
     "DATABASE_URL": "database_url",
@@ -110,6 +110,27 @@ class Tls(_Section):
     key: Path | None = Field(None, description="PEM private key of that certificate.")
 
 
+class IceServer(_Section):
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
+class Video(_Section):
+    media: Path | None = Field(
+        None, description="Folder that `video_path` names files of; empty is in the data folder."
+    )
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
+    )
+    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    viewers: int = Field(500, ge=1, description="Viewers at once.")
+    cameras: int = Field(200, ge=1, description="Kits that send video at once.")
+    forward: Literal["packets", "frames"] = Field(
+        "packets", description="Forward the kit's own packets, or whole frames through aiortc: slower, nothing private."
+    )
+
+
 class Limits(_Section):
     message_bytes: int = Field(1_048_576, ge=1024, description="Largest message a socket may send.")
     pending_samples: int = Field(
@@ -158,6 +179,7 @@ class RelaySettings(BaseSettings):
     timers: Timers = Timers()
     signs: Signs = Signs()
     tls: Tls = Tls()
+    video: Video = Video()
     limits: Limits = Limits()
 
     @classmethod
