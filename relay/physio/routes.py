@@ -17,6 +17,7 @@ from relay.accounts.service import Accounts, Visit
 from relay.auth import Role
 from relay.envelopes import Limiter, answer, documented, iso, speak_envelopes
 from relay.errors import NotFound, TooLarge
+from relay.physio.rules import canonical
 from relay.physio.service import Page, PhysioService
 from relay.physio.store import Filters
 from relay.physio.video import routes as video
@@ -203,10 +204,10 @@ def _linked(request: Request, found: list[dict[str, Any]], base: Base) -> list[d
 
 def _known(session_id: str) -> str:
     """A session's id as stored; what is no UUID is no session."""
-    try:
-        return str(uuid.UUID(session_id))
-    except ValueError:
-        raise NotFound("Session not found") from None
+    found = canonical(session_id)
+    if found is None:
+        raise NotFound("Session not found")
+    return found
 
 
 async def _body(request: Request) -> bytes:
