@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,29 +21,17 @@ from starlette.types import ASGIApp
 
 from relay.access import Access
 from relay.accounts.passwords import Passwords
-from relay.accounts.routes import bearer
-from relay.accounts.service import Accounts, Lifetimes
-from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
 from relay.broker import EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
 from relay.clock import SteadyClock, SystemClock, boot_id
 from relay.db.engine import answers, database_url, migrate, open_engine
-from relay.envelopes import Limiter, Reception
-from relay.errors import PortBusy, Unauthorized
+from relay.envelopes import Reception
+from relay.errors import PortBusy
 from relay.health import health
 from relay.kits import Switchboard
 from relay.metrics import Metrics
-from relay.physio.frames.store import FrameStore
-from relay.physio.links import Links
-from relay.physio.routes import application as physio_application
-from relay.physio.routes import is_stream
-from relay.physio.sealing import Seal
-from relay.physio.service import PhysioService
-from relay.physio.store import PhysioStore
-from relay.physio.video.gateway import VideoFolder
-from relay.physio.video.service import Videos
-from relay.physio.video.store import UploadStore
+from relay.physio.main import put_together
 from relay.ports import Port, base_url
 from relay.scg import gateway as scg_gateway
 from relay.scg.routes import application
@@ -145,8 +133,8 @@ class Relay:
         timer_store, timers = await self._timers(engine, metrics)
         timers_app = timers_application(timers, access, metrics)
         passwords = Passwords()
-        physio = self._physio(engine, clock, passwords, secret)
-        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio)
+        physio = put_together(settings, engine, clock, passwords, secret, self._links_begin)
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio.reception)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
             "bus": lambda: bus.run(kits.receive),
@@ -154,6 +142,7 @@ class Relay:
             "compaction": store.compact_for_ever,
             "timer_store": timer_store.run,
             "timers": timers.forget_for_ever,
+            "uploads": physio.videos.sweep_for_ever,
         }
         await self._serve(servers, duties, [store.drained, timer_store.drained])
         if broker is not None:
@@ -261,37 +250,6 @@ class Relay:
             public = Port([viewer], prefixed, guarded="scg" not in settings.open_apis)
             found.append(self._server("tls", sockets["tls"], public, self._certificate()))
         return found
-
-    def _physio(self, engine: AsyncEngine, clock: SystemClock, passwords: Passwords, secret: bytes) -> Reception:
-        chosen, data = self.settings.physio, self.settings.data
-        tokens = Tokens(chosen.jwt_secret.encode() or secret)
-        lifetimes = Lifetimes(chosen.access_hours * 3600, chosen.refresh_days * 86_400)
-        accounts = Accounts(AccountStore(engine), passwords, tokens, lifetimes, clock.now_ms)
-        folder = VideoFolder(data / "videos", chosen.video_bytes)
-        hold = timedelta(hours=chosen.link_hours)
-        required = chosen.consent_required
-        videos = Videos(UploadStore(engine), folder, Links(secret), clock.now_ms, hold, consent_required=required)
-        seal = Seal(chosen.encryption_key.encode() or load_secret(data / "encryption.key"))
-        service = PhysioService(
-            PhysioStore(engine),
-            FrameStore(engine),
-            videos,
-            seal,
-            clock.now_ms,
-            consent_required=required,
-        )
-        window_s = max(1, chosen.window_ms // 1000)
-        attempts = Limiter(chosen.failed_sign_ins, window_s)
-        app = physio_application(service, accounts, videos, self._links_begin, attempts, chosen.cors_origins)
-
-        def sender(connection: HTTPConnection) -> str:
-            try:
-                return tokens.read(bearer(connection), now_s=clock.now_ms() / 1000).subject
-            except Unauthorized:
-                return connection.client.host if connection.client else ""
-
-        limiter, streaming = Limiter(chosen.requests, window_s), Limiter(chosen.stream_requests, window_s)
-        return Reception(app, sender=sender, streams=is_stream, limiter=limiter, streaming=streaming)
 
     def _links_begin(self, connection: HTTPConnection) -> str:
         """Where the physiotherapy API stands for whoever asks; a public base has it under its prefix."""

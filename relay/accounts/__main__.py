@@ -6,7 +6,6 @@ terminal, or read as one line from the input; it is never an option, which other
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
@@ -22,10 +21,8 @@ from rich.table import Table
 from relay.accounts.passwords import Passwords
 from relay.accounts.store import Account, AccountStore
 from relay.auth import Role
-from relay.db.engine import database_url, migrate, open_engine
-from relay.errors import RelayError, SettingsError
-from relay.logs import configure
-from relay.settings import load
+from relay.db.command import with_database
+from relay.errors import SettingsError
 
 users_app = typer.Typer(
     add_completion=False,
@@ -121,24 +118,7 @@ def assign(
 
 
 def _with_store(work: Callable[[AccountStore], Awaitable[T]], data: Path | None, config: Path | None) -> T:
-    """Run `work` on the accounts of the relay with these settings; a RelayError ends the command with its text."""
-    try:
-        return asyncio.run(_opened(work, data, config))
-    except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-
-
-async def _opened(work: Callable[[AccountStore], Awaitable[T]], data: Path | None, config: Path | None) -> T:
-    settings = load(config, {"data": data} if data else {})
-    configure("warning")
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_engine(database_url(settings.database_url, settings.data))
-    try:
-        await migrate(engine)
-        return await work(AccountStore(engine))
-    finally:
-        await engine.dispose()
+    return with_database(lambda _, engine: work(AccountStore(engine)), data, config)
 
 
 def _password() -> str:

@@ -17,6 +17,8 @@ from relay.accounts.service import Accounts, Visit
 from relay.auth import Role
 from relay.envelopes import Limiter, answer, documented, iso, speak_envelopes
 from relay.errors import NotFound, TooLarge
+from relay.physio.records import routes as record
+from relay.physio.records.service import Records
 from relay.physio.rules import canonical
 from relay.physio.service import Page, PhysioService
 from relay.physio.store import Filters
@@ -32,7 +34,13 @@ PageSize = Annotated[int, Query(alias="per_page", ge=1, le=100)]
 
 
 def application(
-    service: PhysioService, accounts: Accounts, videos: Videos, base: Base, attempts: Limiter, origins: tuple[str, ...]
+    service: PhysioService,
+    accounts: Accounts,
+    videos: Videos,
+    records: Records,
+    base: Base,
+    attempts: Limiter,
+    origins: tuple[str, ...],
 ) -> FastAPI:
     """The physiotherapy API as an application of its own. `base` is where its links begin, prefix included."""
     app = FastAPI(title="Homeside physiotherapy", version="1.0", docs_url=None, redoc_url=None)
@@ -42,13 +50,15 @@ def application(
     app.include_router(_patients(service, guards, base))
     app.include_router(_physio(service, guards, base))
     app.include_router(video.routes(videos))
+    app.include_router(record.routes(records, guards))
     speak_envelopes(app)
     if origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Upload-Offset", "Upload-Complete"],
+            expose_headers=["Upload-Offset", "Upload-Complete", "Upload-Limit"],
         )
     return app
 
@@ -122,7 +132,7 @@ def _sessions(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
     @router.post("/upload/generate-url", summary="Get signed upload URLs")
     async def generate_url(request: Request, body: GenerateUrl, visit: Visit = anyone) -> Response:
         session = body.session_id
-        link, expires = await service.upload_link(visit, session)
+        link, expires = await service.upload_link(visit, session, body.content_type)
         root = base(request)
         urls = {"video": root + link, "metadata": f"{root}/api/sessions/{session}/data"}
         signed = {"upload_url": urls["video"], "upload_urls": urls, "method": "PUT", "expires_at": iso(expires)}

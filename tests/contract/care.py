@@ -70,7 +70,14 @@ def frames(count: int, step_ms: int = 66, begin: int = BEGAN) -> list[dict[str, 
 class Care:
     """The program and its people. `database` asks the database behind its back."""
 
-    def __init__(self, folder: Path, kind: str, postgres: Postgres | None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        postgres: Postgres | None,
+        env: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         self.kind = kind
         self.postgres = postgres
         self.folder = folder
@@ -79,7 +86,8 @@ class Care:
             self.accounts: dict[str, Account] = beside.submit(asyncio.run, self._people()).result()
         given = {"requests": 1_000_000, **settings}
         self.environment = {f"HOMESIDE_RELAY_PHYSIO__{key.upper()}": str(value) for key, value in given.items()}
-        self.relay = RelayProgram(folder, env=self.environment | {"HOMESIDE_RELAY_DATABASE_URL": self.url})
+        self.environment |= {"HOMESIDE_RELAY_DATABASE_URL": self.url, **(env or {})}
+        self.relay = RelayProgram(folder, env=self.environment)
         self._tokens: dict[str, dict[str, Any]] = {}
 
     async def _people(self) -> dict[str, Account]:
