@@ -99,12 +99,12 @@ class PhysioService:
         row = await self._visible(visit, session)
         review = await self._store.review(session)
         await self._audit(visit, "read", "session", [session])
-        return shapes.details(row, review, self._video(row)), self._video(row)
+        return shapes.details(row, review, self._video(visit, row)), self._video(visit, row)
 
     async def sessions(self, visit: Visit, filters: Filters, page: Page) -> tuple[list[Row], dict[str, int]]:
         found, total = await self._store.sessions(visit.account, filters, page.number, page.size)
         await self._audit(visit, "list", "patient", {row["patient_id"] for row in found})
-        return [shapes.list_line(row, self._video(row)) for row in found], page.of(total)
+        return [shapes.list_line(row, self._video(visit, row)) for row in found], page.of(total)
 
     async def update(self, visit: Visit, session: str, body: UpdateSession) -> Row:
         """Change what was given; a patient only what happened, not what was prescribed."""
@@ -115,7 +115,7 @@ class PhysioService:
         values, statistics = await self._changes(visit, row, given)
         await self._store.update_session(session, values, statistics)
         await self._audit(visit, "update", "session", [session])
-        return shapes.session_head(await self._visible(visit, session), self._video(row))
+        return shapes.session_head(await self._visible(visit, session), self._video(visit, row))
 
     async def _changes(self, visit: Visit, row: Row, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         statistics: dict[str, Any] = {}
@@ -298,8 +298,8 @@ class PhysioService:
                 "The patient does so with PUT /api/patients/profile and consent_given true."
             )
 
-    def _video(self, row: Row) -> str | None:
-        return self._videos.play_link(row["id"]) if row["video_storage_key"] else None
+    def _video(self, visit: Visit, row: Row) -> str | None:
+        return self._videos.play_link(row["id"], visit.account.id) if row["video_storage_key"] else None
 
     async def _audit(self, visit: Visit, action: str, kind: str, ids: Iterable[str]) -> None:
         """One row for each patient or session that was shown; a list of nothing is recorded too."""

@@ -21,6 +21,7 @@ HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosn
 YES, NO = "?1", "?0"
 """Booleans of structured fields (RFC 9651 section 3.3.6)."""
 Expires = Annotated[str, Query(max_length=20)]
+User = Annotated[str, Query(max_length=36, description="whose link it is")]
 Signature = Annotated[str, Query(max_length=100)]
 Complete = Annotated[str, Header(alias="Upload-Complete", description="?1, or ?0 when more will follow")]
 Offset = Annotated[str, Header(alias="Upload-Offset", description="bytes the relay has of it")]
@@ -56,8 +57,12 @@ def routes(videos: Videos) -> APIRouter:
         return Response(status_code=204, headers=headers | {"Upload-Offset": str(size), "Cache-Control": "no-store"})
 
     @router.api_route("/videos/{session}", methods=["GET", "HEAD"], summary="Play a session's video by its signed link")
-    async def play(request: Request, session: uuid.UUID, expires: Expires = "", signature: Signature = "") -> Response:
-        return _part(request, await videos.play(str(session), expires, signature))
+    async def play(
+        request: Request, session: uuid.UUID, user: User = "", expires: Expires = "", signature: Signature = ""
+    ) -> Response:
+        agent = request.headers.get("user-agent", "")[:500]
+        seen_by = {"ip_address": request.client.host if request.client else None, "user_agent": agent}
+        return _part(request, await videos.play(str(session), user, expires, signature, seen_by))
 
     return router
 

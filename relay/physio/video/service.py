@@ -15,6 +15,7 @@ import structlog
 from relay.errors import Conflict, ConsentMissing, NotFound
 from relay.physio.links import Links
 from relay.physio.rules import LONGEST_LINK, links_expire
+from relay.physio.shapes import Row
 from relay.physio.video.gateway import Shelf
 from relay.physio.video.spool import Spool
 from relay.physio.video.store import UploadStore
@@ -75,8 +76,10 @@ class Videos:
         upload = await self._store.add(session, expires, kind)
         return f"/api/upload/{upload}?{self._links.query(UPLOAD, upload, expires)}", expires
 
-    def play_link(self, session: str) -> str:
-        return f"/api/videos/{session}?{self._links.query(PLAY, session, self._now() + self._hold)}"
+    def play_link(self, session: str, user: str) -> str:
+        """A link of this user's: what is played by it is recorded as theirs."""
+        signed = self._links.query(PLAY, f"{session} {user}", self._now() + self._hold)
+        return f"/api/videos/{session}?user={user}&{signed}"
 
     # -- uploads -------------------------------------------------------------------------------------------------
 
@@ -139,12 +142,13 @@ class Videos:
 
     # -- videos --------------------------------------------------------------------------------------------------
 
-    async def play(self, session: str, expires: str, signature: str) -> Clip:
-        """The video a playback link is for."""
-        self._links.check(PLAY, session, expires, signature, self._now())
+    async def play(self, session: str, user: str, expires: str, signature: str, seen_by: Row) -> Clip:
+        """The video a playback link is for. Who sees it, and from where, is recorded first."""
+        self._links.check(PLAY, f"{session} {user}", expires, signature, self._now())
         clip = await self.clip(session)
         if clip is None:
             raise NotFound("This session has no video")
+        await self._store.log_play(session, user, seen_by)
         return clip
 
     async def clip(self, session: str) -> Clip | None:

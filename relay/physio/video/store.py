@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.db.physio import exercise_sessions, patients, uploads
+from relay.db.physio import access_logs, exercise_sessions, patients, uploads
 from relay.db.transactions import Row, first, rows, transaction
 from relay.errors import NotFound
 
@@ -55,6 +55,11 @@ class UploadStore:
             own = sa.update(exercise_sessions).where(exercise_sessions.c.id == session)
             await connection.execute(own.values(video_storage_key=key))
         return True
+
+    async def log_play(self, session: str, user: str, seen_by: Row) -> None:
+        entry = {"user_id": user, "resource_type": "video", "resource_id": session, "action": "play", **seen_by}
+        async with transaction(self._engine, write=True) as connection:
+            await connection.execute(sa.insert(access_logs), [entry])
 
     async def video(self, session: str) -> Row | None:
         """Where a session's video is and of what type."""
