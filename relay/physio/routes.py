@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -17,6 +18,7 @@ from relay.accounts.service import Accounts, Visit
 from relay.auth import Role
 from relay.envelopes import Limiter, answer, documented, iso, speak_envelopes
 from relay.errors import NotFound, TooLarge
+from relay.physio.openapi import described
 from relay.physio.records import routes as record
 from relay.physio.records.service import Records
 from relay.physio.rules import canonical
@@ -60,6 +62,8 @@ def application(
             allow_headers=["Authorization", "Content-Type", "Upload-Offset", "Upload-Complete"],
             expose_headers=["Upload-Offset", "Upload-Complete", "Upload-Limit"],
         )
+    made = app.openapi
+    app.openapi = cache(lambda: described(made()))  # type: ignore[method-assign]
     return app
 
 

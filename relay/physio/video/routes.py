@@ -56,7 +56,8 @@ def routes(videos: Videos) -> APIRouter:
         headers = {"Upload-Complete": YES if complete else NO, "Upload-Limit": f"max-size={limit}"}
         return Response(status_code=204, headers=headers | {"Upload-Offset": str(size), "Cache-Control": "no-store"})
 
-    @router.api_route("/videos/{session}", methods=["GET", "HEAD"], summary="Play a session's video by its signed link")
+    @router.head("/videos/{session}", summary="What a playback link would give")
+    @router.get("/videos/{session}", summary="Play a session's video by its signed link")
     async def play(
         request: Request, session: uuid.UUID, user: User = "", expires: Expires = "", signature: Signature = ""
     ) -> Response:
