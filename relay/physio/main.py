@@ -1,23 +1,19 @@
-"""Physiotherapy put together: accounts, sessions, frames and videos upon one database, behind one reception."""
+"""Physiotherapy put together: sessions, frames, videos and patients' records behind one reception."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 
-from relay.accounts.passwords import Passwords
 from relay.accounts.routes import bearer
-from relay.accounts.service import Accounts, Lifetimes
-from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
 from relay.clock import Clock
 from relay.envelopes import Limiter, Reception
 from relay.errors import Unauthorized
+from relay.ground import Ground, Part, Root
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
 from relay.physio.records.service import Records
@@ -30,57 +26,43 @@ from relay.physio.video.gateway import Shelf, VideoBucket, VideoFolder
 from relay.physio.video.service import Videos
 from relay.physio.video.spool import Spool
 from relay.physio.video.store import UploadStore
+from relay.ports import base_url
 from relay.settings import RelaySettings
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Physio:
-    """`reception` serves the API; `service` takes what kits send; `videos` has a duty of its own."""
-
-    reception: Reception
-    service: PhysioService
-    videos: Videos
-    records: Records
+def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
+    """What signs those who sign in: the configured secret, else the relay's own."""
+    return Tokens(settings.physio.jwt_secret.encode() or secret)
 
 
-def put_together(
-    settings: RelaySettings,
-    engine: AsyncEngine,
-    clock: Clock,
-    passwords: Passwords,
-    secret: bytes,
-    base: Callable[[HTTPConnection], str],
-) -> Physio:
-    """`base`: where the API's links begin for whoever asks."""
-    chosen = settings.physio
-    videos = videos_of(settings, engine, clock, secret)
-    seal = seal_of(settings)
-    store, frames = PhysioStore(engine), FrameStore(engine)
-    required = chosen.consent_required
-    service = PhysioService(store, frames, videos, seal, clock.now_ms, consent_required=required)
-    records = records_of(settings, engine, clock, videos, seal)
-    tokens = Tokens(chosen.jwt_secret.encode() or secret)
-    lifetimes = Lifetimes(chosen.access_hours * 3600, chosen.refresh_days * 86_400)
-    accounts = Accounts(AccountStore(engine), passwords, tokens, lifetimes, clock.now_ms)
-    window_s = max(1, chosen.window_ms // 1000)
+def open_physio(ground: Ground) -> Part:
+    chosen, window_s = ground.settings.physio, max(1, ground.settings.physio.window_ms // 1000)
+    videos = videos_of(ground.settings, ground.engine, ground.clock, ground.secret)
+    service = PhysioService(
+        PhysioStore(ground.engine),
+        FrameStore(ground.engine),
+        videos,
+        _seal(ground.settings),
+        ground.clock.now_ms,
+        consent_required=chosen.consent_required,
+    )
+    records = records_of(ground.settings, ground.engine, ground.clock, videos)
     attempts = Limiter(chosen.failed_sign_ins, window_s)
-    app = application(service, accounts, videos, records, base, attempts, chosen.cors_origins)
 
-    def sender(connection: HTTPConnection) -> str:
-        try:
-            return tokens.read(bearer(connection), now_s=clock.now_ms() / 1000).subject
-        except Unauthorized:
-            return connection.client.host if connection.client else ""
+    def links_begin(connection: HTTPConnection) -> str:
+        return _links_begin(connection, ground.settings.public_url)
 
-    limiter, streaming = Limiter(chosen.requests, window_s), Limiter(chosen.stream_requests, window_s)
-    reception = Reception(app, sender=sender, streams=is_stream, limiter=limiter, streaming=streaming)
-    return Physio(reception, service, videos, records)
-
-
-def seal_of(settings: RelaySettings) -> Seal:
-    return Seal(settings.physio.encryption_key.encode() or load_secret(settings.data / "encryption.key"))
+    app = application(service, ground.accounts, videos, records, links_begin, attempts, chosen.cors_origins)
+    reception = Reception(
+        app,
+        sender=lambda connection: _sender(connection, ground),
+        streams=is_stream,
+        limiter=Limiter(chosen.requests, window_s),
+        streaming=Limiter(chosen.stream_requests, window_s),
+    )
+    return Part("physio", reception, root=Root.CARE, base="/api", duties={"uploads": videos.sweep_for_ever})
 
 
 def videos_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, secret: bytes) -> Videos:
@@ -96,8 +78,13 @@ def videos_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, secret
     )
 
 
-def records_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, videos: Videos, seal: Seal) -> Records:
-    return Records(RecordStore(engine), FrameStore(engine), videos, seal, clock.now_ms, settings.data / "exports")
+def records_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, videos: Videos) -> Records:
+    made_in = settings.data / "exports"
+    return Records(RecordStore(engine), FrameStore(engine), videos, _seal(settings), clock.now_ms, made_in)
+
+
+def _seal(settings: RelaySettings) -> Seal:
+    return Seal(settings.physio.encryption_key.encode() or load_secret(settings.data / "encryption.key"))
 
 
 def _shelf(settings: RelaySettings) -> Shelf:
@@ -110,3 +97,19 @@ def _shelf(settings: RelaySettings) -> Shelf:
     if storage.bucket:
         log.warning("videos_stay_in_data_folder", reason="storage.bucket is named without access_key and secret_key")
     return VideoFolder(settings.data / "videos")
+
+
+def _sender(connection: HTTPConnection, ground: Ground) -> str:
+    """Whose requests are counted together: a bearer's, else an address's."""
+    tokens = sign_in_tokens(ground.settings, ground.secret)
+    try:
+        return tokens.read(bearer(connection), now_s=ground.clock.now_ms() / 1000).subject
+    except Unauthorized:
+        return connection.client.host if connection.client else ""
+
+
+def _links_begin(connection: HTTPConnection, public_url: str) -> str:
+    """Where the physiotherapy API stands for whoever asks; a public base has it under its prefix."""
+    base = base_url(connection, public_url)
+    prefix = str(connection.scope.get("root_path", ""))
+    return f"{base}{prefix or '/physio'}" if public_url else f"{base}{prefix}"

@@ -21,8 +21,8 @@ from relay.errors import NotFound, TooLarge
 from relay.physio.openapi import described
 from relay.physio.records import routes as record
 from relay.physio.records.service import Records
-from relay.physio.rules import canonical
 from relay.physio.service import Page, PhysioService
+from relay.physio.shapes import canonical
 from relay.physio.store import Filters
 from relay.physio.video import routes as video
 from relay.physio.video.service import Videos

@@ -5,7 +5,6 @@ Statistics come from stored frames alone; what a sender says of the whole is nev
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -136,14 +135,6 @@ def fresh(frames: Iterable[Frame], stored: frozenset[int] | set[int]) -> list[Fr
         if frame.timestamp not in stored:
             by_time.setdefault(frame.timestamp, frame)
     return [by_time[time] for time in sorted(by_time)]
-
-
-def canonical(identity: str) -> str | None:
-    """An id as it is stored; None for what is no UUID, and so nobody's id."""
-    try:
-        return str(uuid.UUID(identity))
-    except ValueError:
-        return None
 
 
 def links_expire(now: datetime, scheduled: datetime | None, hold: timedelta) -> datetime:

@@ -29,7 +29,7 @@ from relay.errors import ConsentMissing, Forbidden, NotFound
 from relay.physio import shapes
 from relay.physio.frames.store import FrameStore
 from relay.physio.progress import movement, progress
-from relay.physio.rules import Statistics, canonical
+from relay.physio.rules import Statistics
 from relay.physio.sealing import Seal
 from relay.physio.shapes import SEALED, Row
 from relay.physio.store import Filters, PhysioStore
@@ -162,7 +162,7 @@ class PhysioService:
         Invalid, NotFound and ConsentMissing are final; StoreUnavailable is to be tried again.
         """
         data = await self._decoded(body)
-        session = canonical(data.session_id or "")
+        session = shapes.canonical(data.session_id or "")
         row = await self._store.session(None, session) if session else None
         if session is None or row is None:
             raise NotFound("Session not found")

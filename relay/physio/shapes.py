@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,14 @@ from relay.physio.rules import Statistics
 
 Row = dict[str, Any]
 SEALED = ("medical_conditions", "medications", "emergency_contact")
+
+
+def canonical(identity: str) -> str | None:
+    """An id as it is stored; None for what is no UUID, and so nobody's id."""
+    try:
+        return str(uuid.UUID(identity))
+    except ValueError:
+        return None
 
 
 def moment(value: datetime | None) -> str | None:

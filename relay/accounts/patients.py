@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from relay.auth import load_secret
 from relay.clock import SystemClock
 from relay.db.command import with_database
-from relay.physio.main import records_of, seal_of, videos_of
+from relay.physio.main import records_of, videos_of
 from relay.physio.records.service import Erased, Records
 from relay.settings import RelaySettings
 
@@ -83,6 +83,6 @@ def _with_records(work: Callable[[Records], Awaitable[T]], data: Path | None, co
     async def opened(settings: RelaySettings, engine: AsyncEngine) -> T:
         clock = SystemClock()
         videos = videos_of(settings, engine, clock, load_secret(settings.data / "secret"))
-        return await work(records_of(settings, engine, clock, videos, seal_of(settings)))
+        return await work(records_of(settings, engine, clock, videos))
 
     return with_database(opened, data, config)
