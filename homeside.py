@@ -34,7 +34,7 @@ PROGRAMS = {
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
-    "patients": Program("relay.accounts.patients:patients_app", "relay", "Export or erase all there is of a patient."),
+    "patients": Program("relay.accounts.__main__:patients_app", "relay", "Export or erase all there is of a patient."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
