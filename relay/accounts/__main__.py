@@ -1,4 +1,4 @@
-"""`homeside users`, `assign` and `patients`: accounts and what is kept of patients, for whoever may read the data folder.
+"""`homeside users`, `assign` and `patients`: accounts and patients, for whoever may read the data folder.
 
 There is no default password and no default account; the first admin is made here. A password is asked for on the
 terminal, or read as one line from the input; it is never an option, which others could see.
