@@ -28,12 +28,15 @@ class Program(NamedTuple):
 PROGRAMS = {
     "relay": Program("relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."),
     "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
+    "enrol": Program("agent.identity.__main__:enrol_app", "agent", "Give this kit its identity, for a claim."),
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
+    "claims": Program("relay.identity.__main__:claims_app", "relay", "Invite kits: make, list, withdraw claims."),
+    "kits": Program("relay.identity.__main__:kits_app", "relay", "Enrolled kits: list, revoke, audit, authority."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 

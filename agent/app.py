@@ -19,6 +19,8 @@ import structlog
 from agent.backoff import Backoff
 from agent.commands import Commands
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
+from agent.identity.folder import IdentityFolder
+from agent.identity.renewal import Renewal
 from agent.outbox import Outbox
 from agent.recorder import Recorder
 from agent.settings import AgentSettings
@@ -83,11 +85,14 @@ class Agent:
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
+        settings = self._settings
         self._recorder.take_up(await self._outbox.open())
-        log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
+        log.info("agent_started", kit=settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
         others = [_duty("status", self._tell), _duty("commands", self._commands.run)]
+        if settings.identity.relay:
+            others.append(_duty("renewal", Renewal(IdentityFolder(settings.state), settings.identity.relay).run))
         reading = asyncio.create_task(self._read())
         try:
             await self._stop.wait()

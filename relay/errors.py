@@ -15,7 +15,10 @@ RelayError
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
 ├── Full                  every place is taken; try again                    (503, retryable)
 ├── NotAllowed            the session as it stands does not allow it         (400)
-└── ParticipantNotFound   nobody of that id in the session                   (404)
+├── ParticipantNotFound   nobody of that id in the session                   (404)
+├── ClaimRefused          unknown, expired, withdrawn or spent by another    (403)
+├── CsrRefused            a request for a certificate that is not in order   (400)
+└── IdentityRefused       a kit that is revoked, or does not hold its key    (403)
 """
 
 from __future__ import annotations
@@ -111,3 +114,18 @@ class TooMany(RelayError):
     def __init__(self, text: str, retry_after_s: int) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+
+
+class ClaimRefused(RelayError):
+    code = "CLAIM_REFUSED"
+    status = 403
+
+
+class CsrRefused(RelayError):
+    code = "CSR_REFUSED"
+    status = 400
+
+
+class IdentityRefused(RelayError):
+    code = "IDENTITY_REFUSED"
+    status = 403

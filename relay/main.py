@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,11 +27,13 @@ from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
 from relay.broker import EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
+from relay.certificates import kits_context
 from relay.clock import SteadyClock, SystemClock, boot_id
 from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.envelopes import Limiter, Reception
 from relay.errors import PortBusy, Unauthorized
 from relay.health import health
+from relay.identity.main import Identities, identities, identity_application, server_certificate
 from relay.kits import Switchboard
 from relay.metrics import Metrics
 from relay.physio.frames.store import FrameStore
@@ -55,7 +57,7 @@ from relay.timers.routes import application as timers_application
 from relay.timers.service import Bounds as TimerBounds
 from relay.timers.service import TimersService
 from relay.timers.store import Store as TimerStore
-from relay.tls import own_certificate
+from relay.tls import server_context
 from relay.viewer.routes import pages
 from relay.wire import Connection
 
@@ -132,9 +134,11 @@ class Relay:
             backlog_ms=settings.limits.backlog_s * 1000,
         )
         service = ScgService(store, clock, metrics, bounds)
-        access = Access(tokens, clock.now_ms, settings.link_hours)
+        trust = identities(settings, engine, tokens, clock.now_ms)
+        await trust.service.look()
+        access = Access(tokens, clock.now_ms, settings.link_hours, trust.standing)
         sockets = self._bind()
-        broker, address = self._broker(tokens, clock)
+        broker, address = self._broker(tokens, clock, trust)
         if broker is not None:
             await broker.start()
         bus = MqttBus(address, metrics)
@@ -146,7 +150,9 @@ class Relay:
         timers_app = timers_application(timers, access, metrics)
         passwords = Passwords()
         physio = self._physio(engine, clock, passwords, secret)
-        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio)
+        identity = identity_application(settings, trust, access, address.port)
+        prefixed: dict[str, FastAPI | Reception] = {"/timers": timers_app, "/physio": physio, "/identity": identity}
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics, prefixed, trust)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
             "bus": lambda: bus.run(kits.receive),
@@ -154,6 +160,7 @@ class Relay:
             "compaction": store.compact_for_ever,
             "timer_store": timer_store.run,
             "timers": timers.forget_for_ever,
+            "identity": trust.service.watch,
         }
         await self._serve(servers, duties, [store.drained, timer_store.drained])
         if broker is not None:
@@ -212,13 +219,17 @@ class Relay:
             wanted["tls"] = (settings.tls.host, settings.tls.port)
         return {name: _listen(host, port) for name, (host, port) in wanted.items()}
 
-    def _broker(self, tokens: Tokens, clock: SystemClock) -> tuple[EmbeddedBroker | None, Address]:
+    def _broker(self, tokens: Tokens, clock: SystemClock, trust: Identities) -> tuple[EmbeddedBroker | None, Address]:
         settings = self.settings.mqtt
         if settings.url:
             return None, parse_address(settings.url)
-        gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
-        certificate = self._certificate() if settings.tls else None
-        broker = EmbeddedBroker(settings.host, settings.port, gate, certificate)
+        open_ = is_loopback(settings.host) and not settings.tls
+        gate = Gate(tokens, clock, trust.standing, open=open_, takes_tokens=settings.tokens)
+        tls = None
+        if settings.tls:
+            certificate, key = server_certificate(self.settings, trust.authority)
+            tls = kits_context(certificate, key, trust.authority), certificate
+        broker = EmbeddedBroker(settings.host, settings.port, gate, tls)
         scheme = "mqtts" if settings.tls else "mqtt"
         self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
@@ -232,8 +243,8 @@ class Relay:
         engine: AsyncEngine,
         bus: MqttBus,
         metrics: Metrics,
-        timers: FastAPI,
-        physio: Reception,
+        others: dict[str, FastAPI | Reception],
+        trust: Identities,
     ) -> list[tuple[Server, socket.socket]]:
         settings = self.settings
 
@@ -249,7 +260,8 @@ class Relay:
         viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         viewer.include_router(pages())
         guarded = not is_loopback(settings.host) and "scg" not in settings.open_apis
-        prefixed: dict[str, ASGIApp] = {"/scg": scg, "/physio": physio, "/timers": timers}
+        prefixed: dict[str, ASGIApp] = {"/scg": scg, **others}
+        timers, physio = others["/timers"], others["/physio"]
         found = [
             self._server("scg", sockets["scg"], Port([scg, viewer, operations], prefixed, guarded=guarded)),
             self._server(
@@ -259,7 +271,7 @@ class Relay:
         log.info("api_access", api="scg", host=settings.host, token_needed=guarded)
         if settings.tls.enabled:
             public = Port([viewer], prefixed, guarded="scg" not in settings.open_apis)
-            found.append(self._server("tls", sockets["tls"], public, self._certificate()))
+            found.append(self._server("tls", sockets["tls"], public, server_certificate(settings, trust.authority)))
         return found
 
     def _physio(self, engine: AsyncEngine, clock: SystemClock, passwords: Passwords, secret: bytes) -> Reception:
@@ -299,12 +311,6 @@ class Relay:
         prefix = str(connection.scope.get("root_path", ""))
         return f"{base}{prefix or '/physio'}" if self.settings.public_url else f"{base}{prefix}"
 
-    def _certificate(self) -> tuple[Path, Path]:
-        tls = self.settings.tls
-        if tls.certificate is not None and tls.key is not None:
-            return tls.certificate, tls.key
-        return own_certificate(self.settings.data / "tls", datetime.now(UTC))
-
     def _server(
         self, name: str, bound: socket.socket, app: Port, certificate: tuple[Path, Path] | None = None
     ) -> tuple[Server, socket.socket]:
@@ -322,6 +328,7 @@ class Relay:
             timeout_graceful_shutdown=2,
             ssl_certfile=certificate[0] if certificate else None,
             ssl_keyfile=certificate[1] if certificate else None,
+            ssl_context_factory=(lambda *_: server_context(*certificate)) if certificate else None,
         )
         return Server(config), bound
 
