@@ -137,9 +137,24 @@ class Replay(_Section):
         return self
 
 
+class Camera(_Section):
+    device: str | None = Field(
+        None, description="pi, a number or /dev/video…, rtsp:// or http:// address, a video file, or test."
+    )
+    width: int = Field(640, ge=160, le=1920, description="Picture width asked of the camera.")
+    height: int = Field(480, ge=120, le=1920, description="Picture height asked of the camera.")
+    fps: float = Field(30.0, gt=0, le=120, description="Pictures a second asked of the camera.")
+    rotation: Literal[0, 90, 180, 270] = Field(0, description="Degrees clockwise that make its picture upright.")
+    mirror: bool = Field(False, description="The camera's picture is mirrored: put left and right back.")
+    exposure_ms: float | None = Field(None, gt=0, le=1000, description="Exposure time; empty lets the camera choose.")
+    loop: bool = Field(False, description="Play a video file again at its end.")
+    silent_after_s: float = Field(5.0, ge=1, le=600, description="Silence after which the camera is opened anew.")
+
+
 class Source(_Section):
     serial: Serial = Serial()
     replay: Replay = Replay()
+    camera: Camera = Camera()
 
     @model_validator(mode="after")
     def _one(self) -> Source:
