@@ -33,7 +33,7 @@ from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.envelopes import Limiter, Reception
 from relay.errors import PortBusy, Unauthorized
 from relay.health import health
-from relay.identity.main import Identities, identities, identity_application, server_certificate
+from relay.identity.main import Identities, broker_files, identities, identity_application, server_certificate
 from relay.kits import Switchboard
 from relay.metrics import Metrics
 from relay.physio.frames.store import FrameStore
@@ -162,6 +162,8 @@ class Relay:
             "timers": timers.forget_for_ever,
             "identity": trust.service.watch,
         }
+        if (files := broker_files(settings, trust, address)) is not None:
+            duties["broker_files"] = files.run
         await self._serve(servers, duties, [store.drained, timer_store.drained])
         if broker is not None:
             with contextlib.suppress(TimeoutError):

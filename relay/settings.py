@@ -105,6 +105,11 @@ class Identity(_Section):
     issuer: Path | None = Field(None, description="PEM issuer which that root signed, for kits.")
     issuer_key: Path | None = Field(None, description="PEM private key of that issuer, on P-256.")
 
+    broker_files: Path | None = Field(
+        None, description="Folder that `homeside kits broker-config` wrote; kept up to date from then on."
+    )
+    broker_pid: Path | None = Field(None, description="File with that broker's process id, to have it reload.")
+
     @model_validator(mode="after")
     def _all_or_none(self) -> Identity:
         given = [self.root, self.issuer, self.issuer_key]

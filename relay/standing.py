@@ -57,5 +57,6 @@ class Standing:
         return kit not in self._ended.kits and serial not in self._ended.serials
 
     @property
-    def serials(self) -> frozenset[str]:
-        return self._ended.serials
+    def kits(self) -> frozenset[str]:
+        """The revoked ones."""
+        return self._ended.kits

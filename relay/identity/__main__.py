@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import os
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -24,7 +27,8 @@ from relay.clock import SystemClock
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError, SettingsError
 from relay.files import write_whole
-from relay.identity.main import Identities, identities
+from relay.identity.brokers import AUTHORITY, CRL, BrokerPlan, mosquitto, nats, nats_can_name
+from relay.identity.main import Identities, identities, server_certificate
 from relay.identity.store import Claim
 from relay.logs import configure
 from relay.settings import RelaySettings, load
@@ -43,6 +47,13 @@ kits_app = typer.Typer(
     epilog="Example:  homeside kits revoke bedside-07 --why stolen",
 )
 T = TypeVar("T")
+
+
+class BrokerKind(StrEnum):
+    MOSQUITTO = "mosquitto"
+    NATS = "nats"
+
+
 Work = Callable[[Identities, RelaySettings], Awaitable[T]]
 
 Data = Annotated[Path | None, typer.Option(help="The relay's data folder.")]
@@ -191,6 +202,52 @@ def authority(
 
     found = _with_identities(work, data, config)
     typer.echo(json.dumps(found) if as_json else "\n".join(f"{name}: {value}" for name, value in found.items()))
+
+
+@kits_app.command("broker-config")
+def broker_config(
+    kind: Annotated[BrokerKind, typer.Argument(help="mosquitto or nats.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into; it holds secrets.")],
+    port: Annotated[int, typer.Option(help="Port for kits.")] = 8883,
+    relay_port: Annotated[int, typer.Option(help="Port for the relay, on loopback.")] = 1884,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write what a mosquitto or nats-server of its own needs, and say what to tell the relay.
+
+    Example: homeside kits broker-config mosquitto --out /etc/homeside/broker
+    """
+
+    async def work(made: Identities, settings: RelaySettings) -> list[str]:
+        certificate, key = server_certificate(settings, made.authority)
+        plan = BrokerPlan(out.resolve(), certificate.resolve(), key.resolve(), port, relay_port, secrets.token_hex(24))
+        kits = await made.service.trusted_kits()
+        named = [kit for kit in kits if nats_can_name(kit)]
+        files = mosquitto(plan, os.urandom(12)) if kind is BrokerKind.MOSQUITTO else nats(plan, named)
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, text in files.items():
+            write_whole(out / name, text.encode(), 0o600)
+        write_whole(out / AUTHORITY, made.authority.issuer_pem + made.authority.root_pem, 0o644)
+        write_whole(out / CRL, await made.service.revocations(), 0o644)
+        url = (
+            f"{'mqtt' if kind is BrokerKind.MOSQUITTO else 'nats'}://relay:{plan.relay_password}@127.0.0.1:{relay_port}"
+        )
+        write_whole(out / "relay.toml", _broker_settings(url, out.resolve()).encode(), 0o600)
+        return [kit for kit in kits if kind is BrokerKind.NATS and kit not in named]
+
+    left_out = _with_identities(work, data, config)
+    typer.echo(
+        f"Written to {out}. Add its relay.toml to the relay's settings, and start the broker with its .conf file."
+    )
+    if left_out:
+        typer.echo(f"NATS cannot name kits with a dot; left out: {', '.join(left_out)}", err=True)
+
+
+def _broker_settings(url: str, folder: Path) -> str:
+    return (
+        f"[mqtt]\nurl = {json.dumps(url)}\n\n[identity]\nbroker_files = {json.dumps(str(folder))}\n"
+        '# broker_url = "mqtts://the broker\'s name:8883"\n# broker_pid = "/run/mosquitto/mosquitto.pid"\n'
+    )
 
 
 def relay_address(settings: RelaySettings) -> str:

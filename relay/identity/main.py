@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.access import Access
 from relay.auth import Tokens
+from relay.bus import Address
 from relay.envelopes import Limiter
 from relay.errors import SettingsError
 from relay.identity.authority import PEM, Authority, AuthorityFiles, open_authority, own_authority
+from relay.identity.gateway import BrokerFiles
 from relay.identity.routes import application
 from relay.identity.service import IdentityService, Terms
 from relay.identity.store import IdentityStore
@@ -57,6 +59,15 @@ def identities(settings: RelaySettings, engine: AsyncEngine, tokens: Tokens, now
     standing = Standing()
     service = IdentityService(IdentityStore(engine), authority, standing, tokens, terms, now_ms)
     return Identities(authority, standing, service)
+
+
+def broker_files(settings: RelaySettings, made: Identities, address: Address) -> BrokerFiles | None:
+    """Where a broker of its own is told of kits; None without one."""
+    folder = settings.identity.broker_files
+    if folder is None:
+        return None
+    pid, service = settings.identity.broker_pid, made.service
+    return BrokerFiles(folder, pid, made.standing, address, service.revocations, service.trusted_kits)
 
 
 def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[Path, Path]:

@@ -111,6 +111,9 @@ class IdentityService:
     async def kits(self) -> list[KitIdentity]:
         return await self._store.list_kits()
 
+    async def trusted_kits(self) -> list[str]:
+        return [one.kit for one in await self._store.list_kits() if one.revoked_at is None]
+
     async def audit(self, kit: str | None = None, most: int = MOST_LISTED) -> list[Entry]:
         return await self._store.list_audit(kit, min(most, MOST_LISTED))
 
