@@ -314,7 +314,7 @@ async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
     try:
         await migrate(engine)
         tokens = Tokens(load_secret(settings.data / "secret"))
-        return await work(identities(settings, engine, tokens, SystemClock().now_ms), settings)
+        return await work(await identities(settings, engine, tokens, SystemClock().now_ms), settings)
     finally:
         await engine.dispose()
 

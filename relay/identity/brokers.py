@@ -25,7 +25,7 @@ _ROUNDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class BrokerPlan:
-    """Where things are: the folder of these files, the broker's certificate and key, its ports, the relay's password."""
+    """Where things are; `certificate` and `key` are the broker's, `relay_port` is on loopback."""
 
     folder: Path
     certificate: Path

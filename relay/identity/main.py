@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,14 +10,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from fastapi import FastAPI, Request
+from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.access import Access
 from relay.auth import Tokens
 from relay.bus import Address
+from relay.certificates import kits_context
 from relay.envelopes import Limiter
 from relay.errors import SettingsError
+from relay.ground import Duty, Ground, Part
 from relay.identity.authority import PEM, Authority, AuthorityFiles, open_authority, own_authority
 from relay.identity.gateway import BrokerFiles
 from relay.identity.routes import application
@@ -47,7 +49,10 @@ def authority_of(settings: RelaySettings, now: datetime) -> Authority:
     return open_authority(AuthorityFiles(outside.root, Path(), outside.issuer, outside.issuer_key), now)
 
 
-def identities(settings: RelaySettings, engine: AsyncEngine, tokens: Tokens, now_ms: Callable[[], float]) -> Identities:
+async def identities(
+    settings: RelaySettings, engine: AsyncEngine, tokens: Tokens, now_ms: Callable[[], float]
+) -> Identities:
+    """Made, and knowing who is trusted. The database is there."""
     chosen = settings.identity
     terms = Terms(
         certificate=timedelta(days=chosen.certificate_days),
@@ -58,16 +63,37 @@ def identities(settings: RelaySettings, engine: AsyncEngine, tokens: Tokens, now
     authority = authority_of(settings, datetime.fromtimestamp(now_ms() / 1000, UTC))
     standing = Standing()
     service = IdentityService(IdentityStore(engine), authority, standing, tokens, terms, now_ms)
+    await service.look()
     return Identities(authority, standing, service)
 
 
-def broker_files(settings: RelaySettings, made: Identities, address: Address) -> BrokerFiles | None:
-    """Where a broker of its own is told of kits; None without one."""
-    folder = settings.identity.broker_files
-    if folder is None:
+def open_identity(ground: Ground, made: Identities, address: Address) -> Part:
+    """`address` is the broker's, as the relay reaches it."""
+    settings = ground.settings
+    trusted = made.authority.root_pem + _above(settings.tls.certificate)
+    failures = Limiter(FAILURES, FAILURES_WINDOW_S)
+    app = application(made.service, ground.access, _broker_url(settings, address), trusted, failures)
+    duties: dict[str, Duty] = {"identity": made.service.watch}
+    if settings.identity.broker_files is not None:
+        chosen, service = settings.identity, made.service
+        files = BrokerFiles(
+            settings.identity.broker_files,
+            chosen.broker_pid,
+            made.standing,
+            address,
+            service.revocations,
+            service.trusted_kits,
+        )
+        duties["broker_files"] = files.run
+    return Part("identity", app, duties=duties)
+
+
+def broker_tls(settings: RelaySettings, made: Identities) -> tuple[ssl.SSLContext, Path] | None:
+    """How the broker inside speaks TLS, and the certificate by which the relay knows it; None without."""
+    if not settings.mqtt.tls:
         return None
-    pid, service = settings.identity.broker_pid, made.service
-    return BrokerFiles(folder, pid, made.standing, address, service.revocations, service.trusted_kits)
+    certificate, key = server_certificate(settings, made.authority)
+    return kits_context(certificate, key, made.authority), certificate
 
 
 def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[Path, Path]:
@@ -81,16 +107,17 @@ def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[P
     return own_certificate(settings.data / "tls", authority, names, datetime.now(UTC))
 
 
-def identity_application(settings: RelaySettings, made: Identities, access: Access, mqtt_port: int) -> FastAPI:
-    def broker_url(request: Request) -> str:
+def _broker_url(settings: RelaySettings, address: Address) -> Callable[[Request], str]:
+    """What a kit is told: the settings' broker, else the one inside, under the name the kit asked by."""
+
+    def url(request: Request) -> str:
         if settings.identity.broker_url:
             return settings.identity.broker_url
-        scheme = "mqtts" if settings.mqtt.tls else "mqtt"
+        scheme = "mqtts" if address.tls else "mqtt"
         host = request.url.hostname or "localhost"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{mqtt_port}"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"
 
-    trusted = made.authority.root_pem + _above(settings.tls.certificate)
-    return application(made.service, access, broker_url, trusted, Limiter(FAILURES, FAILURES_WINDOW_S))
+    return url
 
 
 def _above(certificate: Path | None) -> bytes:

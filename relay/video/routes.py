@@ -318,7 +318,7 @@ def _may_end(who: Principal, service: VideoService, session: str) -> None:
         raise Forbidden("This session is somebody else's.")
 
 
-# -- bodies --------------------------------------------------------------------------------------------------------------
+# -- bodies ----------------------------------------------------------------------------------------------------
 
 
 async def _sdp(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""/docs and /redoc: Swagger UI and ReDoc over the openapi.json beside them, from files of the wheel, nothing from elsewhere.
+"""/docs and /redoc: Swagger UI and ReDoc over the openapi.json beside them, from files of the wheel alone.
 
 Both write styles while they draw and ReDoc searches in a worker, so these two pages alone allow that.
 """
