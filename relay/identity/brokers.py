@@ -19,7 +19,7 @@ MOSQUITTO, NATS = "mosquitto.conf", "nats.conf"
 CRL, AUTHORITY = "revoked.pem", "authority.pem"
 MOSQUITTO_ACL, MOSQUITTO_RELAY_ACL = "kits.acl", "relay.acl"
 MOSQUITTO_PASSWORDS = "relay.passwords"
-NATS_KITS = "kits.conf"
+NATS_KITS, NATS_SECRET = "kits.conf", "relay.secret"
 _ROUNDS = 100_000
 
 
@@ -93,7 +93,8 @@ def nats(plan: BrokerPlan, kits: Iterable[str]) -> dict[str, str]:
         "}",
         f"include {NATS_KITS}",
     ]
-    return {NATS: _lines(lines), NATS_KITS: nats_kits(plan.relay_password, kits)}
+    users = nats_kits(plan.relay_password, kits)
+    return {NATS: _lines(lines), NATS_KITS: users, NATS_SECRET: plan.relay_password}
 
 
 def nats_kits(relay_password: str, kits: Iterable[str]) -> str:

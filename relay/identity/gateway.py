@@ -65,7 +65,8 @@ class BrokerFiles:
         users = self._folder / brokers.NATS_KITS
         if users.exists():
             kits = [kit for kit in await self._trusted_kits() if brokers.nats_can_name(kit)]
-            write_whole(users, brokers.nats_kits(self._address.password or "", kits).encode(), 0o600)
+            secret = (self._folder / brokers.NATS_SECRET).read_text()
+            write_whole(users, brokers.nats_kits(secret, kits).encode(), 0o600)
         self._signal()
         if not users.exists():
             await asyncio.gather(*(self._send_off(kit) for kit in gone - self._gone))

@@ -152,6 +152,7 @@ class IdentityService:
             entry = Entry(now, "enrolled", claim.kit, "kit", address, f"claim {claim.id}, serial {made.serial}")
             if await self._store.spend(claim, made, now, entry):
                 log.info("kit_enrolled", kit=claim.kit, serial=made.serial)
+                await self.look()
                 return made
         return await self._again(claim, csr)
 
