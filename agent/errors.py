@@ -4,6 +4,9 @@ AgentError
 ├── SettingsError          the settings file, the environment or an option is wrong; nothing was started
 ├── SourceError            a sensor or a recording gives nothing; its supervisor tries again
 │   ├── PortError          the serial port is missing, refused, busy, silent or was unplugged
+│   ├── RadioError         Bluetooth is missing, off or refused, or a connection did not come about
+│   ├── SensorNotFound     nothing of that name is in reach, or more than one
+│   ├── LinkLost           the radio link to a sensor broke off
 │   ├── RecordingUnusable  the file to replay cannot be read
 │   └── CameraError        the camera is missing, refused, silent or was unplugged
 │       └── CameraUnusable the video file cannot be played
@@ -51,6 +54,18 @@ class SourceError(AgentError):
 
 class PortError(SourceError):
     code = "PORT_ERROR"
+
+
+class RadioError(SourceError):
+    code = "RADIO_ERROR"
+
+
+class SensorNotFound(SourceError):
+    code = "SENSOR_NOT_FOUND"
+
+
+class LinkLost(SourceError):
+    code = "LINK_LOST"
 
 
 class RecordingUnusable(SourceError):

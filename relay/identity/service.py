@@ -152,7 +152,8 @@ class IdentityService:
             entry = Entry(now, "enrolled", claim.kit, "kit", address, f"claim {claim.id}, serial {made.serial}")
             if await self._store.spend(claim, made, now, entry):
                 log.info("kit_enrolled", kit=claim.kit, serial=made.serial)
-                await self.look()
+                if claim.kit in self._standing.kits:
+                    await self.look()
                 return made
         return await self._again(claim, csr)
 

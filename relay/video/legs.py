@@ -241,6 +241,11 @@ class FrameTrack(MediaStreamTrack):
         return packet
 
 
+def frame_track(publication: Publication, metrics: Metrics) -> FrameTrack:
+    """The track one viewer is sent, for those who make connections."""
+    return FrameTrack(publication, metrics)
+
+
 class FrameLeg:
     """The other way: aiortc packetises for this viewer, and repairs from its own history."""
 

@@ -29,7 +29,7 @@ from relay.errors import BadOffer
 from relay.metrics import Metrics
 from relay.video import rules
 from relay.video.hooks import Inlet, SilentTrack, gather_within
-from relay.video.legs import FrameLeg, FrameTrack, RawLeg
+from relay.video.legs import FrameLeg, RawLeg, frame_track
 from relay.video.publication import Publication
 
 ANSWER_WITHIN_S = 5.0
@@ -130,7 +130,7 @@ async def answer_viewer(
     """A connection that shows `publication`, and the answer. BadOffer when there can be none."""
     offer = rules.checked_offer(sdp)
     peer = network.peer()
-    track = None if raw else FrameTrack(publication, metrics)
+    track = None if raw else frame_track(publication, metrics)
     try:
         sender = peer.addTrack(track or SilentTrack())
         transceiver = peer.getTransceivers()[0]
