@@ -10,8 +10,10 @@ from pathlib import Path
 
 import uvicorn
 
+from relay.doorstep import Places, doorstep
 from relay.errors import PortBusy
-from relay.ports import Port
+from relay.perimeter import Guard
+from relay.settings import Limits
 from relay.tls import server_context
 from relay.wire import Connection
 
@@ -35,12 +37,13 @@ class Server(uvicorn.Server):
         self.up.set()
 
 
-def configuration(app: Port, message_bytes: int, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+def configuration(app: Guard, limits: Limits, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
     """uvicorn as every listener here runs it; with a certificate and its key it speaks TLS."""
     return uvicorn.Config(
         app,
+        http=doorstep(Places(limits.connections_per_address)),
         ws=Connection,
-        ws_max_size=message_bytes,
+        ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,

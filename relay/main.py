@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI
@@ -19,7 +20,7 @@ from relay.accounts.passwords import Passwords
 from relay.accounts.service import Accounts, Lifetimes
 from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
-from relay.broker import EmbeddedBroker, Gate
+from relay.broker import DoorBounds, EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
 from relay.clock import SystemClock
 from relay.db.engine import answers, database_url, migrate, open_engine
@@ -29,6 +30,7 @@ from relay.identity.main import Identities, broker_tls, identities, open_identit
 from relay.kits import Switchboard
 from relay.listening import Server, configuration, listen
 from relay.metrics import Metrics
+from relay.perimeter import Guard, Perimeter, own_names
 from relay.physio.main import open_physio, sign_in_tokens
 from relay.ports import Port
 from relay.scg.main import open_scg
@@ -131,7 +133,11 @@ class Relay:
             return None, parse_address(settings.url)
         open_ = is_loopback(settings.host) and not settings.tls
         gate = Gate(tokens, clock, trust.standing, open=open_, takes_tokens=settings.tokens)
-        broker = EmbeddedBroker(settings.host, settings.port, gate, broker_tls(self.settings, trust))
+        limits = self.settings.limits
+        bounds = DoorBounds(
+            limits.kits_per_address, limits.kit_connections, limits.message_bytes, limits.kit_bytes_per_s
+        )
+        broker = EmbeddedBroker(settings.host, settings.port, gate, broker_tls(self.settings, trust), bounds)
         scheme = "mqtts" if settings.tls else "mqtt"
         self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
@@ -187,7 +193,17 @@ class Relay:
     ) -> Listener:
         host, port = bound.getsockname()[:2]
         self.addresses[name] = f"{'https' if certificate else 'http'}://{host}:{port}"
-        return Server(configuration(app, self.settings.limits.message_bytes, certificate)), bound
+        settings, limits = self.settings, self.settings.limits
+        names = [socket.gethostname(), f"{socket.gethostname()}.local", urlsplit(settings.public_url).hostname or ""]
+        holds = Perimeter(
+            guarded=app.guarded,
+            names=own_names([*names, *settings.tls.names]),
+            origins=frozenset(limits.origins),
+            per_s=limits.requests_per_s,
+            burst=limits.requests_burst,
+            hsts_s=int(settings.tls.hsts_days * 86_400) if certificate else 0,
+        )
+        return Server(configuration(Guard(app, holds), limits, certificate)), bound
 
 
 def _all(checks: list[Check]) -> Check:

@@ -130,6 +130,19 @@ class Limits(_Section):
     backlog_s: float = Field(30.0, ge=0, le=300, description="How much of the past a late viewer gets first.")
     viewers: int = Field(5_000, ge=1, description="Sockets one relay holds; further ones are told to try again later.")
     live_sessions: int = Field(2_000, ge=1, description="Sessions held in memory at once.")
+    requests_per_s: float = Field(
+        100.0, gt=0, description="Requests an address may make a second, where tokens are asked for; this machine any."
+    )
+    requests_burst: float = Field(1_000.0, ge=1, description="So many at once before that counts.")
+    connections_per_address: int = Field(1_000, ge=1, description="HTTP connections and sockets of one address.")
+    kit_connections: int = Field(4, ge=1, description="Connections of one kit to the broker inside.")
+    kits_per_address: int = Field(2_000, ge=1, description="Connections of one address to the broker inside.")
+    kit_bytes_per_s: int = Field(
+        4_194_304, ge=65_536, description="Faster kits are read at this pace; nothing is lost."
+    )
+    origins: tuple[str, ...] = Field(
+        (), description='Origins of pages from elsewhere that may open sockets, as a JSON list; ["*"] is any.'
+    )
 
 
 class RelaySettings(BaseSettings):

@@ -21,14 +21,14 @@ def homeside(*words: str | Path) -> subprocess.CompletedProcess[str]:
 class TrustingRelay:
     """A relay whose public port and broker speak TLS, with its own authority; on loopback, and closed all the same."""
 
-    def __init__(self, folder: Path, more: str = "", *, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, more: str = "", *, log_level: str = "info") -> None:
         self.folder = folder
         self.config = folder / "relay.toml"
         self.port = free_port()
         self.config.write_text(
             f'[tls]\nenabled = true\nhost = "127.0.0.1"\nport = {self.port}\n[mqtt]\ntls = true\n{more}'
         )
-        self.program = RelayProgram(data or folder / "data", "--config", str(self.config))
+        self.program = RelayProgram(folder / "data", "--config", str(self.config), "--log-level", log_level)
         self.program.hears_kits()
 
     @property
