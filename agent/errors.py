@@ -26,6 +26,7 @@ AgentError
 │   ├── EnrolRefused       the relay will not give this kit a certificate
 │   ├── RelayNotTrusted    who answers there is not the relay this kit was told to trust
 │   └── RelayAway          the relay cannot be reached or asks to try again
+├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -142,6 +143,10 @@ class RelayNotTrusted(IdentityError):
 
 class RelayAway(IdentityError):
     code = "RELAY_AWAY"
+
+
+class UpdateFailed(AgentError):
+    code = "UPDATE_FAILED"
 
 
 class CommandRefused(AgentError):

@@ -59,7 +59,7 @@ def test_files_that_do_not_belong_together_are_refused_by_name(tmp_path: Path) -
     own_authority(tmp_path / "a", NOW)
     own_authority(tmp_path / "b", NOW)
     (tmp_path / "a" / "issuer.pem").write_bytes((tmp_path / "b" / "issuer.pem").read_bytes())
-    with pytest.raises(SettingsError, match="not signed by"):
+    with pytest.raises(SettingsError, match=r"does not match|not signed by"):
         own_authority(tmp_path / "a", NOW)
     (tmp_path / "b" / "issuer.key").write_bytes((tmp_path / "a" / "issuer.key").read_bytes())
     with pytest.raises(SettingsError, match="not the key of"):
