@@ -27,6 +27,7 @@ AgentError
 │   ├── RelayNotTrusted    who answers there is not the relay this kit was told to trust
 │   └── RelayAway          the relay cannot be reached or asks to try again
 ├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
+├── VideoError             the picture cannot be encoded or sent; a new connection is tried
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -147,6 +148,10 @@ class RelayAway(IdentityError):
 
 class UpdateFailed(AgentError):
     code = "UPDATE_FAILED"
+
+
+class VideoError(AgentError):
+    code = "VIDEO_ERROR"
 
 
 class CommandRefused(AgentError):
