@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto chromium ffmpeg libatomic1 systemd postgresql
+TEST_PEERS := mosquitto nats-server chromium ffmpeg libatomic1 systemd postgresql
 BENCH_PEERS := mosquitto nginx libnginx-mod-nchan
 
 # Words for pytest (make test TESTS='tests/core -k clock') and for the demonstration (make demo DEMO='--port 8010').
@@ -51,7 +51,7 @@ else \
 fi
 endef
 
-.PHONY: help install models demo test check bench soak lock wheel clean peers
+.PHONY: help install models demo test check bench soak lock wheel clean peers sbom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ soak: peers $(VENV)/.homeside $(VENV)/.dev $(VENV)/.pages ## the long fault runs
 
 wheel: $(VENV)/.homeside ## dist/: the sdist and the wheel
 	$(RUN) -m hatchling build
+
+sbom: $(VENV)/.homeside ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
+	@$(RUN) -m tests.made_sbom dist/homeside.cdx.json
 
 lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade for newer versions)
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

@@ -22,6 +22,8 @@ from agent.backoff import Backoff
 from agent.channels import Channel
 from agent.commands import Commands
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
+from agent.identity.folder import IdentityFolder
+from agent.identity.renewal import Renewal
 from agent.outbox import Outbox
 from agent.recorder import Recorder
 from agent.settings import AgentSettings
@@ -125,6 +127,8 @@ class Agent:
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
         others = [_duty("status", self._tell), _duty("commands", self._commands.run)]
+        if relay := self._settings.identity.relay:
+            others.append(_duty("renewal", Renewal(IdentityFolder(self._settings.state), relay).run))
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         if self._watch is not None:
             reading.append(asyncio.create_task(self._watching(self._watch)))

@@ -215,12 +215,19 @@ class Source(_Section):
         return self
 
 
+class Identity(_Section):
+    relay: str = Field(
+        "", description="The relay's HTTPS address, where the certificate is renewed; enrolment sets it."
+    )
+
+
 def _own_name() -> str:
     name = platform.node().split(".")[0]
     return name if valid_kit(name) else "kit"
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Where a kit keeps what must outlive a restart, unless it is told otherwise."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -234,7 +241,7 @@ class AgentSettings(BaseSettings):
 
     kit: str = Field(default_factory=_own_name, description="This kit's name on the broker; empty is the host's name.")
     state: Path = Field(
-        default_factory=_state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
+        default_factory=state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line written."
@@ -246,6 +253,7 @@ class AgentSettings(BaseSettings):
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+    identity: Identity = Identity()
     vision: Vision = Vision()
     privacy: Privacy = Privacy()
 
@@ -270,16 +278,26 @@ class AgentSettings(BaseSettings):
 
 
 def load(config: Path | None = None, options: dict[str, Any] | None = None) -> AgentSettings:
-    """Settings from a TOML file, the environment and options; the later wins. SettingsError names every bad key."""
+    """Settings from enrolment, a TOML file, the environment and options; the later wins.
+
+    SettingsError names every bad key.
+    """
     config = config or (Path(given) if (given := os.environ.get(PREFIX + "CONFIG")) else None)
     try:
         file = _read(config) if config else {}
         _know_environment()
         environment = AgentSettings().model_dump(exclude_unset=True)
-        return AgentSettings.model_validate(_merge(_merge(file, environment), options or {}))
+        said = _merge(_merge(file, environment), options or {})
+        return AgentSettings.model_validate(_merge(_enrolled(Path(said.get("state") or state_folder())), said))
     except ValidationError as error:
         problems = "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors())
         raise SettingsError(f"{problems}. docs/settings.md lists every key.") from None
+
+
+def _enrolled(state: Path) -> dict[str, Any]:
+    """What enrolment wrote, once it was through; everything else that is said wins over it."""
+    folder = state / "identity"
+    return _read(folder / "agent.toml") if (folder / "kit.pem").is_file() else {}
 
 
 def _problem(where: tuple[int | str, ...], kind: str, text: str) -> str:
