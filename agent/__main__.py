@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from agent.app import serve
+from agent.app import build_source, serve
+from agent.configuration import Configuration
 from agent.doctor import examine, show
 from agent.errors import AgentError, SettingsError
 from agent.logs import configure
@@ -54,12 +57,20 @@ def agent(
     try:
         if replay is None and (loop or speed is not None):
             raise SettingsError("--speed and --loop belong to --replay FILE")
-        settings = load(config, options)
+        configuration = Configuration(load(config, options).state)
+        settings = load(config, options, configuration.begin())
         configure(settings.log_level)
-        asyncio.run(serve(settings))
+        again = asyncio.run(serve(settings, configuration, lambda remote: _check(config, options, remote)))
     except AgentError as error:
         _errors.print(f"[bold]homeside agent:[/bold] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    if again:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the very program that runs
+
+
+def _check(config: Path | None, options: dict[str, Any], remote: dict[str, Any]) -> None:
+    """Whether an agent could be made of these settings."""
+    build_source(load(config, options, remote))
 
 
 @doctor_app.command()

@@ -13,15 +13,23 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
 
 import structlog
 
+from agent import machine
 from agent.backoff import Backoff
+from agent.care import Care
 from agent.commands import Commands
+from agent.configuration import Configuration
+from agent.doctor import examine_running
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
-from agent.outbox import Outbox
+from agent.logs import recent
+from agent.notify import Watchdog, notify
+from agent.outbox import OUTBOX_FILE, Outbox
 from agent.recorder import Recorder
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
 from agent.sources.port import Port
 from agent.sources.replay import ReplaySource
@@ -33,13 +41,15 @@ from agent.wall_clock import WallClock
 
 log = structlog.get_logger(__name__)
 
-OUTBOX_FILE = "outbox.db"
 DELIVER_WITHIN_S = 1.2
 """At the end: how long the last messages may take to be acknowledged; the rest is on disk for the next start."""
 DISCONNECT_WITHIN_S = 0.8
 REPLAYED_WITHIN_S = 30.0
+RESTART_AFTER_S = 0.3
 SOURCE_RETRY_S = (0.3, 5.0)
 DUTY_RETRY_S = (0.5, 10.0)
+
+Check = Callable[[dict[str, Any]], None]
 
 
 def version() -> str:
@@ -63,7 +73,9 @@ def build_source(settings: AgentSettings) -> Source:
 class Agent:
     """`run` until `stop`, or until a recording is through and delivered."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, configuration: Configuration, check: Check) -> None:
+        self.again = False
+        """Whether it ended only to begin anew, with other settings."""
         self._settings = settings
         self._source = build_source(settings)
         boot = secrets.token_hex(8)
@@ -71,15 +83,32 @@ class Agent:
         wall = WallClock(time.monotonic_ns(), time.time_ns())
         self._recorder = Recorder(self._outbox, settings.session, wall, version())
         self._status = Status(version(), self._source, self._recorder, self._outbox, wall)
-        self._commands = Commands(self._source, self._recorder, done=self._commanded)
+        self._care = Care(
+            settings,
+            self._outbox,
+            configuration,
+            check=check,
+            restart=self.restart,
+            report=self._report,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        self._status.more = self._care.status
+        self._commands = Commands(self._source, self._recorder, done=self._commanded, more=self._care.commands)
         self._uplink = Uplink(
             settings.broker, settings.kit, self._outbox, status=self._status.body, command=self._commands.take
         )
         self._status.uplink = self._uplink
+        self._manager = service_manager()
+        self._watchdog = Watchdog(*self._manager, lambda: self._source.samples, self._status.problem)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
         self._stop.set()
+
+    def restart(self) -> None:
+        """End in order, keeping the session, to begin anew. After a moment, so that status can say why."""
+        self.again = True
+        asyncio.get_running_loop().call_later(RESTART_AFTER_S, self.stop)
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
@@ -87,11 +116,18 @@ class Agent:
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
-        others = [_duty("status", self._tell), _duty("commands", self._commands.run)]
+        others = [
+            _duty("status", self._tell),
+            _duty("commands", self._commands.run),
+            _duty("care", self._care.run),
+            _duty("watchdog", self._watchdog.run),
+        ]
+        notify(self._manager.address, "READY=1")
         reading = asyncio.create_task(self._read())
         try:
             await self._stop.wait()
         finally:
+            notify(self._manager.address, "STOPPING=1")
             unusable = await _ended(reading)
             await _ended(*others)
             await self._deliver_the_rest()
@@ -143,10 +179,21 @@ class Agent:
                     await asyncio.sleep(0.02)
 
     def _end_session(self) -> None:
-        if self._settings.session.keep:
+        if self._settings.session.keep or self.again:
             self._recorder.flush()
         else:
             self._recorder.end()
+
+    async def _report(self) -> dict[str, Any]:
+        """This kit for whoever has to find out from afar what is wrong with it."""
+        findings = await examine_running(self._settings)
+        return {
+            "status": self._status.payload("online"),
+            "findings": [asdict(finding) for finding in findings],
+            "settings": self._settings.model_dump(mode="json"),
+            "packages": machine.packages()[1],
+            "events": list(recent),
+        }
 
     def _source_troubled(self, text: str) -> None:
         if self._status.troubled(text):
@@ -169,10 +216,14 @@ async def _ended(*tasks: asyncio.Task[None]) -> AgentError | None:
     return next((error for error in found if isinstance(error, AgentError)), None)
 
 
-async def serve(settings: AgentSettings) -> None:
-    """An agent until it is through or told to stop by SIGTERM or SIGINT."""
-    agent = Agent(settings)
+async def serve(settings: AgentSettings, configuration: Configuration, check: Check) -> bool:
+    """An agent until it is through or told to stop by SIGTERM or SIGINT; whether it is to begin anew.
+
+    `check` raises SettingsError for settings from afar that would not do.
+    """
+    agent = Agent(settings, configuration, check)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     await agent.run()
+    return agent.again

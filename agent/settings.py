@@ -11,7 +11,7 @@ import os
 import platform
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -160,6 +160,14 @@ def _state_folder() -> Path:
     return Path(base) / "homeside" / "agent"
 
 
+class Update(_Section):
+    wanted: Path | None = Field(
+        None, description="Note for the updater: which release to fetch; empty is update.json in the state folder."
+    )
+    outcome: Path | None = Field(None, description="File in which the updater says what came of it.")
+    relay: str = Field("", description="Base of the relay's addresses, for links that come without one.")
+
+
 class AgentSettings(BaseSettings):
     """The agent's settings; see docs/settings.md for the list made from this class."""
 
@@ -175,10 +183,17 @@ class AgentSettings(BaseSettings):
     status_every_s: float = Field(
         10.0, ge=1, le=3600, description="How often status is published; also when it changes."
     )
+    trial_s: float = Field(
+        120.0,
+        ge=1,
+        le=3600,
+        description="How long settings from afar may take to reach the relay before they are undone.",
+    )
     broker: Broker = Broker()
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+    update: Update = Update()
 
     @field_validator("kit")
     @classmethod
@@ -200,14 +215,34 @@ class AgentSettings(BaseSettings):
         return (init_settings, env_settings)
 
 
-def load(config: Path | None = None, options: dict[str, Any] | None = None) -> AgentSettings:
-    """Settings from a TOML file, the environment and options; the later wins. SettingsError names every bad key."""
+class Manager(NamedTuple):
+    """The service manager we run under: where it listens, and how often it wants a sign of life."""
+
+    address: str | None
+    within_s: float | None
+
+
+def service_manager() -> Manager:
+    """As systemd tells it in the environment (sd_notify, sd_watchdog_enabled); empty elsewhere."""
+    given, ours = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    within_s = int(given) / 1e6 if given.isdigit() and int(given) and ours == str(os.getpid()) else None
+    return Manager(os.environ.get("NOTIFY_SOCKET"), within_s)
+
+
+def load(
+    config: Path | None = None, options: dict[str, Any] | None = None, remote: dict[str, Any] | None = None
+) -> AgentSettings:
+    """Settings from a TOML file, the environment, an operator (`remote`) and options; the later wins.
+
+    SettingsError names every bad key.
+    """
     config = config or (Path(given) if (given := os.environ.get(PREFIX + "CONFIG")) else None)
     try:
         file = _read(config) if config else {}
         _know_environment()
         environment = AgentSettings().model_dump(exclude_unset=True)
-        return AgentSettings.model_validate(_merge(_merge(file, environment), options or {}))
+        known = _merge(_merge(file, environment), remote or {})
+        return AgentSettings.model_validate(_merge(known, options or {}))
     except ValidationError as error:
         problems = "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors())
         raise SettingsError(f"{problems}. docs/settings.md lists every key.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from agent.outbox import Outbox
@@ -13,11 +14,13 @@ from core.contracts.scg import message
 
 
 class Status:
-    """`uplink` and `command` are set by the wiring."""
+    """`uplink`, `command` and `more` are set by the wiring."""
 
     def __init__(self, version: str, source: Source, recorder: Recorder, outbox: Outbox, wall: WallClock) -> None:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
+        self.more: Callable[[], dict[str, Any]] = dict
+        """What is said beside measuring."""
         self._version, self._source, self._recorder = version, source, recorder
         self._outbox, self._wall = outbox, wall
         self._trouble: tuple[str, int] | None = None
@@ -34,11 +37,18 @@ class Status:
             self._trouble = None
         return self._trouble[0] if self._trouble is not None else None
 
+    def problem(self) -> str | None:
+        """Why no samples come, when that is known."""
+        return self._source_problem()
+
     def body(self, state: str) -> bytes:
         """The whole status message, `state` online or offline."""
+        return message("status", self.payload(state))
+
+    def payload(self, state: str) -> dict[str, Any]:
         figures = self._outbox.figures
         error_ms = self._recorder.error_ms
-        payload: dict[str, Any] = {
+        return {
             "state": state,
             "version": self._version,
             "session": self._recorder.session,
@@ -58,8 +68,8 @@ class Status:
             },
             "uplink": self._uplink(),
             "command": self.command,
+            **self.more(),
         }
-        return message("status", payload)
 
     def _uplink(self) -> dict[str, Any]:
         if self.uplink is None:

@@ -37,7 +37,7 @@ class Access:
 
     def bearer(self, connection: HTTPConnection) -> Principal:
         """Who asks, for APIs that want a token on every listener. Raises Unauthorized without a good one."""
-        return self._tokens.read(self._token(connection), now_s=self._now_ms() / 1000)
+        return self._tokens.read(self.token(connection), now_s=self._now_ms() / 1000)
 
     def may_view(self, who: Principal, session: str) -> None:
         if who.role in STAFF or who.session == session:
@@ -64,7 +64,8 @@ class Access:
         return self._tokens.issue(bearer, now_s=self._now_ms() / 1000, lifetime_s=self._link_s)
 
     @staticmethod
-    def _token(connection: HTTPConnection) -> str:
+    def token(connection: HTTPConnection) -> str:
+        """The bearer token of a request. Raises Unauthorized when there is none."""
         scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and credentials:
             return credentials

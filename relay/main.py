@@ -31,6 +31,7 @@ from relay.clock import SteadyClock, SystemClock, boot_id
 from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.envelopes import Limiter, Reception
 from relay.errors import PortBusy, Unauthorized
+from relay.fleet.main import open_fleet
 from relay.health import health
 from relay.kits import Switchboard
 from relay.metrics import Metrics
@@ -145,8 +146,10 @@ class Relay:
         timer_store, timers = await self._timers(engine, metrics)
         timers_app = timers_application(timers, access, metrics)
         passwords = Passwords()
-        physio = self._physio(engine, clock, passwords, secret)
-        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio)
+        accounts = self._accounts(engine, clock, passwords, secret)
+        physio = self._physio(engine, clock, accounts, secret)
+        fleet = await open_fleet(engine, settings.data, kits, access, accounts, clock.now_ms, settings.public_url)
+        servers = self._servers(sockets, service, store, access, engine, bus, metrics, timers_app, physio, fleet.app)
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "store": store.run,
             "bus": lambda: bus.run(kits.receive),
@@ -154,8 +157,9 @@ class Relay:
             "compaction": store.compact_for_ever,
             "timer_store": timer_store.run,
             "timers": timers.forget_for_ever,
+            **fleet.duties,
         }
-        await self._serve(servers, duties, [store.drained, timer_store.drained])
+        await self._serve(servers, duties, [store.drained, timer_store.drained, fleet.drained])
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
@@ -234,6 +238,7 @@ class Relay:
         metrics: Metrics,
         timers: FastAPI,
         physio: Reception,
+        fleet: FastAPI,
     ) -> list[tuple[Server, socket.socket]]:
         settings = self.settings
 
@@ -249,7 +254,7 @@ class Relay:
         viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         viewer.include_router(pages())
         guarded = not is_loopback(settings.host) and "scg" not in settings.open_apis
-        prefixed: dict[str, ASGIApp] = {"/scg": scg, "/physio": physio, "/timers": timers}
+        prefixed: dict[str, ASGIApp] = {"/scg": scg, "/physio": physio, "/timers": timers, "/fleet": fleet}
         found = [
             self._server("scg", sockets["scg"], Port([scg, viewer, operations], prefixed, guarded=guarded)),
             self._server(
@@ -262,11 +267,16 @@ class Relay:
             found.append(self._server("tls", sockets["tls"], public, self._certificate()))
         return found
 
-    def _physio(self, engine: AsyncEngine, clock: SystemClock, passwords: Passwords, secret: bytes) -> Reception:
-        chosen, data = self.settings.physio, self.settings.data
-        tokens = Tokens(chosen.jwt_secret.encode() or secret)
+    def _accounts(self, engine: AsyncEngine, clock: SystemClock, passwords: Passwords, secret: bytes) -> Accounts:
+        chosen = self.settings.physio
         lifetimes = Lifetimes(chosen.access_hours * 3600, chosen.refresh_days * 86_400)
-        accounts = Accounts(AccountStore(engine), passwords, tokens, lifetimes, clock.now_ms)
+        return Accounts(AccountStore(engine), passwords, self._sign_ins(secret), lifetimes, clock.now_ms)
+
+    def _sign_ins(self, secret: bytes) -> Tokens:
+        return Tokens(self.settings.physio.jwt_secret.encode() or secret)
+
+    def _physio(self, engine: AsyncEngine, clock: SystemClock, accounts: Accounts, secret: bytes) -> Reception:
+        chosen, data, tokens = self.settings.physio, self.settings.data, self._sign_ins(secret)
         folder = VideoFolder(data / "videos", chosen.video_bytes)
         hold = timedelta(hours=chosen.link_hours)
         required = chosen.consent_required
