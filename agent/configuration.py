@@ -43,16 +43,14 @@ class Configuration:
     """The file of a kit's remote settings; `begin` once at each start."""
 
     def __init__(self, state: Path) -> None:
+        self.trying = False
+        """Whether this very run is a trial; one that was only taken begins with the next."""
         self._path = state / FILE
         self._kept = self._read()
 
     @property
     def told(self) -> Configured | None:
         return self._kept.told
-
-    @property
-    def trying(self) -> bool:
-        return self._kept.trial is not None
 
     def begin(self) -> Settings:
         """The settings to start with, nested as in the settings file. Counts the beginning of a trial."""
@@ -63,6 +61,8 @@ class Configuration:
             self.roll_back("the agent did not stay up with them")
             return nested(self._kept.settings)
         trial.beginnings += 1
+        self.trying = True
+        self._kept.told = Configured(trial.version, ConfigurationState.TRYING)
         self._write()
         return nested(trial.settings)
 
@@ -71,7 +71,7 @@ class Configuration:
         if self._kept.told is not None and version <= self._kept.told.version:
             return False
         self._kept.trial = Trial(version, settings)
-        self._kept.told = Configured(version, ConfigurationState.TRYING)
+        self._kept.told = Configured(version, ConfigurationState.TAKEN)
         self._write()
         return True
 
@@ -85,6 +85,7 @@ class Configuration:
         """The trial works: it is what the next one would go back to."""
         trial = self._kept.trial
         assert trial is not None
+        self.trying = False
         self._kept = Kept(trial.settings, None, Configured(trial.version, ConfigurationState.APPLIED))
         self._write()
         log.info("configuration_applied", version=trial.version)
@@ -92,7 +93,7 @@ class Configuration:
     def roll_back(self, problem: str) -> None:
         trial = self._kept.trial
         assert trial is not None
-        self._kept.trial = None
+        self._kept.trial, self.trying = None, False
         self._kept.told = Configured(trial.version, ConfigurationState.ROLLED_BACK, problem)
         self._write()
         log.error("configuration_rolled_back", version=trial.version, reason=problem)

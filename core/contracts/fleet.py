@@ -18,8 +18,9 @@ TEXT = 300
 
 
 class ConfigurationState(StrEnum):
-    """What became of a configuration on a kit."""
+    """What became of a configuration on a kit. `taken`: on its disk, for the restart that comes now."""
 
+    TAKEN = "taken"
     TRYING = "trying"
     APPLIED = "applied"
     REFUSED = "refused"
