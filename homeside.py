@@ -34,6 +34,13 @@ PROGRAMS = {
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
+    "fleet": Program(
+        "relay.fleet.__main__:fleet_app", "relay", "Kits: list, show, tag, config, diagnose, update, sbom."
+    ),
+    "release": Program(
+        "provisioning.release.__main__:release_app", "agent", "Signed releases: key, make, sign, verify."
+    ),
+    "updater": Program("provisioning.updater.__main__:updater_app", "agent", "Bring this kit to the wanted release."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 

@@ -46,6 +46,7 @@ DELIVER_WITHIN_S = 1.2
 DISCONNECT_WITHIN_S = 0.8
 REPLAYED_WITHIN_S = 30.0
 RESTART_AFTER_S = 0.3
+HEALTH_EVERY_S = 1.0
 SOURCE_RETRY_S = (0.3, 5.0)
 DUTY_RETRY_S = (0.5, 10.0)
 
@@ -155,9 +156,19 @@ class Agent:
             self.stop()
 
     async def _tell(self) -> None:
+        elapsed = 0.0
         while True:
-            await asyncio.sleep(self._settings.status_every_s)
-            self._uplink.publish_status()
+            self._tell_health()
+            await asyncio.sleep(HEALTH_EVERY_S)
+            elapsed += HEALTH_EVERY_S
+            if elapsed >= self._settings.status_every_s:
+                elapsed = 0.0
+                self._uplink.publish_status()
+
+    def _tell_health(self) -> None:
+        measuring = self._source.samples > 0 and self._status.problem() is None
+        health = {"version": version(), "boot": self._outbox.boot, "connected": self._uplink.connected}
+        self._care.tell_health(health | {"measuring": measuring})
 
     async def _deliver_the_rest(self) -> None:
         self._end_session()

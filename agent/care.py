@@ -50,6 +50,7 @@ class Care:
     ) -> None:
         self._settings, self._outbox, self._configuration = settings, outbox, configuration
         self._check, self._restart, self._report, self._now_ms = check, restart, report, now_ms
+        self._health: dict[str, Any] = {}
         self.commands: dict[str, Handler] = {
             "configure": self._configure,
             "keep": self._keep,
@@ -57,6 +58,16 @@ class Care:
             "list_packages": self._list_packages,
             "update": self._update,
         }
+
+    def tell_health(self, health: dict[str, Any]) -> None:
+        """For the updater, which keeps a release only when this is no worse than before. Written when it changes."""
+        if health != self._health:
+            try:
+                write_whole(self._settings.state / "health.json", msgspec.json.encode(health), 0o644)
+            except OSError as error:
+                log.warning("health_not_written", reason=str(error))
+            else:
+                self._health = health
 
     def status(self) -> dict[str, Any]:
         """What status says beside measuring."""
