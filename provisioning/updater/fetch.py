@@ -74,7 +74,9 @@ def _download(source: str, part: Path, ca: Path | None, progress: Callable[[int]
     context = ssl.create_default_context(cafile=str(ca) if ca is not None else None)
     try:
         with urllib.request.urlopen(request, timeout=SILENT_S, context=context) as answer:  # noqa: S310  as above
-            _take(answer, part, begin if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0, progress)
+            begin = begin if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+            if not _take(answer, part, begin, progress):
+                raise Unreachable(f"{_plain(source)} broke off; what came is kept")
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # there is no more of it: its hash tells whether it is whole
@@ -83,7 +85,9 @@ def _download(source: str, part: Path, ca: Path | None, progress: Callable[[int]
         raise Unreachable(f"{_plain(source)}: {getattr(error, 'reason', error)}") from None
 
 
-def _take(answer: http.client.HTTPResponse, part: Path, begin: int, progress: Callable[[int], None]) -> None:
+def _take(answer: http.client.HTTPResponse, part: Path, begin: int, progress: Callable[[int], None]) -> bool:
+    """Whether all came that was announced: a connection that ends early reads like one that is through."""
+    announced = answer.headers.get("Content-Length", "")
     with part.open("r+b" if begin else "wb") as file:
         file.seek(begin)
         while chunk := answer.read(CHUNK):
@@ -93,6 +97,7 @@ def _take(answer: http.client.HTTPResponse, part: Path, begin: int, progress: Ca
             progress(file.tell())
         file.flush()
         os.fsync(file.fileno())
+        return not announced.isdigit() or file.tell() == begin + int(announced)
 
 
 def _hash(path: Path) -> str:

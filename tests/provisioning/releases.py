@@ -41,6 +41,7 @@ def wheel(folder: Path, version: str, changes: dict[str, bytes] | None = None) -
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: homeside\nVersion: {version}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": ENTRY.encode(),
+        "zz_tests.pth": f"{site_of_tests()}\n".encode(),
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
