@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ import structlog
 from agent import machine
 from agent.backoff import Backoff
 from agent.care import Care
+from agent.channels import Channel
 from agent.commands import Commands
 from agent.configuration import Configuration
 from agent.doctor import examine_running
@@ -31,6 +33,9 @@ from agent.outbox import OUTBOX_FILE, Outbox
 from agent.recorder import Recorder
 from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
+from agent.sources.ble.adapter import power_cycle
+from agent.sources.ble.radio import Radio
+from agent.sources.ble.source import BleSource
 from agent.sources.port import Port
 from agent.sources.replay import ReplaySource
 from agent.sources.serial import SerialSource
@@ -60,47 +65,65 @@ def version() -> str:
         return "0+source"
 
 
-def build_source(settings: AgentSettings) -> Source:
-    """The one source the settings name; SettingsError when they name none."""
-    serial, replay = settings.source.serial, settings.source.replay
+def build_sources(settings: AgentSettings, radio: Radio | None = None) -> list[Source]:
+    """The sources the settings name; SettingsError when they name none. `radio` is this host's when left out."""
+    serial, replay, ble = settings.source.serial, settings.source.replay, settings.source.ble
+    found: list[Source] = []
     if serial.port is not None:
         path = serial.port
-        return SerialSource(serial, path, lambda: Port(path, serial.baud))
+        found.append(SerialSource(serial, path, lambda: Port(path, serial.baud)))
+    if ble:
+        radio = radio or Radio(settings.source.bluetooth, reset=partial(power_cycle, settings.source.bluetooth))
+        found += [BleSource(one, radio) for one in ble]
     if replay.file is not None:
-        return ReplaySource(replay, replay.file)
-    raise SettingsError("nothing to read: give --serial PORT or --replay FILE (source.serial.port, source.replay.file)")
+        found.append(ReplaySource(replay, replay.file))
+    if not found:
+        raise SettingsError(
+            "nothing to read: give --serial PORT, --ble SENSOR or --replay FILE (source.serial.port, source.ble, "
+            "source.replay.file)"
+        )
+    return found
 
 
 class Agent:
     """`run` until `stop`, or until a recording is through and delivered."""
 
-    def __init__(self, settings: AgentSettings, configuration: Configuration, check: Check) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        radio: Radio | None = None,
+        *,
+        configuration: Configuration | None = None,
+        check: Check = lambda _: None,
+    ) -> None:
         self.again = False
         """Whether it ended only to begin anew, with other settings."""
         self._settings = settings
-        self._source = build_source(settings)
+        sources = build_sources(settings, radio)
         boot = secrets.token_hex(8)
         self._outbox = Outbox(settings.state / OUTBOX_FILE, settings.outbox.quota_bytes, boot)
         wall = WallClock(time.monotonic_ns(), time.time_ns())
-        self._recorder = Recorder(self._outbox, settings.session, wall, version())
-        self._status = Status(version(), self._source, self._recorder, self._outbox, wall)
+        self._channels = [
+            Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name if at else ""))
+            for at, source in enumerate(sources)
+        ]
+        self._status = Status(version(), self._channels, self._outbox, wall)
         self._care = Care(
             settings,
             self._outbox,
-            configuration,
+            configuration or Configuration(settings.state),
             check=check,
             restart=self.restart,
             report=self._report,
-            now_ms=lambda: time.time_ns() // 1_000_000,
         )
         self._status.more = self._care.status
-        self._commands = Commands(self._source, self._recorder, done=self._commanded, more=self._care.commands)
+        self._commands = Commands(self._channels, done=self._commanded, more=self._care.commands)
         self._uplink = Uplink(
             settings.broker, settings.kit, self._outbox, status=self._status.body, command=self._commands.take
         )
         self._status.uplink = self._uplink
         self._manager = service_manager()
-        self._watchdog = Watchdog(*self._manager, lambda: self._source.samples, self._status.problem)
+        self._watchdog = Watchdog(*self._manager, self._samples, self._status.problem)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -113,23 +136,22 @@ class Agent:
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
-        self._recorder.take_up(await self._outbox.open())
+        last = await self._outbox.open()
+        for at, channel in enumerate(self._channels):
+            channel.recorder.take_up(self._outbox.last(channel.source.name) if at else last)
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
-        others = [
-            _duty("status", self._tell),
-            _duty("commands", self._commands.run),
-            _duty("care", self._care.run),
-            _duty("watchdog", self._watchdog.run),
-        ]
+        duties = {"status": self._tell, "health": self._tell_health, "commands": self._commands.run}
+        duties |= {"care": self._care.run, "watchdog": self._watchdog.run}
+        others = [_duty(name, duty) for name, duty in duties.items()]
         notify(self._manager.address, "READY=1")
-        reading = asyncio.create_task(self._read())
+        reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         try:
             await self._stop.wait()
         finally:
             notify(self._manager.address, "STOPPING=1")
-            unusable = await _ended(reading)
+            unusable = await _ended(*reading)
             await _ended(*others)
             await self._deliver_the_rest()
             self._uplink.stop()
@@ -140,14 +162,14 @@ class Agent:
         if unusable is not None:
             raise unusable
 
-    async def _read(self) -> None:
+    async def _read(self, channel: Channel) -> None:
         """Until the source is through; then what it gave is delivered, and the agent with it."""
         try:
             await supervise(
-                self._source.name,
-                lambda: self._source.run(self._recorder),
+                channel.source.name,
+                lambda: channel.source.run(channel.recorder),
                 Backoff(*SOURCE_RETRY_S),
-                troubled=self._source_troubled,
+                troubled=partial(self._source_troubled, channel),
                 fatal=RecordingUnusable,
             )
             self._end_session()
@@ -156,19 +178,18 @@ class Agent:
             self.stop()
 
     async def _tell(self) -> None:
-        elapsed = 0.0
         while True:
-            self._tell_health()
-            await asyncio.sleep(HEALTH_EVERY_S)
-            elapsed += HEALTH_EVERY_S
-            if elapsed >= self._settings.status_every_s:
-                elapsed = 0.0
-                self._uplink.publish_status()
+            await asyncio.sleep(self._settings.status_every_s)
+            self._uplink.publish_status()
 
-    def _tell_health(self) -> None:
-        measuring = self._source.samples > 0 and self._status.problem() is None
-        health = {"version": version(), "boot": self._outbox.boot, "connected": self._uplink.connected}
-        self._care.tell_health(health | {"measuring": measuring})
+    async def _tell_health(self) -> None:
+        while True:
+            measuring = self._samples() > 0 and self._status.problem() is None
+            self._care.tell_health(version(), connected=self._uplink.connected, measuring=measuring)
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    def _samples(self) -> int:
+        return sum(channel.source.samples for channel in self._channels)
 
     async def _deliver_the_rest(self) -> None:
         self._end_session()
@@ -190,10 +211,11 @@ class Agent:
                     await asyncio.sleep(0.02)
 
     def _end_session(self) -> None:
-        if self._settings.session.keep or self.again:
-            self._recorder.flush()
-        else:
-            self._recorder.end()
+        for channel in self._channels:
+            if self._settings.session.keep or self.again:
+                channel.recorder.flush()
+            else:
+                channel.recorder.end()
 
     async def _report(self) -> dict[str, Any]:
         """This kit for whoever has to find out from afar what is wrong with it."""
@@ -206,8 +228,8 @@ class Agent:
             "events": list(recent),
         }
 
-    def _source_troubled(self, text: str) -> None:
-        if self._status.troubled(text):
+    def _source_troubled(self, channel: Channel, text: str) -> None:
+        if self._status.troubled(channel, text):
             self._uplink.publish_status()
 
     def _commanded(self) -> None:
@@ -232,7 +254,7 @@ async def serve(settings: AgentSettings, configuration: Configuration, check: Ch
 
     `check` raises SettingsError for settings from afar that would not do.
     """
-    agent = Agent(settings, configuration, check)
+    agent = Agent(settings, configuration=configuration, check=check)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

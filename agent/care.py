@@ -10,6 +10,7 @@ update {version, sha256, url}    leave a note for the updater, which is another 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -46,10 +47,9 @@ class Care:
         check: Callable[[dict[str, Any]], None],
         restart: Callable[[], None],
         report: Report,
-        now_ms: Callable[[], int],
     ) -> None:
         self._settings, self._outbox, self._configuration = settings, outbox, configuration
-        self._check, self._restart, self._report, self._now_ms = check, restart, report, now_ms
+        self._check, self._restart, self._report = check, restart, report
         self._health: dict[str, Any] = {}
         self.commands: dict[str, Handler] = {
             "configure": self._configure,
@@ -59,8 +59,9 @@ class Care:
             "update": self._update,
         }
 
-    def tell_health(self, health: dict[str, Any]) -> None:
+    def tell_health(self, version: str, *, connected: bool, measuring: bool) -> None:
         """For the updater, which keeps a release only when this is no worse than before. Written when it changes."""
+        health = {"version": version, "boot": self._outbox.boot, "connected": connected, "measuring": measuring}
         if health != self._health:
             try:
                 write_whole(self._settings.state / "health.json", msgspec.json.encode(health), 0o644)
@@ -148,7 +149,7 @@ class Care:
         return None
 
     def _send(self, kind: str, payload: dict[str, Any]) -> None:
-        self._outbox.put(kind, payload, "", self._now_ms(), kept=True)
+        self._outbox.put(kind, payload, "", time.time_ns() // 1_000_000, kept=True)
 
 
 def without_private(value: Any) -> Any:

@@ -83,7 +83,7 @@ def report(payload: Mapping[str, Any]) -> Report:
     sources = [one for one in _list(payload, "sources") if isinstance(one, Mapping)]
     first: Mapping[str, Any] = sources[0] if sources else {}
     outbox, machine = _part(payload, "outbox"), _part(payload, "machine")
-    batteries = [level for one in sources if (level := _number(one, "battery")) is not None]
+    batteries = [level for one in sources if (level := _number(one, "batteryPercent")) is not None]
     return Report(
         version=_text(payload, "version"),
         session=_text(payload, "session") or None,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 
 from relay.access import Access
@@ -20,45 +16,33 @@ from relay.fleet.routes import application
 from relay.fleet.rules import Kit, Release
 from relay.fleet.service import TYPES, FleetService
 from relay.fleet.store import FleetStore
-from relay.kits import Switchboard
+from relay.ground import Ground, Part
 
 KEYS = "release-keys"
 """In the data folder: public keys whose releases this relay hands out, a line each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    service: FleetService
-    app: FastAPI
-    duties: Mapping[str, Callable[[], Awaitable[None]]]
-    drained: Callable[[], Awaitable[None]]
-
-
-async def open_fleet(
-    engine: AsyncEngine,
-    data: Path,
-    kits: Switchboard,
-    access: Access,
-    accounts: Accounts,
-    now_ms: Callable[[], float],
-    public_url: str,
-) -> Fleet:
-    store = FleetStore(engine)
-    known: dict[str, Kit] = {}
+async def open_fleet(ground: Ground) -> Part:
+    data, base, now_ms = ground.settings.data, ground.settings.public_url.rstrip("/"), ground.clock.now_ms
+    store, known = FleetStore(ground.engine), dict[str, Kit]()
     releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known)
 
     def link(kit: str, release: Release) -> str:
-        token = access.link(kit, Role.KIT)
-        return f"{public_url.rstrip('/')}/fleet/api/v1/bundles/{release.file}?token={token}"
+        token = ground.access.link(kit, Role.KIT)
+        return f"{base}/fleet/api/v1/bundles/{release.file}?token={token}"
 
-    service = FleetService(store, releases, known, now_ms, kits.command, link)
+    service = FleetService(store, releases, known, now_ms, ground.kits.command, link)
     await service.load()
     await releases.load()
-    kits.listen_status(service.heard)
-    kits.listen_presence(service.presence)
-    kits.answer(TYPES, service.take)
-    duties = {"fleet_store": store.run, "rollouts": releases.watch_for_ever}
-    return Fleet(service, application(service, _operator(access, accounts), access), duties, store.drained)
+    ground.kits.listen_status(service.heard)
+    ground.kits.listen_presence(service.presence)
+    ground.kits.answer(TYPES, service.take)
+    return Part(
+        "fleet",
+        application(service, _operator(ground.access, ground.accounts), ground.access),
+        duties={"fleet_store": store.run, "rollouts": releases.watch_for_ever},
+        drained=store.drained,
+    )
 
 
 def _operator(access: Access, accounts: Accounts) -> Callable[[HTTPConnection], Awaitable[str]]:

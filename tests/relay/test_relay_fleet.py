@@ -21,7 +21,7 @@ STATUS = {
     "session": None,
     "backlog": 0,
     "clockErrorMs": 2.5,
-    "sources": [{"name": "serial", "problem": None, "battery": 81}],
+    "sources": [{"name": "serial", "problem": None, "batteryPercent": 81}],
     "machine": {"platform": "cp311-aarch64", "temperature": 54.0, "diskFree": 9 << 30},
     "packages": "d1",
 }
@@ -91,7 +91,7 @@ def test_how_a_kit_is(kit: FleetKit, operator: httpx.Client) -> None:
     kit.tell()
     shown = until_row(operator, kit.name, lambda one: one["standing"] == "live")
     assert (shown["battery"], shown["temperature"], shown["clockErrorMs"], shown["version"]) == (81, 54.0, 2.5, "0.1.0")
-    kit.tell(sources=[{"name": "serial", "problem": "unplugged", "battery": 81}], backlog=900)
+    kit.tell(sources=[{"name": "serial", "problem": "unplugged", "batteryPercent": 81}], backlog=900)
     shown = until_row(operator, kit.name, lambda one: one["standing"] == "attention")
     assert shown["problems"] == ["unplugged", "Sending what it kept"]
     kit.tell(state="offline")

@@ -1,0 +1,88 @@
+"""From three sensors on the virtual radio through agent, broker and relay to physicians' sockets, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.app import Agent
+from agent.settings import AgentSettings
+from agent.sources.ble.radio import Radio
+from firmware_bridge.physiology import Seismocardiogram
+from firmware_bridge.simulator import SimulatedSensor
+from tests.agent.peers import comes
+from tests.contract.sockets import Socket
+from tests.programs import RelayProgram
+from tests.radio.air import Air
+from tests.radio.peripherals import HomesidePeripheral, MovesenseSensor, PolarH10
+
+NAMES = {"homeside-chest": "ADXL355 (simulated)", "polar": "Polar H10", "movesense": "Movesense"}
+
+
+@asynccontextmanager
+async def running(settings: AgentSettings, radio: Radio) -> AsyncIterator[Agent]:
+    agent = Agent(settings, radio)
+    task = asyncio.create_task(agent.run())
+    try:
+        yield agent
+    finally:
+        agent.stop()
+        await task
+
+
+def told(agent: Agent) -> dict[str, Any]:
+    return json.loads(agent._status.body("online"))["payload"]
+
+
+async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path) -> None:
+    relay = RelayProgram(tmp_path / "relay")
+    relay.hears_kits()
+    settings = AgentSettings.model_validate(
+        {
+            "kit": "bedside-01",
+            "state": tmp_path / "kit",
+            "broker": {"url": f"mqtt://127.0.0.1:{relay.mqtt_port}"},
+            "source": {"ble": [{"device": device} for device in NAMES]},
+        }
+    )
+    async with AsyncExitStack() as stack:
+        air = await stack.enter_async_context(Air())
+        board = SimulatedSensor(Seismocardiogram(), 100.0)
+        for sensor in (HomesidePeripheral(air, board, "homeside-chest"), PolarH10(air), MovesenseSensor(air)):
+            await stack.enter_async_context(sensor)
+        radio = Radio(scanner=air.scanner_backend, client=air.client_backend)
+        agent = await stack.enter_async_context(running(settings, radio))
+        sources = await comes(lambda: (found := told(agent)["sources"])[2]["session"] and found, within_s=30)
+        assert len({one["session"] for one in sources}) == 3
+        viewers = [
+            await stack.enter_async_context(Socket(f"{relay.ws}/ws/{one['session']}?role=viewer&with=analysis"))
+            for one in sources
+        ]
+        rates = [await viewer.until(_a_rate(viewer), within_s=60) for viewer in viewers]
+        infos = [(await viewer.message("session_info"))["payload"] for viewer in viewers]
+        sources = told(agent)["sources"]
+    relay.stop()
+    assert [rate["bpm"] for rate in rates] == [pytest.approx(64, abs=4)] * 3, "as the simulated chest beats"
+    assert [info["sensor"]["kind"] for info in infos] == list(NAMES.values())
+    assert [one["lost"] for one in sources] == [0, 0, 0]
+    assert [one["batteryPercent"] for one in sources] == [80, 80, 80]
+    for viewer in viewers:
+        points = viewer.points()
+        assert all(b["t"] - a["t"] == 10 for a, b in itertools.pairwise(points))
+        assert np.median([point["az"] for point in points]) == pytest.approx(9.81, abs=0.3)
+
+
+def _a_rate(viewer: Socket):
+    def found(_):
+        rates = [m["payload"]["heartRate"] for m in viewer.got if m["type"] == "analysis"]
+        return next((rate for rate in rates if rate["bpm"] is not None), None)
+
+    return found
