@@ -41,6 +41,7 @@ PROGRAMS = {
         "provisioning.release.__main__:release_app", "agent", "Signed releases: key, make, sign, verify."
     ),
     "updater": Program("provisioning.updater.__main__:updater_app", "agent", "Bring this kit to the wanted release."),
+    "provision": Program("provisioning.image.__main__:provision_app", "relay", "Cards for kits: image, fleet."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 
