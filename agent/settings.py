@@ -174,6 +174,24 @@ class Camera(_Section):
     silent_after_s: float = Field(5.0, ge=1, le=600, description="Silence after which the camera is opened anew.")
 
 
+class Vision(_Section):
+    mode: Literal["pose", "hands"] | None = Field(
+        None, description="What to look for in the camera's pictures; empty looks at nothing until it is told to."
+    )
+    backend: Literal["litert", "mediapipe"] = Field(
+        "litert", description="What computes: LiteRT, or MediaPipe's Tasks."
+    )
+    model: Literal["auto", "lite", "full", "heavy"] = Field(
+        "auto", description="Which model; auto takes the best this machine can do steadily."
+    )
+    fps: float = Field(15.0, gt=0, le=60, description="Pictures to look at a second, at most.")
+    threads: int = Field(2, ge=1, le=8, description="Threads of the models (LiteRT).")
+    memory_bytes: int = Field(
+        600 << 20, ge=64 << 20, description="Memory above which the process that looks at pictures is started anew."
+    )
+    hang_s: float = Field(5.0, ge=1, le=120, description="Silence of that process after which it is started anew.")
+
+
 class Source(_Section):
     serial: Serial = Serial()
     ble: tuple[Ble, ...] = Field((), description="Sensors over the air, each a table [[source.ble]].")
@@ -236,7 +254,11 @@ class AgentSettings(BaseSettings):
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+<<<<<<< HEAD
     update: Update = Update()
+=======
+    vision: Vision = Vision()
+>>>>>>> refs/heads/main
 
     @field_validator("kit")
     @classmethod

@@ -54,8 +54,8 @@ class HandDetector:
 
     def __init__(self, models: Models | None = None, *, size: Size = "full", most: int = 1, threads: int = 2) -> None:
         models = models or Models()
-        self._palm = Network(models.path(f"palm_detection_{size}"), threads)
-        self._hand = Network(models.path(f"hand_landmark_{size}"), threads)
+        self._palm = Network(models.read(f"palm_detection_{size}"), threads)
+        self._hand = Network(models.read(f"hand_landmark_{size}"), threads)
         self._anchors = anchors(self._palm.size, STRIDES)
         self._palm_crop = np.empty((self._palm.size, self._palm.size, 3), np.uint8)
         self._hand_crop = np.empty((self._hand.size, self._hand.size, 3), np.uint8)
