@@ -41,6 +41,9 @@ PROGRAMS = {
         "provisioning.release.__main__:release_app", "agent", "Signed releases: key, make, sign, verify."
     ),
     "updater": Program("provisioning.updater.__main__:updater_app", "agent", "Bring this kit to the wanted release."),
+    "install": Program(
+        "provisioning.install.__main__:install_app", "agent", "Make this machine a kit or a relay, or undo it."
+    ),
     "provision": Program("provisioning.image.__main__:provision_app", "relay", "Cards for kits: image, fleet."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }

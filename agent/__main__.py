@@ -16,7 +16,7 @@ from agent.configuration import Configuration
 from agent.doctor import examine, show
 from agent.errors import AgentError, SettingsError
 from agent.logs import configure
-from agent.settings import AgentSettings, load
+from agent.settings import AgentSettings, journal, load
 from agent.sources.port import Port
 
 agent_app = typer.Typer(add_completion=False)
@@ -66,7 +66,7 @@ def agent(
             raise SettingsError("--speed and --loop belong to --replay FILE")
         configuration = Configuration(load(config, options).state)
         settings = load(config, options, configuration.begin())
-        configure(settings.log_level)
+        configure(settings.log_level, journal())
         again = asyncio.run(serve(settings, configuration, lambda remote: _check(config, options, remote)))
     except AgentError as error:
         _errors.print(f"[bold]homeside agent:[/bold] {error}", highlight=False, soft_wrap=True)

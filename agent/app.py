@@ -43,6 +43,7 @@ from agent.status import Status
 from agent.supervisor import supervise
 from agent.uplink import Uplink
 from agent.wall_clock import WallClock
+from core.contracts.service import READY, STOPPING
 
 log = structlog.get_logger(__name__)
 
@@ -145,12 +146,12 @@ class Agent:
         duties = {"status": self._tell, "health": self._tell_health, "commands": self._commands.run}
         duties |= {"care": self._care.run, "watchdog": self._watchdog.run}
         others = [_duty(name, duty) for name, duty in duties.items()]
-        notify(self._manager.address, "READY=1")
+        notify(self._manager.address, READY)
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         try:
             await self._stop.wait()
         finally:
-            notify(self._manager.address, "STOPPING=1")
+            notify(self._manager.address, STOPPING)
             unusable = await _ended(*reading)
             await _ended(*others)
             await self._deliver_the_rest()

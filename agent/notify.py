@@ -13,16 +13,18 @@ from contextlib import suppress
 
 import structlog
 
+from core.contracts.service import ALIVE
+
 log = structlog.get_logger(__name__)
 
 
-def notify(address: str | None, text: str) -> None:
+def notify(address: str | None, text: bytes) -> None:
     """Nothing without a manager; a manager that is gone is no reason to stop."""
     if not address:
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.connect("\0" + address[1:] if address.startswith("@") else address)
-        line.send(text.encode())
+        line.send(text)
 
 
 class Watchdog:
@@ -49,7 +51,7 @@ class Watchdog:
         while True:
             if self.works():
                 self._silent = False
-                notify(self._address, "WATCHDOG=1")
+                notify(self._address, ALIVE)
             elif not self._silent:
                 self._silent = True
                 log.warning("no_progress", restarted_within_s=round(self._within_s))

@@ -11,16 +11,18 @@ import os
 import platform
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.errors import SettingsError
+from core.contracts.service import Manager, manager_of
 from core.contracts.topics import valid_kit
 
 PREFIX = "HOMESIDE_AGENT_"
+JOURNAL = "/run/systemd/journal/socket"
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 
@@ -254,11 +256,8 @@ class AgentSettings(BaseSettings):
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
-<<<<<<< HEAD
     update: Update = Update()
-=======
     vision: Vision = Vision()
->>>>>>> refs/heads/main
 
     @field_validator("kit")
     @classmethod
@@ -280,18 +279,15 @@ class AgentSettings(BaseSettings):
         return (init_settings, env_settings)
 
 
-class Manager(NamedTuple):
-    """The service manager we run under: where it listens, and how often it wants a sign of life."""
-
-    address: str | None
-    within_s: float | None
-
-
 def service_manager() -> Manager:
-    """As systemd tells it in the environment (sd_notify, sd_watchdog_enabled); empty elsewhere."""
-    given, ours = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", str(os.getpid()))
-    within_s = int(given) / 1e6 if given.isdigit() and int(given) and ours == str(os.getpid()) else None
-    return Manager(os.environ.get("NOTIFY_SOCKET"), within_s)
+    """The service manager we run under, if any."""
+    return manager_of(os.environ, os.getpid())
+
+
+def journal() -> str | None:
+    """The journal's socket, when what we write to standard error goes to the journal (systemd.exec, JOURNAL_STREAM)."""
+    here = os.fstat(2)
+    return JOURNAL if os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}" else None
 
 
 def load(

@@ -24,9 +24,12 @@ sys.exit({call}())
 _ENTRY = re.compile(r"([\w.-]+)\s*=\s*([\w.]+)\s*:\s*([\w.]+)(?:\s*\[.*\])?")
 
 
-def environment(folder: Path, runs_at: Path, *, system_packages: bool) -> Path:
-    """An empty virtual environment in `folder` that will stand at `runs_at` (PEP 405); where its packages go."""
-    python = Path(sys.executable).resolve()
+def environment(folder: Path, runs_at: Path, *, system_packages: bool, python: Path | None = None) -> Path:
+    """An empty virtual environment in `folder` that will stand at `runs_at` (PEP 405); where its packages go.
+
+    `python` is the interpreter below it, ours when left out.
+    """
+    python = python or Path(sys.executable).resolve()
     (folder / "bin").mkdir(parents=True)
     for name in ("python3", "python", python.name):
         link = folder / "bin" / name
