@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -44,6 +44,9 @@ from agent.supervisor import supervise
 from agent.uplink import Uplink
 from agent.wall_clock import WallClock
 from core.contracts.service import READY, STOPPING
+
+if TYPE_CHECKING:
+    from agent.vision.app import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -78,12 +81,25 @@ def build_sources(settings: AgentSettings, radio: Radio | None = None) -> list[S
         found += [BleSource(one, radio) for one in ble]
     if replay.file is not None:
         found.append(ReplaySource(replay, replay.file))
-    if not found:
+    if not found and settings.source.camera.device is None:
         raise SettingsError(
-            "nothing to read: give --serial PORT, --ble SENSOR or --replay FILE (source.serial.port, source.ble, "
-            "source.replay.file)"
+            "nothing to read: give --serial PORT, --ble SENSOR, --camera DEVICE or --replay FILE (source.serial.port, "
+            "source.ble, source.camera.device, source.replay.file)"
         )
     return found
+
+
+def build_watch(settings: AgentSettings, outbox: Outbox, wall: WallClock, changed: Callable[[], None]) -> Watch | None:
+    """The kit's eyes, where a camera is set. Imported only then: a kit without one needs none of their packages."""
+    if settings.source.camera.device is None:
+        return None
+    try:
+        from agent.vision.app import Watch
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"a camera needs the package {error.name!r}, which is not installed here: pip install 'homeside[vision]'"
+        ) from None
+    return Watch(settings, outbox, wall, changed=changed)
 
 
 class Agent:
@@ -108,7 +124,8 @@ class Agent:
             Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name if at else ""))
             for at, source in enumerate(sources)
         ]
-        self._status = Status(version(), self._channels, self._outbox, wall)
+        self._watch = build_watch(settings, self._outbox, wall, lambda: self._uplink.publish_status())
+        self._status = Status(version(), self._channels, self._outbox, wall, self._watch)
         self._care = Care(
             settings,
             self._outbox,
@@ -118,7 +135,7 @@ class Agent:
             report=self._report,
         )
         self._status.more = self._care.status
-        self._commands = Commands(self._channels, done=self._commanded, more=self._care.commands)
+        self._commands = Commands(self._channels, self._watch, done=self._commanded, more=self._care.commands)
         self._uplink = Uplink(
             settings.broker, settings.kit, self._outbox, status=self._status.body, command=self._commands.take
         )
@@ -148,6 +165,8 @@ class Agent:
         others = [_duty(name, duty) for name, duty in duties.items()]
         notify(self._manager.address, READY)
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
+        if self._watch is not None:
+            reading.append(asyncio.create_task(self._watching(self._watch)))
         try:
             await self._stop.wait()
         finally:
@@ -178,6 +197,17 @@ class Agent:
         finally:
             self.stop()
 
+    async def _watching(self, watch: Watch) -> None:
+        """Like `_read`, for the camera; when it is through, sensors that go on keep the agent running."""
+        try:
+            await watch.run()
+            if not self._channels:
+                self._end_session()
+                await self._delivered(REPLAYED_WITHIN_S)
+        finally:
+            if not self._channels:
+                self.stop()
+
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(self._settings.status_every_s)
@@ -190,7 +220,9 @@ class Agent:
             await asyncio.sleep(HEALTH_EVERY_S)
 
     def _samples(self) -> int:
-        return sum(channel.source.samples for channel in self._channels)
+        """Samples and pictures since the start: what shows that this kit works."""
+        pictures = self._watch.camera.frames if self._watch is not None else 0
+        return pictures + sum(channel.source.samples for channel in self._channels)
 
     async def _deliver_the_rest(self) -> None:
         self._end_session()
@@ -212,6 +244,8 @@ class Agent:
                     await asyncio.sleep(0.02)
 
     def _end_session(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
         for channel in self._channels:
             if self._settings.session.keep or self.again:
                 channel.recorder.flush()

@@ -21,6 +21,8 @@ AgentError
 │   ├── BrokerUnreachable  no TCP, TLS or MQTT connection came about
 │   ├── BrokerRefused      the broker answered, with no
 │   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
+├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
+├── VideoError             the picture cannot be encoded or sent; a new connection is tried
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -117,6 +119,14 @@ class BrokerRefused(UplinkError):
 
 class ProtocolRefused(UplinkError):
     code = "PROTOCOL_REFUSED"
+
+
+class UpdateFailed(AgentError):
+    code = "UPDATE_FAILED"
+
+
+class VideoError(AgentError):
+    code = "VIDEO_ERROR"
 
 
 class CommandRefused(AgentError):

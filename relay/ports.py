@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
+from relay.openapi30 import as_3_0
 
 
 class Routed(Protocol):
@@ -36,7 +37,7 @@ class Port:
 
     `guarded` marks requests that came in by a listener which asks for tokens; `opened` ask for none anyway. A path that
     no route has is refused by the application of its first part in `bases`, so that each refuses in its own words, else
-    by the first.
+    by `otherwise`, or the first.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Port:
         guarded: bool,
         bases: Mapping[str, Routed] | None = None,
         opened: Sequence[ASGIApp] = (),
+        otherwise: Routed | None = None,
     ) -> None:
         self._rooted = list(rooted)
+        self._otherwise = otherwise or self._rooted[0]
         self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
         self._guarded = guarded
@@ -73,8 +76,11 @@ class Port:
     def _description(self) -> dict[str, Any]:
         """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""
         parts = [app.openapi() for app in self._rooted if app.openapi_url is not None]
+        oldest = min((part["openapi"] for part in parts), default="3.1.0")
+        if oldest.startswith("3.0"):
+            parts = [as_3_0(part) for part in parts]
         whole: dict[str, Any] = {
-            "openapi": min((part["openapi"] for part in parts), default="3.1.0"),
+            "openapi": min((part["openapi"] for part in parts), default=oldest),
             "info": {"title": " · ".join(part["info"]["title"] for part in parts) or "Homeside", "version": "1"},
             "paths": {path: methods for part in parts for path, methods in part["paths"].items()},
             "components": {},
@@ -92,7 +98,7 @@ class Port:
                 return app
             if match is Match.PARTIAL and partial is None:
                 partial = app
-        return partial or self._bases.get("/" + scope["path"].split("/", 2)[1], self._rooted[0])
+        return partial or self._bases.get("/" + scope["path"].split("/", 2)[1], self._otherwise)
 
 
 def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:

@@ -12,13 +12,13 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.contracts.service import Manager, manager_of
 from relay.errors import SettingsError
 
-Api = Literal["scg"]
+Api = Literal["scg", "signs", "video"]
 
 JOURNAL = "/run/systemd/journal/socket"
 DOCUMENTED_NAMES = {
@@ -32,6 +32,10 @@ DOCUMENTED_NAMES = {
     "RATE_LIMIT_WINDOW_MS": "physio.window_ms",
     "RATE_LIMIT_MAX_REQUESTS": "physio.requests",
     "ENCRYPTION_KEY": "physio.encryption_key",
+    "LOG_LEVEL": "log_level",
+    "STORAGE_BUCKET_NAME": "storage.bucket",
+    "STORAGE_REGION": "storage.region",
+    "GEMINI_API_KEY": "signs.gemini_key",
 }
 """Names of the physiotherapy document's own example environment, accepted below ours."""
 
@@ -45,6 +49,8 @@ class Ports(_Section):
     care: int = Field(
         3000, ge=0, le=65535, description="Port of the physiotherapy and timers APIs; 0 takes a free one."
     )
+    signs: int = Field(8001, ge=0, le=65535, description="Port of the sign detection WebSocket; 0 takes a free one.")
+    translate: int = Field(8002, ge=0, le=65535, description="Port of sign translation; 0 takes a free one.")
 
 
 class Timers(_Section):
@@ -55,8 +61,6 @@ class Timers(_Section):
     switches_per_s: int = Field(10, ge=1, le=100_000, description="Switches a second in one timer session.")
     sessions: int = Field(50_000, ge=1, description="Timer sessions held in memory at once.")
     sockets: int = Field(10_000, ge=1, description="Sockets of timer sessions at once.")
-
-    care: int = Field(3000, ge=0, le=65535, description="Port of the physiotherapy API; 0 takes a free one.")
 
 
 class Physio(_Section):
@@ -76,6 +80,31 @@ class Physio(_Section):
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API, as a JSON list.")
 
 
+class Storage(_Section):
+    bucket: str = Field("", description="Bucket of an S3-compatible storage for videos; empty keeps them in `data`.")
+    endpoint: str = Field("", description="Its address, such as https://s3.example.org; empty is AWS's own.")
+    region: str = Field("us-east-1", description="Its region.")
+    access_key: str = Field("", description="Id of the key that may read, write, list and delete in it.")
+    secret_key: str = Field("", description="The key itself.")
+    prefix: str = Field("videos/", description="What the names of all objects begin with.")
+
+
+class Signs(_Section):
+    gemini_key: str = Field("", description="Key of the Gemini API; empty translates with the offline speller alone.")
+    gemini_model: str = Field("gemini-2.5-flash", description="Model that translates.")
+    gemini_url: str = Field("", description="Another address of the Gemini API; empty uses the service's own.")
+    gemini_timeout_s: float = Field(8.0, gt=0, le=120, description="Deadline of one translation, retries included.")
+    detectors: int = Field(2, ge=0, le=64, description="Frames looked at side by side; 0 looks at none.")
+    clients: int = Field(500, ge=1, description="Sockets of signing clients at once.")
+    batch_hosts: tuple[str, ...] = Field(
+        (), description="Hosts whose videos may be fetched although their address is private, by name."
+    )
+    batch_bytes: int = Field(200 * 1024**2, ge=1024, description="Largest video fetched or uploaded.")
+    batch_minutes: float = Field(10.0, gt=0, le=240, description="Longest video read.")
+    batch_fetch_s: float = Field(120.0, gt=0, le=3600, description="Longest time fetching a video may take.")
+    batch_jobs: int = Field(20, ge=1, le=1000, description="Videos waiting at once; further ones are refused.")
+
+
 class Mqtt(_Section):
     url: str = Field(
         "", description="A broker to use, mqtt://user:password@host:port; empty runs one inside the relay."
@@ -91,6 +120,27 @@ class Tls(_Section):
     port: int = Field(8443, ge=0, le=65535, description="Number of the public port.")
     certificate: Path | None = Field(None, description="PEM certificate chain; empty makes an own one on first use.")
     key: Path | None = Field(None, description="PEM private key of that certificate.")
+
+
+class IceServer(_Section):
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
+class Video(_Section):
+    media: Path | None = Field(
+        None, description="Folder that `video_path` names files of; empty is in the data folder."
+    )
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
+    )
+    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    viewers: int = Field(500, ge=1, description="Viewers at once.")
+    cameras: int = Field(200, ge=1, description="Kits that send video at once.")
+    forward: Literal["packets", "frames"] = Field(
+        "packets", description="Forward the kit's own packets, or whole frames through aiortc: slower, nothing private."
+    )
 
 
 class Limits(_Section):
@@ -137,9 +187,12 @@ class RelaySettings(BaseSettings):
     database_connections: int = Field(20, ge=2, le=500, description="Connections to PostgreSQL at most.")
     ports: Ports = Ports()
     physio: Physio = Physio()
+    storage: Storage = Storage()
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
+    signs: Signs = Signs()
     tls: Tls = Tls()
+    video: Video = Video()
     limits: Limits = Limits()
 
     @classmethod
