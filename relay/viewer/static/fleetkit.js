@@ -6,6 +6,7 @@ import { dayTime } from './formats.js'
 
 const REPORT_WITHIN_MS = 30000
 const LOOK_EVERY_MS = 500
+const STATES = { live: 'live', attention: 'needs you', away: 'away', new: 'never heard of' }
 let open = null
 
 const base = (name) => `/fleet/api/v1/kits/${encodeURIComponent(name)}`
@@ -27,7 +28,7 @@ async function wish(work) {
 
 function facts(kit, now) {
   const listed = {
-    State: kit.standing, Sensor: sensorWords(kit), Battery: batteryWords(kit), Clock: clockWords(kit), Backlog: backlogWords(kit),
+    State: STATES[kit.standing] ?? kit.standing, Sensor: sensorWords(kit), Battery: batteryWords(kit), Clock: clockWords(kit), Backlog: backlogWords(kit),
     Temperature: warmthWords(kit), Version: kit.version || '–', Platform: kit.platform || '–', 'Last heard': seenWords(kit, now),
   }
   $('one-facts').replaceChildren(...Object.entries(listed).map(([name, words]) =>
