@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto chromium ffmpeg libatomic1 systemd postgresql poppler-utils
+TEST_PEERS := mosquitto nats-server chromium ffmpeg libatomic1 systemd postgresql poppler-utils
 BENCH_PEERS := mosquitto nginx libnginx-mod-nchan
 
 # What a package or a release is to run.
@@ -54,7 +54,7 @@ else \
 fi
 endef
 
-.PHONY: help install models demo test check bench soak lock wheel deb release clean peers
+.PHONY: help install models demo test check bench soak lock wheel deb release clean peers sbom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ deb: $(VENV)/.wheels ## dist/: a Debian package with all it needs inside (make d
 release: $(VENV)/.wheels ## dist/: an unsigned release for a fleet's updaters; homeside release sign does the rest
 	@version=$$($(RUN) -m hatchling version) && \
 	$(RUN) -m homeside release make --wheels build/wheels --lock build/lock.txt --out dist/homeside-$$version.unsigned.tar
+
+sbom: $(VENV)/.homeside ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
+	@$(RUN) -m tests.made_sbom dist/homeside.cdx.json
 
 lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade for newer versions)
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

@@ -27,6 +27,8 @@ from agent.commands import Commands
 from agent.configuration import Configuration
 from agent.doctor import examine_running
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
+from agent.identity.folder import IdentityFolder
+from agent.identity.renewal import Renewal
 from agent.logs import recent
 from agent.notify import Watchdog, notify
 from agent.outbox import OUTBOX_FILE, Outbox
@@ -163,6 +165,8 @@ class Agent:
         duties = {"status": self._tell, "health": self._tell_health, "commands": self._commands.run}
         duties |= {"care": self._care.run, "watchdog": self._watchdog.run}
         others = [_duty(name, duty) for name, duty in duties.items()]
+        if relay := self._settings.identity.relay:
+            others.append(_duty("renewal", Renewal(IdentityFolder(self._settings.state), relay).run))
         notify(self._manager.address, READY)
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         if self._watch is not None:

@@ -130,7 +130,8 @@ class Care:
             parse_version(version)
         except ValueError as error:
             raise CommandRefused(f"update: {error}") from None
-        whole = urljoin(self._settings.update.relay, url) if self._settings.update.relay else url
+        relay = self._settings.update.relay or self._settings.identity.relay
+        whole = urljoin(relay, url) if relay else url
         note = {"version": version, "sha256": str(args.get("sha256", "")), "url": whole}
         try:
             write_whole(self._wanted(), msgspec.json.encode(note))

@@ -18,7 +18,7 @@ from core.contracts.fleet import ConfigurationState, Configured
 
 FILE = "configuration.json"
 BEGINNINGS = 2
-OURS = ("kit", "state", "trial_s", "update")
+OURS = ("kit", "state", "trial_s", "update", "identity")
 """Not to be set from afar: who the kit is, where it keeps what it owes, and whom it trusts for updates. Nor secrets."""
 
 Settings = dict[str, Any]

@@ -217,12 +217,19 @@ class Source(_Section):
         return self
 
 
+class Identity(_Section):
+    relay: str = Field(
+        "", description="The relay's HTTPS address, where the certificate is renewed; enrolment sets it."
+    )
+
+
 def _own_name() -> str:
     name = platform.node().split(".")[0]
     return name if valid_kit(name) else "kit"
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Where a kit keeps what must outlive a restart, unless it is told otherwise."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -234,7 +241,7 @@ class Update(_Section):
         None, description="Note for the updater: which release to fetch; empty is update.json in the state folder."
     )
     outcome: Path | None = Field(None, description="File in which the updater says what came of it.")
-    relay: str = Field("", description="Base of the relay's addresses, for links that come without one.")
+    relay: str = Field("", description="Base of links that come without one; empty is where the kit enrolled.")
 
 
 class AgentSettings(BaseSettings):
@@ -244,7 +251,7 @@ class AgentSettings(BaseSettings):
 
     kit: str = Field(default_factory=_own_name, description="This kit's name on the broker; empty is the host's name.")
     state: Path = Field(
-        default_factory=_state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
+        default_factory=state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line written."
@@ -262,6 +269,7 @@ class AgentSettings(BaseSettings):
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+    identity: Identity = Identity()
     update: Update = Update()
     vision: Vision = Vision()
     privacy: Privacy = Privacy()
@@ -300,7 +308,7 @@ def journal() -> str | None:
 def load(
     config: Path | None = None, options: dict[str, Any] | None = None, remote: dict[str, Any] | None = None
 ) -> AgentSettings:
-    """Settings from a TOML file, the environment, an operator (`remote`) and options; the later wins.
+    """Settings from enrolment, a TOML file, the environment, an operator (`remote`) and options; the later wins.
 
     SettingsError names every bad key.
     """
@@ -310,10 +318,17 @@ def load(
         _know_environment()
         environment = AgentSettings().model_dump(exclude_unset=True)
         known = _merge(_merge(file, environment), remote or {})
-        return AgentSettings.model_validate(_merge(known, options or {}))
+        said = _merge(known, options or {})
+        return AgentSettings.model_validate(_merge(_enrolled(Path(said.get("state") or state_folder())), said))
     except ValidationError as error:
         problems = "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors())
         raise SettingsError(f"{problems}. docs/settings.md lists every key.") from None
+
+
+def _enrolled(state: Path) -> dict[str, Any]:
+    """What enrolment wrote, once it was through; everything else that is said wins over it."""
+    folder = state / "identity"
+    return _read(folder / "agent.toml") if (folder / "kit.pem").is_file() else {}
 
 
 def _problem(where: tuple[int | str, ...], kind: str, text: str) -> str:
