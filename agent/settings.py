@@ -174,6 +174,57 @@ class Camera(_Section):
     silent_after_s: float = Field(5.0, ge=1, le=600, description="Silence after which the camera is opened anew.")
 
 
+class Vision(_Section):
+    mode: Literal["pose", "hands"] | None = Field(
+        None, description="What to look for in the camera's pictures; empty looks at nothing until it is told to."
+    )
+    backend: Literal["litert", "mediapipe"] = Field(
+        "litert", description="What computes: LiteRT, or MediaPipe's Tasks."
+    )
+    model: Literal["auto", "lite", "full", "heavy"] = Field(
+        "auto", description="Which model; auto takes the best this machine can do steadily."
+    )
+    fps: float = Field(15.0, gt=0, le=60, description="Pictures to look at a second, at most.")
+    threads: int = Field(2, ge=1, le=8, description="Threads of the models (LiteRT).")
+    memory_bytes: int = Field(
+        600 << 20, ge=64 << 20, description="Memory above which the process that looks at pictures is started anew."
+    )
+    hang_s: float = Field(5.0, ge=1, le=120, description="Silence of that process after which it is started anew.")
+
+
+class IceServer(_Section):
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
+class Video(_Section):
+    relay: str = Field(
+        "", description="Base of the relay that shows this kit's camera, http(s)://host:port; empty sends no picture."
+    )
+    token_file: Path | None = Field(
+        None, description="File whose first line is the kit's token there; empty takes the broker's password."
+    )
+    codec: Literal["H264", "VP8"] = Field("H264", description="What pictures are encoded as.")
+    most_kbps: int = Field(1600, ge=200, le=8000, description="Most the pictures may take of the line.")
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers: tables of url, username, password. None by default."
+    )
+
+    @field_validator("relay")
+    @classmethod
+    def _a_web_address(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError(f"{url!r} is no relay's address; expected http://host:port or https://host:port")
+        return url.rstrip("/")
+
+
+class Privacy(_Section):
+    led: Path | None = Field(
+        None, description="An LED's folder in /sys/class/leds, lit while pictures may leave the home."
+    )
+
+
 class Source(_Section):
     serial: Serial = Serial()
     ble: tuple[Ble, ...] = Field((), description="Sensors over the air, each a table [[source.ble]].")
@@ -222,6 +273,9 @@ class AgentSettings(BaseSettings):
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+    vision: Vision = Vision()
+    privacy: Privacy = Privacy()
+    video: Video = Video()
 
     @field_validator("kit")
     @classmethod

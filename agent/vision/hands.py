@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.errors import ModelsMissing as ModelsMissing
 from agent.sources.slot import Image
 from agent.vision.boxes import Detection, anchors, decode
 from agent.vision.network import Network
@@ -49,13 +50,20 @@ class Hand(NamedTuple):
     side_score: float
 
 
+class Followed(NamedTuple):
+    """Where one person's hands were last, for a detector that looks at several people's pictures in turn."""
+
+    regions: tuple[Region, ...] = ()
+    last_ns: int | None = None
+
+
 class HandDetector:
     """Follows up to `most` hands from picture to picture. Used from one thread at a time."""
 
     def __init__(self, models: Models | None = None, *, size: Size = "full", most: int = 1, threads: int = 2) -> None:
         models = models or Models()
-        self._palm = Network(models.path(f"palm_detection_{size}"), threads)
-        self._hand = Network(models.path(f"hand_landmark_{size}"), threads)
+        self._palm = Network(models.read(f"palm_detection_{size}"), threads)
+        self._hand = Network(models.read(f"hand_landmark_{size}"), threads)
         self._anchors = anchors(self._palm.size, STRIDES)
         self._palm_crop = np.empty((self._palm.size, self._palm.size, 3), np.uint8)
         self._hand_crop = np.empty((self._hand.size, self._hand.size, 3), np.uint8)
@@ -66,6 +74,14 @@ class HandDetector:
     def reset(self) -> None:
         """Look for hands anew with the next picture."""
         self._regions = []
+
+    def follow(self, image_bgr: Image, t_ns: int, followed: Followed | None) -> tuple[list[Hand], Followed]:
+        """Like `detect`, for one of several people: their own trace (None at first) goes in, and comes back with the
+        hands.
+        """
+        self._regions, self._last_ns = (list(followed.regions), followed.last_ns) if followed else ([], None)
+        hands = self.detect(image_bgr, t_ns)
+        return hands, Followed(tuple(self._regions), self._last_ns)
 
     def detect(self, image_bgr: Image, t_ns: int) -> list[Hand]:
         """Hands in the picture, uint8[h, w, 3]. `t_ns` is when it was taken, on any steady clock.

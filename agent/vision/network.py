@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,8 +17,8 @@ Floats = NDArray[np.float32]
 class Network:
     """`size` is the side of its square input in pixels. `low` and `high` are what black and white become."""
 
-    def __init__(self, path: Path, threads: int, *, low: float = 0.0, high: float = 1.0) -> None:
-        self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
+    def __init__(self, model: bytes, threads: int, *, low: float = 0.0, high: float = 1.0) -> None:
+        self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
         self._interpreter.allocate_tensors()
         given = self._interpreter.get_input_details()[0]
         self._input = int(given["index"])

@@ -16,25 +16,22 @@ REMEDY = "run `make models` in the source folder, or install the homeside wheel 
 
 
 class Models:
-    """A folder of models. `path` checks a file the first time it is asked for."""
+    """A folder of models. `read` gives a file's bytes only when they are the locked ones."""
 
     def __init__(self, folder: Path = HERE / "models") -> None:
         self._folder = folder
         self._locked = {name: str(model["sha256"]) for name, model in _lock().items()}
-        self._checked: set[str] = set()
 
-    def path(self, name: str) -> Path:
-        """Where the model called `name` (without .tflite) lies. Raises ModelsMissing, saying what to do."""
+    def read(self, name: str) -> bytes:
+        """The model called `name` (without .tflite). Raises ModelsMissing, saying what to do."""
         file = self._folder / f"{name}.tflite"
-        if name not in self._checked:
-            try:
-                found = hashlib.sha256(file.read_bytes()).hexdigest()
-            except OSError as error:
-                raise ModelsMissing(f"the vision model {file} cannot be read ({error.strerror}): {REMEDY}") from None
-            if found != self._locked[file.name]:
-                raise ModelsMissing(f"the vision model {file} is not the one Homeside was tested with: {REMEDY}")
-            self._checked.add(name)
-        return file
+        try:
+            body = file.read_bytes()
+        except OSError as error:
+            raise ModelsMissing(f"the vision model {file} cannot be read ({error.strerror}): {REMEDY}") from None
+        if hashlib.sha256(body).hexdigest() != self._locked[file.name]:
+            raise ModelsMissing(f"the vision model {file} is not the one Homeside was tested with: {REMEDY}")
+        return body
 
 
 def _lock() -> dict[str, dict[str, object]]:

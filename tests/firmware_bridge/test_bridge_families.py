@@ -21,7 +21,7 @@ from firmware_bridge.messages import SamplesMessage
 from firmware_bridge.spacing import Spacing
 from tests.firmware_bridge import captures
 
-FUZZED, SOAKED = 40_000, 1_000_000
+FUZZED, SOAKED = 100_000, 1_000_000
 NAMES = sorted(captures.streams())
 
 

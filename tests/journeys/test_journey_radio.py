@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from agent.app import Agent
 from agent.settings import AgentSettings
 from agent.sources.ble.radio import Radio
+from core.contracts.columns import join, unpack
+from core.signals.refit import refit
 from firmware_bridge.physiology import Seismocardiogram
 from firmware_bridge.simulator import SimulatedSensor
 from tests.agent.peers import comes
@@ -70,6 +73,8 @@ async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path)
         infos = [(await viewer.message("session_info"))["payload"] for viewer in viewers]
         sources = told(agent)["sources"]
     relay.stop()
+    for one in sources:
+        _can_be_refitted(tmp_path / "relay", one["session"])
     assert [rate["bpm"] for rate in rates] == [pytest.approx(64, abs=4)] * 3, "as the simulated chest beats"
     assert [info["sensor"]["kind"] for info in infos] == list(NAMES.values())
     assert [one["lost"] for one in sources] == [0, 0, 0]
@@ -78,6 +83,23 @@ async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path)
         points = viewer.points()
         assert all(b["t"] - a["t"] == 10 for a, b in itertools.pairwise(points))
         assert np.median([point["az"] for point in points]) == pytest.approx(9.81, abs=0.3)
+
+
+def _can_be_refitted(data: Path, session: str) -> None:
+    """From what the relay stored, and nothing else: every packet's tick and arrival, and the samples they hold."""
+    database = sqlite3.connect(next(data.glob("*.db")))
+    rows = database.execute("SELECT clock, body FROM scg_chunks WHERE session_id = ? ORDER BY first_seq", (session,))
+    notes, columns = [], []
+    for clock, body in rows:
+        notes += json.loads(clock)
+        columns.append(unpack(body))
+    database.close()
+    packets = [tuple(packet) for note in notes for packet in note[6]]
+    found = refit(packets, tick_ns=notes[0][4])
+    newest = np.cumsum([count for _, _, count in packets]) - 1
+    stored_ns = join(columns).t[newest] * 1e6 - notes[0][5]
+    assert len(join(columns)) == newest[-1] + 1
+    assert np.median(np.abs(found.t_ns - stored_ns)) < 60e6
 
 
 def _a_rate(viewer: Socket):

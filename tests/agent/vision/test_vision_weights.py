@@ -16,21 +16,21 @@ def test_every_locked_model_is_there_with_its_licence(repo_root: Path) -> None:
     assert hatch_build.has_models(repo_root)
     models = Models()
     for name in hatch_build.models_locked(repo_root):
-        assert models.path(name.removesuffix(".tflite")).read_bytes()[4:8] == b"TFL3"
+        assert models.read(name.removesuffix(".tflite"))[4:8] == b"TFL3"
     assert "Apache License" in (HERE / "models" / "LICENSE").read_text()
     assert "@mediapipe/pose 0.5" in (HERE / "models" / "NOTICE").read_text()
 
 
 def test_a_missing_or_altered_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelsMissing, match=r"palm_detection_lite.*make models"):
-        Models(tmp_path).path("palm_detection_lite")
+        Models(tmp_path).read("palm_detection_lite")
     shutil.copy(HERE / "models" / "palm_detection_lite.tflite", tmp_path)
-    assert Models(tmp_path).path("palm_detection_lite").parent == tmp_path
+    assert Models(tmp_path).read("palm_detection_lite")[4:8] == b"TFL3"
     altered = bytearray((tmp_path / "palm_detection_lite.tflite").read_bytes())
     altered[-1] ^= 1
     (tmp_path / "palm_detection_lite.tflite").write_bytes(altered)
     with pytest.raises(ModelsMissing, match="not the one Homeside was tested with"):
-        Models(tmp_path).path("palm_detection_lite")
+        Models(tmp_path).read("palm_detection_lite")
 
 
 def test_what_a_package_holds_instead_is_refused(repo_root: Path, tmp_path: Path) -> None:
