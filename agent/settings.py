@@ -194,6 +194,33 @@ class Vision(_Section):
     hang_s: float = Field(5.0, ge=1, le=120, description="Silence of that process after which it is started anew.")
 
 
+class IceServer(_Section):
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
+class Video(_Section):
+    relay: str = Field(
+        "", description="Base of the relay that shows this kit's camera, http(s)://host:port; empty sends no picture."
+    )
+    token_file: Path | None = Field(
+        None, description="File whose first line is the kit's token there; empty takes the broker's password."
+    )
+    codec: Literal["H264", "VP8"] = Field("H264", description="What pictures are encoded as.")
+    most_kbps: int = Field(1600, ge=200, le=8000, description="Most the pictures may take of the line.")
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers: tables of url, username, password. None by default."
+    )
+
+    @field_validator("relay")
+    @classmethod
+    def _a_web_address(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError(f"{url!r} is no relay's address; expected http://host:port or https://host:port")
+        return url.rstrip("/")
+
+
 class Privacy(_Section):
     led: Path | None = Field(
         None, description="An LED's folder in /sys/class/leds, lit while pictures may leave the home."
@@ -273,6 +300,7 @@ class AgentSettings(BaseSettings):
     update: Update = Update()
     vision: Vision = Vision()
     privacy: Privacy = Privacy()
+    video: Video = Video()
 
     @field_validator("kit")
     @classmethod
