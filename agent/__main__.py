@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,12 +21,21 @@ agent_app = typer.Typer(add_completion=False)
 doctor_app = typer.Typer(add_completion=False)
 _errors = Console(stderr=True)
 
+
+class Look(StrEnum):
+    POSE = "pose"
+    HANDS = "hands"
+
+
 Serial = Annotated[str | None, typer.Option(help="Serial port of the sensor, such as /dev/ttyACM0.")]
 Ble = Annotated[
     list[str] | None,
     typer.Option(
         help="A sensor over the air: its address, its name, or polar, movesense, homeside, …; again for more."
     ),
+]
+Camera = Annotated[
+    str | None, typer.Option(help="Camera: pi, a number or /dev/video…, an rtsp:// address, a video file, or test.")
 ]
 Broker = Annotated[str | None, typer.Option(help="The broker: mqtt://, mqtts://, ws:// or wss://host:port.")]
 Kit = Annotated[str | None, typer.Option(help="This kit's name on the broker; the host's name when left out.")]
@@ -37,9 +47,15 @@ Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file; docs
 def agent(
     serial: Serial = None,
     ble: Ble = None,
+    camera: Camera = None,
+    look: Annotated[
+        Look | None, typer.Option(help="What to look for from the start: pose or hands; else when told to.")
+    ] = None,
     replay: Annotated[Path | None, typer.Option(help="Recording to send instead of a sensor's samples.")] = None,
     speed: Annotated[float | None, typer.Option(help="Seconds of the recording sent in one second (1).")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin the recording again at its end.")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Begin the recording, or the video file, again at its end.")
+    ] = False,
     broker: Broker = None,
     kit: Kit = None,
     state: State = None,
@@ -54,13 +70,17 @@ def agent(
     Example: homeside agent --serial /dev/ttyACM0 --broker mqtt://relay.local:1883 --kit bedside-01
     """
     options = _given(serial=serial, ble=ble, broker=broker, kit=kit, state=state, log_level=log_level)
+    if camera is not None:
+        options.setdefault("source", {})["camera"] = _some(device=camera, loop=loop or None)
+    if look is not None:
+        options["vision"] = {"mode": look.value}
     if replay is not None:
         options.setdefault("source", {})["replay"] = _some(file=replay, speed=speed, loop=loop or None)
     if keep_session:
         options["session"] = {"keep": True}
     try:
-        if replay is None and (loop or speed is not None):
-            raise SettingsError("--speed and --loop belong to --replay FILE")
+        if replay is None and (speed is not None or (loop and camera is None)):
+            raise SettingsError("--speed and --loop belong to --replay FILE, and --loop to --camera FILE as well")
         settings = load(config, options)
         configure(settings.log_level)
         asyncio.run(serve(settings))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -35,6 +36,9 @@ from agent.status import Status
 from agent.supervisor import supervise
 from agent.uplink import Uplink
 from agent.wall_clock import WallClock
+
+if TYPE_CHECKING:
+    from agent.vision.app import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -66,12 +70,25 @@ def build_sources(settings: AgentSettings, radio: Radio | None = None) -> list[S
         found += [BleSource(one, radio) for one in ble]
     if replay.file is not None:
         found.append(ReplaySource(replay, replay.file))
-    if not found:
+    if not found and settings.source.camera.device is None:
         raise SettingsError(
-            "nothing to read: give --serial PORT, --ble SENSOR or --replay FILE (source.serial.port, source.ble, "
-            "source.replay.file)"
+            "nothing to read: give --serial PORT, --ble SENSOR, --camera DEVICE or --replay FILE (source.serial.port, "
+            "source.ble, source.camera.device, source.replay.file)"
         )
     return found
+
+
+def build_watch(settings: AgentSettings, outbox: Outbox, wall: WallClock, changed: Callable[[], None]) -> Watch | None:
+    """The kit's eyes, where a camera is set. Imported only then: a kit without one needs none of their packages."""
+    if settings.source.camera.device is None:
+        return None
+    try:
+        from agent.vision.app import Watch
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"a camera needs the package {error.name!r}, which is not installed here: pip install 'homeside[vision]'"
+        ) from None
+    return Watch(settings, outbox, wall, changed=changed)
 
 
 class Agent:
@@ -87,8 +104,9 @@ class Agent:
             Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name if at else ""))
             for at, source in enumerate(sources)
         ]
-        self._status = Status(version(), self._channels, self._outbox, wall)
-        self._commands = Commands(self._channels, done=self._commanded)
+        self._watch = build_watch(settings, self._outbox, wall, lambda: self._uplink.publish_status())
+        self._status = Status(version(), self._channels, self._outbox, wall, self._watch)
+        self._commands = Commands(self._channels, self._watch, done=self._commanded)
         self._uplink = Uplink(
             settings.broker, settings.kit, self._outbox, status=self._status.body, command=self._commands.take
         )
@@ -108,6 +126,8 @@ class Agent:
         sending = _duty("uplink", self._uplink.run)
         others = [_duty("status", self._tell), _duty("commands", self._commands.run)]
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
+        if self._watch is not None:
+            reading.append(asyncio.create_task(self._watching(self._watch)))
         try:
             await self._stop.wait()
         finally:
@@ -137,6 +157,17 @@ class Agent:
         finally:
             self.stop()
 
+    async def _watching(self, watch: Watch) -> None:
+        """Like `_read`, for the camera; when it is through, sensors that go on keep the agent running."""
+        try:
+            await watch.run()
+            if not self._channels:
+                self._end_session()
+                await self._delivered(REPLAYED_WITHIN_S)
+        finally:
+            if not self._channels:
+                self.stop()
+
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(self._settings.status_every_s)
@@ -162,6 +193,8 @@ class Agent:
                     await asyncio.sleep(0.02)
 
     def _end_session(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
         for channel in self._channels:
             if self._settings.session.keep:
                 channel.recorder.flush()

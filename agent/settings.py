@@ -192,6 +192,12 @@ class Vision(_Section):
     hang_s: float = Field(5.0, ge=1, le=120, description="Silence of that process after which it is started anew.")
 
 
+class Privacy(_Section):
+    led: Path | None = Field(
+        None, description="An LED's folder in /sys/class/leds, lit while pictures may leave the home."
+    )
+
+
 class Source(_Section):
     serial: Serial = Serial()
     ble: tuple[Ble, ...] = Field((), description="Sensors over the air, each a table [[source.ble]].")
@@ -241,6 +247,7 @@ class AgentSettings(BaseSettings):
     session: Session = Session()
     source: Source = Source()
     vision: Vision = Vision()
+    privacy: Privacy = Privacy()
 
     @field_validator("kit")
     @classmethod

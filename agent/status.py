@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.channels import Channel
 from agent.outbox import Outbox
@@ -11,14 +11,19 @@ from agent.uplink import Uplink
 from agent.wall_clock import WallClock
 from core.contracts.scg import message
 
+if TYPE_CHECKING:
+    from agent.vision.app import Watch
+
 
 class Status:
     """`uplink` and `command` are set by the wiring."""
 
-    def __init__(self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock) -> None:
+    def __init__(
+        self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock, watch: Watch | None = None
+    ) -> None:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
-        self._version, self._channels = version, channels
+        self._version, self._channels, self._watch = version, channels, watch
         self._outbox, self._wall = outbox, wall
         self._troubles: dict[Channel, tuple[str, int]] = {}
 
@@ -50,12 +55,12 @@ class Status:
     def body(self, state: str) -> bytes:
         """The whole status message, `state` online or offline."""
         figures = self._outbox.figures
-        first = self._channels[0].recorder
-        error_ms = first.error_ms
+        first = self._channels[0].recorder if self._channels else None
+        error_ms = first.error_ms if first is not None else None
         payload: dict[str, Any] = {
             "state": state,
             "version": self._version,
-            "session": first.session,
+            "session": first.session if first is not None else None,
             "backlog": figures.messages,
             "clockErrorMs": None if error_ms is None else round(error_ms, 3),
             "clockSteps": self._wall.steps,
@@ -72,6 +77,7 @@ class Status:
             },
             "uplink": self._uplink(),
             "command": self.command,
+            **(self._watch.figures() if self._watch is not None else {}),
         }
         return message("status", payload)
 
