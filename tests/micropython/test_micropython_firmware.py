@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +20,10 @@ from agent.sources.port import Port
 from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
 from agent.supervisor import supervise
+from firmware_bridge.gatt import HOMESIDE_SERVICE
 from tests.agent.peers import comes
 from tests.contract.sockets import Socket
-from tests.micropython.board import MicroPythonBoard, off_ms
+from tests.micropython.board import FIRMWARE, HERE, MicroPythonBoard, off_ms
 from tests.peers import Child
 from tests.programs import RelayProgram
 from tests.radio.reading import Collected
@@ -117,3 +120,14 @@ async def test_from_the_boards_pins_to_the_physicians_screen(
     assert relay.stop() == 0
     assert (info["name"], info["kind"], info["rateHz"]) == ("bench-adxl355", "ADXL355", 125.0)
     assert np.median([point["az"] for point in viewer.points()]) == pytest.approx(STANDARD_GRAVITY, rel=0.01)
+
+
+def test_frames_are_cut_to_the_radios_mtu() -> None:
+    """`ble.py` on MicroPython, against a radio that writes down what it is told."""
+    words = [sys.executable, "-m", "micropython_unix", "radio.py", str(FIRMWARE)]
+    said, advertised = subprocess.check_output(words, cwd=HERE, text=True, timeout=60).splitlines()
+    assert said == "[20, 20, 10, 244, 56] b'\\x00abc\\x00' 2"
+    data, name = (bytes.fromhex(part) for part in advertised.split())
+    assert data[5:][::-1].hex() == HOMESIDE_SERVICE.replace("-", "")
+    assert len(data) <= 31
+    assert name[2:] == b"homeside-1"
