@@ -93,6 +93,9 @@ lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade 
 	resolve pyproject.toml --extra agent --extra vision --extra relay --extra build --constraint locks/dev.txt --output-file locks/runtime.txt; \
 	resolve --group node --output-file locks/node.txt; \
 	if command -v npm >/dev/null; then npm install --package-lock-only --ignore-scripts --no-audit --no-fund >/dev/null; \
+	$(PYTHON) -c 'import json, pathlib; path = pathlib.Path("package-lock.json"); lock = json.loads(path.read_text()); \
+	  [one.pop("funding", None) for one in lock["packages"].values()]; \
+	  path.write_text(json.dumps(lock, indent=2, ensure_ascii=False) + "\n")'; \
 	else echo "No npm on PATH: package-lock.json is left as it is."; fi
 
 clean: ## remove all that make has made here: .venv, caches, builds, the demonstration's data

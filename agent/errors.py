@@ -22,6 +22,7 @@ AgentError
 │   ├── BrokerRefused      the broker answered, with no
 │   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
 ├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
+├── VideoError             the picture cannot be encoded or sent; a new connection is tried
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -122,6 +123,10 @@ class ProtocolRefused(UplinkError):
 
 class UpdateFailed(AgentError):
     code = "UPDATE_FAILED"
+
+
+class VideoError(AgentError):
+    code = "VIDEO_ERROR"
 
 
 class CommandRefused(AgentError):

@@ -39,6 +39,8 @@ from relay.signs.main import open_signs
 from relay.supervisor import supervise
 from relay.timers.main import open_timers
 from relay.tls import own_certificate
+from relay.video.main import open_video
+from relay.viewer.documentation import reference_application
 from relay.viewer.routes import pages
 
 STOP_WITHIN_S = 5.0
@@ -84,7 +86,13 @@ class Relay:
         access = Access(tokens, clock.now_ms, settings.link_hours)
         accounts = self._accounts(engine, passwords, secret, clock)
         ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits)
-        parts = [open_signs(ground, hand_detector), open_scg(ground), await open_timers(ground), open_physio(ground)]
+        parts = [
+            open_signs(ground, hand_detector),
+            open_scg(ground),
+            await open_timers(ground),
+            open_physio(ground),
+            open_video(ground),
+        ]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         for part in parts:
             duties |= part.duties
@@ -170,14 +178,15 @@ class Relay:
         prefixed = {f"/{part.name}": part.app for part in parts}
         roots = {root: [part.app for part in parts if root in (part.root, *part.also)] for root in Root}
         bases = {part.base: part.app for part in parts if part.base is not None}
+        reference = reference_application()
         heart = next(part.app for part in parts if part.root is Root.SCG)
         ports = {
             "scg": Port(
                 [*roots[Root.SCG], viewer, operations], prefixed, guarded=guarded, opened=opened, otherwise=heart
             ),
-            "care": Port(roots[Root.CARE], prefixed, guarded=guarded, opened=opened, bases=bases),
-            "signs": Port(roots[Root.SIGNS], prefixed, guarded=guarded, opened=opened),
-            "translate": Port(roots[Root.TRANSLATE], prefixed, guarded=guarded, opened=opened),
+            "care": Port([*roots[Root.CARE], reference], prefixed, guarded=guarded, opened=opened, bases=bases),
+            "signs": Port([*roots[Root.SIGNS], reference], prefixed, guarded=guarded, opened=opened),
+            "translate": Port([*roots[Root.TRANSLATE], reference], prefixed, guarded=guarded, opened=opened),
         }
         for part in parts:
             if part.openable:

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
+from relay.openapi30 import as_3_0
 
 
 class Routed(Protocol):
@@ -75,8 +76,11 @@ class Port:
     def _description(self) -> dict[str, Any]:
         """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""
         parts = [app.openapi() for app in self._rooted if app.openapi_url is not None]
+        oldest = min((part["openapi"] for part in parts), default="3.1.0")
+        if oldest.startswith("3.0"):
+            parts = [as_3_0(part) for part in parts]
         whole: dict[str, Any] = {
-            "openapi": min((part["openapi"] for part in parts), default="3.1.0"),
+            "openapi": min((part["openapi"] for part in parts), default=oldest),
             "info": {"title": " · ".join(part["info"]["title"] for part in parts) or "Homeside", "version": "1"},
             "paths": {path: methods for part in parts for path, methods in part["paths"].items()},
             "components": {},

@@ -12,12 +12,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from relay.errors import SettingsError
 
-Api = Literal["scg", "signs"]
+Api = Literal["scg", "signs", "video"]
 
 DOCUMENTED_NAMES = {
     "DATABASE_URL": "database_url",
@@ -30,6 +30,9 @@ DOCUMENTED_NAMES = {
     "RATE_LIMIT_WINDOW_MS": "physio.window_ms",
     "RATE_LIMIT_MAX_REQUESTS": "physio.requests",
     "ENCRYPTION_KEY": "physio.encryption_key",
+    "LOG_LEVEL": "log_level",
+    "STORAGE_BUCKET_NAME": "storage.bucket",
+    "STORAGE_REGION": "storage.region",
     "GEMINI_API_KEY": "signs.gemini_key",
 }
 """Names of the physiotherapy document's own example environment, accepted below ours."""
@@ -57,8 +60,6 @@ class Timers(_Section):
     sessions: int = Field(50_000, ge=1, description="Timer sessions held in memory at once.")
     sockets: int = Field(10_000, ge=1, description="Sockets of timer sessions at once.")
 
-    care: int = Field(3000, ge=0, le=65535, description="Port of the physiotherapy API; 0 takes a free one.")
-
 
 class Physio(_Section):
     jwt_secret: str = Field("", description="Signs access tokens; empty uses the secret in the data folder.")
@@ -75,6 +76,15 @@ class Physio(_Section):
         "", description="Seals the sensitive columns; empty uses a key made in the data folder. Keep a copy of either."
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API, as a JSON list.")
+
+
+class Storage(_Section):
+    bucket: str = Field("", description="Bucket of an S3-compatible storage for videos; empty keeps them in `data`.")
+    endpoint: str = Field("", description="Its address, such as https://s3.example.org; empty is AWS's own.")
+    region: str = Field("us-east-1", description="Its region.")
+    access_key: str = Field("", description="Id of the key that may read, write, list and delete in it.")
+    secret_key: str = Field("", description="The key itself.")
+    prefix: str = Field("videos/", description="What the names of all objects begin with.")
 
 
 class Signs(_Section):
@@ -108,6 +118,27 @@ class Tls(_Section):
     port: int = Field(8443, ge=0, le=65535, description="Number of the public port.")
     certificate: Path | None = Field(None, description="PEM certificate chain; empty makes an own one on first use.")
     key: Path | None = Field(None, description="PEM private key of that certificate.")
+
+
+class IceServer(_Section):
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
+class Video(_Section):
+    media: Path | None = Field(
+        None, description="Folder that `video_path` names files of; empty is in the data folder."
+    )
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
+    )
+    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    viewers: int = Field(500, ge=1, description="Viewers at once.")
+    cameras: int = Field(200, ge=1, description="Kits that send video at once.")
+    forward: Literal["packets", "frames"] = Field(
+        "packets", description="Forward the kit's own packets, or whole frames through aiortc: slower, nothing private."
+    )
 
 
 class Limits(_Section):
@@ -154,10 +185,12 @@ class RelaySettings(BaseSettings):
     database_connections: int = Field(20, ge=2, le=500, description="Connections to PostgreSQL at most.")
     ports: Ports = Ports()
     physio: Physio = Physio()
+    storage: Storage = Storage()
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
     signs: Signs = Signs()
     tls: Tls = Tls()
+    video: Video = Video()
     limits: Limits = Limits()
 
     @classmethod

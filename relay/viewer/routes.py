@@ -33,6 +33,7 @@ TYPES = {
 }
 PLAIN = {
     "timer.html": ["/timer/{session_id}"],
+    "watch.html": ["/watch", "/watch/", "/watch/{kit}"],
     "signin.html": ["/app", "/app/"],
     "patients.html": ["/app/patients"],
     "me.html": ["/app/me"],
