@@ -32,7 +32,12 @@ from agent.sources.ble.source import BleSource
 from agent.sources.port import Port
 from agent.sources.serial import SerialSource
 
-sensors_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Sensors: find, test, watch, set, update.")
+sensors_app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Sensors: find, test, watch, set, update.",
+    epilog="Example: homeside sensors test polar",
+)
 _out, _errors = Console(), Console(stderr=True)
 
 Where = Annotated[str, typer.Argument(help="Serial port, or over the air an address, a name or a family.")]
