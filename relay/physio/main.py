@@ -13,6 +13,10 @@ from relay.errors import Unauthorized
 from relay.ground import Ground, Part, Root
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
+from relay.physio.live.gateway import TYPES, FramesGateway
+from relay.physio.live.routes import add_live
+from relay.physio.live.service import LiveService
+from relay.physio.live.store import LiveStore
 from relay.physio.routes import application, is_stream
 from relay.physio.sealing import Seal
 from relay.physio.service import PhysioService
@@ -32,9 +36,10 @@ def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
 def open_physio(ground: Ground) -> Part:
     chosen, window_s = ground.settings.physio, max(1, ground.settings.physio.window_ms // 1000)
     videos = _videos(ground)
+    frames = FrameStore(ground.engine)
     service = PhysioService(
         PhysioStore(ground.engine),
-        FrameStore(ground.engine),
+        frames,
         videos,
         Seal(chosen.encryption_key.encode() or load_secret(ground.settings.data / "encryption.key")),
         ground.clock.now_ms,
@@ -46,6 +51,8 @@ def open_physio(ground: Ground) -> Part:
         return _links_begin(connection, ground.settings.public_url)
 
     app = application(service, ground.accounts, videos, links_begin, attempts, chosen.cors_origins)
+    live = _live(ground, service, frames)
+    add_live(app, live, ground.accounts)
     reception = Reception(
         app,
         sender=lambda connection: _sender(connection, ground),
@@ -53,7 +60,24 @@ def open_physio(ground: Ground) -> Part:
         limiter=Limiter(chosen.requests, window_s),
         streaming=Limiter(chosen.stream_requests, window_s),
     )
-    return Part("physio", reception, root=Root.CARE, base="/api")
+    duties = {"pose_frames": live.store_for_ever}
+    return Part("physio", reception, root=Root.CARE, base="/api", duties=duties, drained=live.drained)
+
+
+def _live(ground: Ground, service: PhysioService, frames: FrameStore) -> LiveService:
+    """Exercises that kits see: their frames and their status come by the switchboard, commands go down by it."""
+    live = LiveService(
+        LiveStore(ground.engine),
+        frames,
+        service,
+        ground.kits.command,
+        ground.clock.now_ms,
+        lambda dropped: ground.metrics.frames_dropped.inc(dropped),
+        consent_required=ground.settings.physio.consent_required,
+    )
+    ground.kits.answer(TYPES, FramesGateway(live).take)
+    ground.kits.listen_status(live.heard)
+    return live
 
 
 def _videos(ground: Ground) -> Videos:
