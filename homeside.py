@@ -29,6 +29,7 @@ PROGRAMS = {
     "relay": Program("relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."),
     "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
+    "sensors": Program("agent.sensors.__main__:sensors_app", "agent", "Find, test, watch, set and update sensors."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),

@@ -21,6 +21,7 @@ AgentError
 │   ├── BrokerUnreachable  no TCP, TLS or MQTT connection came about
 │   ├── BrokerRefused      the broker answered, with no
 │   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
+├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -117,6 +118,10 @@ class BrokerRefused(UplinkError):
 
 class ProtocolRefused(UplinkError):
     code = "PROTOCOL_REFUSED"
+
+
+class UpdateFailed(AgentError):
+    code = "UPDATE_FAILED"
 
 
 class CommandRefused(AgentError):

@@ -58,6 +58,10 @@ class Access:
         if who.role not in STAFF:
             raise Forbidden("Only staff see the list of sessions. Open the link you were given instead.")
 
+    def reach(self, who: Principal) -> str | None:
+        """Whose things somebody reaches: their own, by name; None for staff, who reach everybody's."""
+        return None if who.role in STAFF else who.subject
+
     def link(self, session: str, role: Role) -> str:
         """A short-lived token for one session, to be put into a link."""
         bearer = Principal(subject=f"link:{session}", role=role, session=session)

@@ -24,6 +24,7 @@ from relay.broker import EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
 from relay.clock import SystemClock
 from relay.db.engine import answers, database_url, migrate, open_engine
+from relay.errors import DetectorMissing
 from relay.ground import Check, Duty, Ground, Part, Root
 from relay.health import health
 from relay.kits import Switchboard
@@ -33,6 +34,8 @@ from relay.physio.main import open_physio, sign_in_tokens
 from relay.ports import Port
 from relay.scg.main import open_scg
 from relay.settings import RelaySettings, is_loopback
+from relay.signs.detection.lookout import Detector
+from relay.signs.main import open_signs
 from relay.supervisor import supervise
 from relay.timers.main import open_timers
 from relay.tls import own_certificate
@@ -81,7 +84,7 @@ class Relay:
         access = Access(tokens, clock.now_ms, settings.link_hours)
         accounts = self._accounts(engine, passwords, secret, clock)
         ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits)
-        parts = [open_scg(ground), await open_timers(ground), open_physio(ground)]
+        parts = [open_signs(ground, hand_detector), open_scg(ground), await open_timers(ground), open_physio(ground)]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         for part in parts:
             duties |= part.duties
@@ -119,7 +122,9 @@ class Relay:
 
     def _bind(self) -> dict[str, socket.socket]:
         settings = self.settings
-        wanted = {"scg": (settings.host, settings.ports.scg), "care": (settings.host, settings.ports.care)}
+        ports = settings.ports
+        numbers = {"scg": ports.scg, "care": ports.care, "signs": ports.signs, "translate": ports.translate}
+        wanted = {name: (settings.host, number) for name, number in numbers.items()}
         if settings.tls.enabled:
             wanted["tls"] = (settings.tls.host, settings.tls.port)
         return {name: listen(host, port) for name, (host, port) in wanted.items()}
@@ -163,11 +168,16 @@ class Relay:
         guarded = not is_loopback(settings.host)
         opened = [part.app for part in parts if part.openable and part.name in settings.open_apis]
         prefixed = {f"/{part.name}": part.app for part in parts}
-        roots = {root: [part.app for part in parts if part.root is root] for root in Root}
+        roots = {root: [part.app for part in parts if root in (part.root, *part.also)] for root in Root}
         bases = {part.base: part.app for part in parts if part.base is not None}
+        heart = next(part.app for part in parts if part.root is Root.SCG)
         ports = {
-            "scg": Port([*roots[Root.SCG], viewer, operations], prefixed, guarded=guarded, opened=opened),
+            "scg": Port(
+                [*roots[Root.SCG], viewer, operations], prefixed, guarded=guarded, opened=opened, otherwise=heart
+            ),
             "care": Port(roots[Root.CARE], prefixed, guarded=guarded, opened=opened, bases=bases),
+            "signs": Port(roots[Root.SIGNS], prefixed, guarded=guarded, opened=opened),
+            "translate": Port(roots[Root.TRANSLATE], prefixed, guarded=guarded, opened=opened),
         }
         for part in parts:
             if part.openable:
@@ -191,6 +201,18 @@ class Relay:
         if tls.certificate is not None and tls.key is not None:
             return tls.certificate, tls.key
         return own_certificate(self.settings.data / "tls", datetime.now(UTC))
+
+
+def hand_detector() -> Detector:
+    """The kit's own hand detector, brought late: a relay without the extra `vision` serves everything else."""
+    try:
+        from agent.vision.hands import HandDetector, ModelsMissing
+    except ImportError as error:
+        raise DetectorMissing(f"{error.name} is not installed (pip install 'homeside[vision]')") from None
+    try:
+        return HandDetector(threads=1)
+    except ModelsMissing as error:
+        raise DetectorMissing(str(error)) from None
 
 
 def _all(checks: list[Check]) -> Check:

@@ -36,7 +36,7 @@ class Port:
 
     `guarded` marks requests that came in by a listener which asks for tokens; `opened` ask for none anyway. A path that
     no route has is refused by the application of its first part in `bases`, so that each refuses in its own words, else
-    by the first.
+    by `otherwise`, or the first.
     """
 
     def __init__(
@@ -47,8 +47,10 @@ class Port:
         guarded: bool,
         bases: Mapping[str, Routed] | None = None,
         opened: Sequence[ASGIApp] = (),
+        otherwise: Routed | None = None,
     ) -> None:
         self._rooted = list(rooted)
+        self._otherwise = otherwise or self._rooted[0]
         self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
         self._guarded = guarded
@@ -92,7 +94,7 @@ class Port:
                 return app
             if match is Match.PARTIAL and partial is None:
                 partial = app
-        return partial or self._bases.get("/" + scope["path"].split("/", 2)[1], self._rooted[0])
+        return partial or self._bases.get("/" + scope["path"].split("/", 2)[1], self._otherwise)
 
 
 def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:

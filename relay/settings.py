@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from relay.errors import SettingsError
 
-Api = Literal["scg"]
+Api = Literal["scg", "signs"]
 
 DOCUMENTED_NAMES = {
     "DATABASE_URL": "database_url",
@@ -30,6 +30,7 @@ DOCUMENTED_NAMES = {
     "RATE_LIMIT_WINDOW_MS": "physio.window_ms",
     "RATE_LIMIT_MAX_REQUESTS": "physio.requests",
     "ENCRYPTION_KEY": "physio.encryption_key",
+    "GEMINI_API_KEY": "signs.gemini_key",
 }
 """Names of the physiotherapy document's own example environment, accepted below ours."""
 
@@ -43,6 +44,8 @@ class Ports(_Section):
     care: int = Field(
         3000, ge=0, le=65535, description="Port of the physiotherapy and timers APIs; 0 takes a free one."
     )
+    signs: int = Field(8001, ge=0, le=65535, description="Port of the sign detection WebSocket; 0 takes a free one.")
+    translate: int = Field(8002, ge=0, le=65535, description="Port of sign translation; 0 takes a free one.")
 
 
 class Timers(_Section):
@@ -72,6 +75,22 @@ class Physio(_Section):
         "", description="Seals the sensitive columns; empty uses a key made in the data folder. Keep a copy of either."
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API, as a JSON list.")
+
+
+class Signs(_Section):
+    gemini_key: str = Field("", description="Key of the Gemini API; empty translates with the offline speller alone.")
+    gemini_model: str = Field("gemini-2.5-flash", description="Model that translates.")
+    gemini_url: str = Field("", description="Another address of the Gemini API; empty uses the service's own.")
+    gemini_timeout_s: float = Field(8.0, gt=0, le=120, description="Deadline of one translation, retries included.")
+    detectors: int = Field(2, ge=0, le=64, description="Frames looked at side by side; 0 looks at none.")
+    clients: int = Field(500, ge=1, description="Sockets of signing clients at once.")
+    batch_hosts: tuple[str, ...] = Field(
+        (), description="Hosts whose videos may be fetched although their address is private, by name."
+    )
+    batch_bytes: int = Field(200 * 1024**2, ge=1024, description="Largest video fetched or uploaded.")
+    batch_minutes: float = Field(10.0, gt=0, le=240, description="Longest video read.")
+    batch_fetch_s: float = Field(120.0, gt=0, le=3600, description="Longest time fetching a video may take.")
+    batch_jobs: int = Field(20, ge=1, le=1000, description="Videos waiting at once; further ones are refused.")
 
 
 class Mqtt(_Section):
@@ -137,6 +156,7 @@ class RelaySettings(BaseSettings):
     physio: Physio = Physio()
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
+    signs: Signs = Signs()
     tls: Tls = Tls()
     limits: Limits = Limits()
 
