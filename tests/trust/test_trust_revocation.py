@@ -125,6 +125,9 @@ def test_a_broker_of_its_own_drops_and_refuses_a_revoked_kit(tmp_path: Path, kin
         until(stolen.ended.is_set)
         assert not Client(port, STOLEN, identity=pem(tmp_path, STOLEN), ca=relay.root).admitted()
         assert Client(port, f"{OTHER}-2", identity=pem(tmp_path, OTHER), ca=relay.root).admitted()
+        (late,) = relay.invite("bedside-03")
+        assert relay.enrol(late, tmp_path / "bedside-03").returncode == 0
+        until(lambda: Client(port, "bedside-03", identity=pem(tmp_path, "bedside-03"), ca=relay.root).admitted())
 
 
 def start_broker(kind: str, folder: Path, port: int) -> Child:
