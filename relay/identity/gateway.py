@@ -24,6 +24,8 @@ from relay.standing import Standing
 ANEW_AFTER_S = 12 * 3600.0
 """A list of revoked certificates ends; mosquitto would then refuse everybody."""
 LOOK_EVERY_S = 2.0
+READ_WITHIN_S = 0.5
+"""A broker's time to read its lists after SIGHUP."""
 SEND_OFF_WITHIN_S = 3.0
 
 log = structlog.get_logger(__name__)
@@ -80,9 +82,15 @@ class BrokerFiles:
             secret = (self._folder / brokers.NATS_SECRET).read_text()
             write_whole(self._folder / brokers.NATS_KITS, brokers.nats_kits(secret, users).encode(), 0o600)
         self._signal()
-        if users is None:
-            await asyncio.gather(*(self._send_off(kit) for kit in gone - self._gone))
+        if users is None and gone - self._gone:
+            await self._send_off_all(gone - self._gone)
         self._gone, self._written = gone, users
+
+    async def _send_off_all(self, kits: frozenset[str]) -> None:
+        """Twice: the broker reads its lists a moment after the signal, and a kit may be back before it has."""
+        for _ in range(2):
+            await asyncio.sleep(READ_WITHIN_S)
+            await asyncio.gather(*(self._send_off(kit) for kit in kits))
 
     def _signal(self) -> None:
         if self._pid_file is None:

@@ -27,9 +27,9 @@ PASSWORD = "a battery that is quite correct"
 EMAIL = "admin@example.org"
 
 
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[TrustingRelay]:
-    running = TrustingRelay(tmp_path)
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustingRelay]:
+    running = TrustingRelay(tmp_path_factory.mktemp("sign-ins"))
     command("users", "add", EMAIL, "--role", "admin", "--data", str(running.data))
     yield running
     running.stop()
@@ -43,6 +43,15 @@ def command(*words: str) -> None:
 
 def signed_in(https: httpx.Client, password: str = PASSWORD) -> httpx.Response:
     return https.post("/physio/api/auth/login", json={"email": EMAIL, "password": password})
+
+
+def test_over_tls_the_refresh_cookie_is_secure_by_its_name_too(relay: TrustingRelay) -> None:
+    with httpx.Client(base_url=relay.url, verify=trusting(relay.root.read_text())) as https:
+        said = signed_in(https).headers["set-cookie"]
+        assert said.startswith("__Secure-homeside_refresh=")
+        for word in ("HttpOnly", "Secure", "SameSite=strict", "Path=/physio/api/auth"):
+            assert word.lower() in said.lower()
+        assert https.get("/physio/api/auth/refresh").status_code == 200, "the cookie is read under that name"
 
 
 def test_an_ended_sign_in_opens_no_guarded_listener(relay: TrustingRelay) -> None:
@@ -60,15 +69,6 @@ def test_an_ended_sign_in_opens_no_guarded_listener(relay: TrustingRelay) -> Non
         assert https.get(paths[0], headers=disabled).status_code == 200
         relay.command("users", "disable", EMAIL)
         until(lambda: https.get(paths[0], headers=disabled).status_code == 401)
-
-
-def test_over_tls_the_refresh_cookie_is_secure_by_its_name_too(relay: TrustingRelay) -> None:
-    with httpx.Client(base_url=relay.url, verify=trusting(relay.root.read_text())) as https:
-        said = signed_in(https).headers["set-cookie"]
-        assert said.startswith("__Secure-homeside_refresh=")
-        for word in ("HttpOnly", "Secure", "SameSite=strict", "Path=/physio/api/auth"):
-            assert word.lower() in said.lower()
-        assert https.get("/physio/api/auth/refresh").status_code == 200, "the cookie is read under that name"
 
 
 def test_no_secret_is_ever_logged(tmp_path: Path) -> None:
