@@ -40,6 +40,17 @@ PROGRAMS = {
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
     "claims": Program("relay.identity.__main__:claims_app", "relay", "Invite kits: make, list, withdraw claims."),
     "kits": Program("relay.identity.__main__:kits_app", "relay", "Enrolled kits: list, revoke, audit, authority."),
+    "fleet": Program(
+        "relay.fleet.__main__:fleet_app", "relay", "Kits: list, show, tag, config, diagnose, update, sbom."
+    ),
+    "release": Program(
+        "provisioning.release.__main__:release_app", "agent", "Signed releases: key, make, sign, verify."
+    ),
+    "updater": Program("provisioning.updater.__main__:updater_app", "agent", "Bring this kit to the wanted release."),
+    "install": Program(
+        "provisioning.install.__main__:install_app", "agent", "Make this machine a kit or a relay, or undo it."
+    ),
+    "provision": Program("provisioning.image.__main__:provision_app", "relay", "Cards for kits: image, fleet."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 

@@ -44,7 +44,7 @@ class Access:
 
         A token whose signature is good is still refused when its kit was revoked or its sign-in has ended.
         """
-        who = self._tokens.read(self._token(connection), now_s=self._now_ms() / 1000)
+        who = self._tokens.read(self.token(connection), now_s=self._now_ms() / 1000)
         if refusal := self._standing.refusal(who):
             raise Unauthorized(refusal)
         return who
@@ -78,7 +78,8 @@ class Access:
         return self._tokens.issue(bearer, now_s=self._now_ms() / 1000, lifetime_s=self._link_s)
 
     @staticmethod
-    def _token(connection: HTTPConnection) -> str:
+    def token(connection: HTTPConnection) -> str:
+        """The bearer token of a request. Raises Unauthorized when there is none."""
         scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and credentials:
             return credentials

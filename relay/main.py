@@ -14,6 +14,7 @@ import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from core.contracts.service import READY, STOPPING
 from relay.access import Access
 from relay.accounts.passwords import Passwords
 from relay.accounts.service import Accounts, Lifetimes
@@ -24,16 +25,18 @@ from relay.bus import Address, MqttBus, parse_address
 from relay.clock import SystemClock
 from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.errors import DetectorMissing
+from relay.fleet.main import open_fleet
 from relay.ground import Check, Duty, Ground, Part, Root
 from relay.health import health
 from relay.identity.main import Identities, broker_tls, identities, open_identity, server_certificate
 from relay.kits import Switchboard
 from relay.listening import Server, configuration, listen
 from relay.metrics import Metrics
+from relay.notify import notify, watch
 from relay.physio.main import open_physio, sign_in_tokens
 from relay.ports import Port
 from relay.scg.main import open_scg
-from relay.settings import RelaySettings, is_loopback
+from relay.settings import RelaySettings, is_loopback, service_manager
 from relay.signs.detection.lookout import Detector
 from relay.signs.main import open_signs
 from relay.supervisor import supervise
@@ -93,10 +96,14 @@ class Relay:
             open_physio(ground),
             open_identity(ground, trust, address),
             open_video(ground),
+            await open_fleet(ground),
         ]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         for part in parts:
             duties |= part.duties
+        stored = [check for part in parts if (check := part.checks.get("database")) is not None]
+        if (manager := service_manager()).within_s is not None:
+            duties["watchdog"] = lambda: watch(manager, _all(stored))
         servers = self._servers(sockets, parts, self._operations(parts, engine, bus, metrics), trust)
         await self._serve(servers, duties, [part.drained for part in parts if part.drained is not None])
         if broker is not None:
@@ -109,7 +116,7 @@ class Relay:
     async def _serve(
         self, servers: list[Listener], duties: dict[str, Duty], drained: Iterable[Callable[[], Awaitable[None]]]
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop, manager = asyncio.get_running_loop(), service_manager()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self.stop)
@@ -118,8 +125,10 @@ class Relay:
         await asyncio.gather(*(server.up.wait() for server, _ in servers))
         log.info("relay_ready", **self.addresses)
         self.ready.set()
+        notify(manager.address, READY)
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
+        notify(manager.address, STOPPING)
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*serving, return_exceptions=True)

@@ -15,10 +15,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.contracts.service import Manager, manager_of
 from relay.errors import SettingsError
 
 Api = Literal["scg", "signs", "video"]
 
+JOURNAL = "/run/systemd/journal/socket"
 DOCUMENTED_NAMES = {
     "DATABASE_URL": "database_url",
     "DATABASE_POOL_MAX": "database_connections",
@@ -245,6 +247,17 @@ class RelaySettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file: what `load` passes in comes from the file and from options, already merged."""
         return (init_settings, env_settings)
+
+
+def service_manager() -> Manager:
+    """The service manager we run under, if any."""
+    return manager_of(os.environ, os.getpid())
+
+
+def journal() -> str | None:
+    """The journal's socket, when what we write to standard error goes to the journal (systemd.exec, JOURNAL_STREAM)."""
+    here = os.fstat(2)
+    return JOURNAL if os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}" else None
 
 
 def is_loopback(host: str) -> bool:
