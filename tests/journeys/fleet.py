@@ -1,4 +1,4 @@
-"""Kits of a fleet on one machine: each with its card, its slots, its agent as a service would run it, and its updater."""
+"""Kits of a fleet on one machine: each with its card, its slots, its updater, and its agent as a service runs it."""
 
 from __future__ import annotations
 
@@ -68,12 +68,14 @@ class FleetKit:
     def start(self, recording: Path) -> None:
         config = self.folder / "agent.toml"
         config.write_text(
-            f'state = "{self.state}"\nstatus_every_s = 1\n[update]\noutcome = "{self.folder}/updater/outcome.json"\n'
+            f'state = "{self.state}"\nstatus_every_s = 1\nsession.keep = true\n'
+            f'[update]\noutcome = "{self.folder}/updater/outcome.json"\n'
             f'[source.replay]\nfile = "{recording}"\nloop = true\n'
         )
         (self.folder / "updater.toml").write_text(
             f'root = "{self.root}"\nstate = "{self.folder}/updater"\nkeys = "{self.keys}"\n'
-            f'wanted = "{self.state}/update.json"\nhealth = "{self.state}/health.json"\nca = "{self.state}/identity/ca.pem"\n'
+            f'wanted = "{self.state}/update.json"\nhealth = "{self.state}/health.json"\n'
+            f'ca = "{self.state}/identity/ca.pem"\n'
             f'restart = ["sh", "-c", "kill $(cat {self.folder}/pid)"]\nhealthy_within_s = 20\nsystem_packages = false\n'
         )
         paths = {"root": self.root, "config": config, "log": self.folder / "agent.log", "pid": self.folder / "pid"}
