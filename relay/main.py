@@ -26,8 +26,10 @@ from relay.accounts.service import Accounts, Lifetimes
 from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
 from relay.broker import EmbeddedBroker, Gate
-from relay.bus import Address, MqttBus, parse_address
+from relay.bus import Bus, MqttBus, parse_address
 from relay.clock import SteadyClock, SystemClock, boot_id
+from relay.cluster.link import is_cluster
+from relay.cluster.main import Cluster
 from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.envelopes import Limiter, Reception
 from relay.errors import PortBusy, Unauthorized
@@ -131,18 +133,18 @@ class Relay:
             ring_ms=settings.limits.ring_s * 1000,
             backlog_ms=settings.limits.backlog_s * 1000,
         )
-        service = ScgService(store, clock, metrics, bounds)
+        cluster = Cluster(settings, engine, store, metrics) if is_cluster(settings.mqtt.url) else None
+        service = ScgService(store, clock, metrics, bounds, cluster.feed if cluster else None)
         access = Access(tokens, clock.now_ms, settings.link_hours)
         sockets = self._bind()
-        broker, address = self._broker(tokens, clock)
+        broker, bus = (None, cluster.bus) if cluster else self._broker(tokens, clock, metrics)
         if broker is not None:
             await broker.start()
-        bus = MqttBus(address, metrics)
         kits = Switchboard(bus, metrics)
         heart = scg_gateway.KitGateway(service, store)
         kits.answer(scg_gateway.TYPES, heart.take)
         kits.listen_presence(heart.presence)
-        timer_store, timers = await self._timers(engine, metrics)
+        timer_store, timers = await (cluster.timers() if cluster else self._timers(engine, metrics))
         timers_app = timers_application(timers, access, metrics)
         passwords = Passwords()
         physio = self._physio(engine, clock, passwords, secret)
@@ -155,7 +157,11 @@ class Relay:
             "timer_store": timer_store.run,
             "timers": timers.forget_for_ever,
         }
+        if cluster is not None:
+            duties |= cluster.duties(service)
         await self._serve(servers, duties, [store.drained, timer_store.drained])
+        if cluster is not None:
+            await cluster.leave()
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
@@ -212,16 +218,16 @@ class Relay:
             wanted["tls"] = (settings.tls.host, settings.tls.port)
         return {name: _listen(host, port) for name, (host, port) in wanted.items()}
 
-    def _broker(self, tokens: Tokens, clock: SystemClock) -> tuple[EmbeddedBroker | None, Address]:
+    def _broker(self, tokens: Tokens, clock: SystemClock, metrics: Metrics) -> tuple[EmbeddedBroker | None, Bus]:
         settings = self.settings.mqtt
         if settings.url:
-            return None, parse_address(settings.url)
+            return None, MqttBus(parse_address(settings.url), metrics)
         gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
         certificate = self._certificate() if settings.tls else None
         broker = EmbeddedBroker(settings.host, settings.port, gate, certificate)
         scheme = "mqtts" if settings.tls else "mqtt"
         self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
-        return broker, broker.address
+        return broker, MqttBus(broker.address, metrics)
 
     def _servers(
         self,
@@ -230,7 +236,7 @@ class Relay:
         store: Store,
         access: Access,
         engine: AsyncEngine,
-        bus: MqttBus,
+        bus: Bus,
         metrics: Metrics,
         timers: FastAPI,
         physio: Reception,

@@ -18,6 +18,8 @@ from relay.db.journal import recover
 from relay.errors import SettingsError, StoreUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
+MIGRATING = 5_017_634
+"""Number of the lock that a migration holds; any that nobody else uses."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 log = structlog.get_logger(__name__)
@@ -85,6 +87,9 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: Any) -> None:
+    """One at a time: the relays of a cluster start together."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

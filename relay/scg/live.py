@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,13 @@ class Live:
     clock_error_ms: float | None = None
     shift_ms: float = 0.0
     flush: asyncio.TimerHandle | None = None
+    own_boot: str = field(default_factory=lambda: uuid4().hex)
+    own_seq: int = 0
+
+    def own_number(self) -> tuple[str, int]:
+        """A number for a message whose sender gave none, so that it too is stored once, whatever a commit comes to."""
+        self.own_seq += 1
+        return self.own_boot, self.own_seq
 
     @property
     def settled(self) -> bool:
@@ -94,6 +102,16 @@ class Live:
         if self.line is not None:
             self._emit(self.line.feed(columns, now_ms))
 
+    @property
+    def newest_t(self) -> float | None:
+        """Time of the newest sample that was shown or is ready to be."""
+        return float(self.recent[-1].t.max()) if self.recent else None
+
+    def prime(self, columns: scg.Columns) -> None:
+        """The last seconds as the store has them, for a relay that did not take them itself."""
+        self.recent.clear()
+        self.recent.append(columns)
+
     def start_line(self) -> None:
         """Begin to put samples on the grid, from those of the last seconds on."""
         self.line = Line(backlog_ms=self.backlog_ms)
@@ -106,9 +124,11 @@ class Live:
         self.line = None
         self._arm_flush()
 
-    def backlog(self) -> bytes | None:
-        """What a late viewer gets first, as one documented message."""
+    def backlog(self, after: float | None = None) -> bytes | None:
+        """What a late viewer gets first, as one documented message; one that comes back, what follows `after`."""
         t, az = self.line.backlog() if self.line is not None else (np.empty(0, np.int64), np.empty(0))
+        if after is not None:
+            t, az = t[t > after], az[t > after]
         return scg.interpolated_batch(t, az) if len(t) else None
 
     def _emit(self, fresh: Resampled) -> None:
@@ -182,7 +202,7 @@ class Live:
         return scg.message("session_info", payload)
 
     def summary(self) -> dict[str, Any]:
-        present = self.presence.patient is not None
+        present = self.presence.measured
         return {
             **summary(self.session),
             "live": present and self.session.ended_at_ms is None,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from core.contracts import scg
@@ -21,6 +22,7 @@ from relay.clock import Clock
 from relay.errors import Full, RelayError, SessionNotFound, SessionTaken
 from relay.metrics import Metrics
 from relay.rooms import Audience, Member, Room
+from relay.scg.feeds import Alone, Feed
 from relay.scg.live import Live, summary
 from relay.scg.rules import Part, rate_hz
 from relay.scg.store import Entry, Session, Store
@@ -53,7 +55,8 @@ class Bounds:
 class ScgService:
     """The use cases of the document and its extras."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: Metrics, bounds: Bounds) -> None:
+    def __init__(self, store: Store, clock: Clock, metrics: Metrics, bounds: Bounds, feed: Feed | None = None) -> None:
+        self.feed: Feed = feed or Alone()
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -133,7 +136,7 @@ class ScgService:
             if kit is None:
                 raise SessionNotFound("Session not found")
             session = Session(id=session_id, started_at_ms=self._clock.now_ms(), kit=kit)
-            self._store.submit(Entry(session=session_id, done=_nothing, put=session))
+            self._store.submit(Entry(session=session_id, done=_nothing, put=session, begins=True))
             log.info("session_created", session=session_id, kit=kit)
         if len(self._live) >= self._bounds.live_sessions and not self.forget_idle(after_ms=0):
             raise Full("This relay holds as many live sessions as it may. Try again later.")
@@ -153,6 +156,10 @@ class ScgService:
             stored={boot: SeqRanges(ranges.ranges()) for boot, ranges in seen.items()},
             newest_at_ms=self._clock.monotonic_ms(),
         )
+        if seen and session.ended_at_ms is None:
+            recent = await self._store.since(session_id, None, self._bounds.backlog_ms)
+            if recent is not None:
+                live.prime(recent)
         self._live[session_id] = live
         self._metrics.live_sessions.set(len(self._live))
         return live
@@ -169,6 +176,16 @@ class ScgService:
             del self._live[key]
         self._metrics.live_sessions.set(len(self._live))
         return len(idle)
+
+    async def reread(self, live: Live) -> None:
+        """Another relay changed the session's row: take it as it is now, and tell of its end."""
+        session = await self._store.session(live.session.id)
+        if session is None or self._live.get(session.id) is not live:
+            return
+        ended = session.ended_at_ms is not None and live.session.ended_at_ms is None
+        live.session = session
+        if ended:
+            live.announce("session_ended")
 
     def of_kit(self, kit: str) -> list[Live]:
         return [live for live in self._live.values() if live.session.kit == kit]
@@ -189,13 +206,13 @@ class ScgService:
         if self._sockets >= self._bounds.sockets:
             raise Full("This relay holds as many sockets as it may. Try again in a moment.")
 
-    def enter(self, live: Live, member: Member, part: Part) -> None:
-        """Seat a socket: backlog first, then whatever comes; everybody hears of it."""
+    def enter(self, live: Live, member: Member, part: Part, after: float | None = None) -> None:
+        """Seat a socket: backlog first (what follows `after`), then whatever comes; everybody hears of it."""
         if part is not Part.PATIENT and live.line is None:
             live.start_line()
         if member.audience is Audience.ANALYST:
             live.room.send(member, live.info())
-        backlog = live.backlog() if part is not Part.PATIENT else None
+        backlog = live.backlog(after) if part is not Part.PATIENT else None
         if backlog is not None:
             live.room.send(member, backlog)
         live.room.join(member)
@@ -204,6 +221,7 @@ class ScgService:
             live.announce(status)
         if live.session.ended_at_ms is not None:
             live.room.send(member, scg.status_update("session_ended", live.presence.viewer_count))
+        self.feed.present(live)
 
     def leave(self, live: Live, member: Member, part: Part) -> None:
         live.room.leave(member)
@@ -211,6 +229,9 @@ class ScgService:
         live.announce(live.presence.leave(member, part))
         if not live.watched:
             live.stop_line()
+        self.feed.present(live)
+        if not live.room.members:
+            self.feed.unwatch(live)
 
     def _count_sockets(self, change: int) -> None:
         self._sockets += change
@@ -249,6 +270,7 @@ class ScgService:
             live.announce("patient_connected")
             if not live.watched:
                 live.stop_line()
+            self.feed.present(live)
         self.take(live, envelope, batch, columns, sender)
 
     def _device(self, live: Live, member: Member, part: Part, envelope: scg.Envelope) -> None:
@@ -284,12 +306,13 @@ class ScgService:
                 live.mark_stored(*number)
                 sender.ack(*number)
 
-        boot, seq = number or (None, None)
+        boot, seq = number or live.own_number()
         self._store.submit(
             Entry(session=live.session.id, done=done, columns=columns, boot=boot, seq=seq, clock=batch.clock)
         )
-        if present:
+        if present and self.feed.shows(sender.source):
             live.show(columns, batch.clock.error_ms if batch.clock else None)
+            self.feed.share(live, msgspec.structs.replace(envelope, session=live.session.id, boot=boot, seq=seq))
 
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
         """Put what was learnt of a session (device, unit, sensor, start) into its row."""
@@ -297,7 +320,12 @@ class ScgService:
             key: value[:512] if isinstance(value, str) else value for key, value in changes.items()
         }
         live.session = replace(live.session, **bounded)
-        self._store.submit(Entry(session=live.session.id, done=done, put=live.session))
+
+        def stored() -> None:
+            self.feed.changed(live)
+            done()
+
+        self._store.submit(Entry(session=live.session.id, done=stored, put=live.session))
 
     def ended(self, live: Live, at_ms: float, done: Callable[[], None]) -> Entry:
         """The entry that ends a session; the first end counts, everybody hears of it once."""
@@ -308,6 +336,7 @@ class ScgService:
         def stored() -> None:
             if first:
                 live.announce("session_ended")
+                self.feed.changed(live)
                 log.info("session_ended", session=live.session.id)
             done()
 

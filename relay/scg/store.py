@@ -14,13 +14,14 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.columns import DamagedColumns, join, pack, unpack
 from core.contracts.scg import ClockNote, Columns
 from core.contracts.seq_ranges import SeqRanges
-from relay.db.models import scg_chunks, scg_sessions
+from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.errors import StoreUnavailable
 from relay.metrics import Metrics
 
@@ -29,6 +30,9 @@ SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
 """A chunk below SMALL (half a minute at 100 Hz) is joined with its neighbours until they are FULL."""
 MANY_SMALL = 240
 COMPACT_EVERY_S = 30.0
+
+_Key = tuple[str, str]
+"""Session and boot."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +53,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message to be committed. `done` is called after the commit, in the order of submission."""
+    """One message to be committed. `done` is called after the commit, in the order of submission.
+
+    A session that `begins` is put only where none is: another relay may have begun and described it meanwhile.
+    """
 
     session: str
     done: Callable[[], None]
@@ -58,6 +65,7 @@ class Entry:
     seq: int | None = None
     clock: ClockNote | None = None
     put: Session | None = None
+    begins: bool = False
     ended_at_ms: float | None = None
 
     @property
@@ -108,6 +116,7 @@ class Store:
 
     def __init__(self, engine: AsyncEngine, metrics: Metrics, *, max_samples: int, commit_every_s: float) -> None:
         self._engine = engine
+        self._insert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
         self._metrics = metrics
         self._max_samples = max_samples
         self._commit_every_s = commit_every_s
@@ -215,17 +224,40 @@ class Store:
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():
-            rows = await asyncio.to_thread(_rows, batch)
             async with self._engine.begin() as connection:
                 for entry in batch:
                     if entry.put is not None:
-                        await _put(connection, entry.put)
+                        await self._put(connection, entry.put, only_new=entry.begins)
+                received = await self._lock_received(connection, batch)
+                rows = await asyncio.to_thread(_rows, batch, received)
                 if rows:
                     await connection.execute(sa.insert(scg_chunks), rows)
+                await _keep_received(connection, rows, received)
                 for entry in batch:
                     if entry.ended_at_ms is not None:
                         await _end(connection, entry.session, entry.ended_at_ms)
         self._metrics.samples_stored.inc(sum(row["samples"] for row in rows))
+
+    async def _lock_received(self, connection: AsyncConnection, batch: list[Entry]) -> dict[_Key, SeqRanges]:
+        """What is stored of each boot in the batch, held still until the commit: nobody else adds to it meanwhile."""
+        keys = sorted({(entry.session, entry.boot) for entry in batch if entry.columns is not None and entry.boot})
+        if not keys:
+            return {}
+        columns = scg_received.c
+        empty = [{"session_id": session, "boot": boot, "seqs": []} for session, boot in keys]
+        await connection.execute(self._insert(scg_received).on_conflict_do_nothing(), empty)
+        query = sa.select(scg_received).where(sa.tuple_(columns.session_id, columns.boot).in_(keys))
+        found = await connection.execute(query.order_by(columns.session_id, columns.boot).with_for_update())
+        return {(row["session_id"], row["boot"]): SeqRanges(row["seqs"]) for row in found.mappings()}
+
+    async def _put(self, connection: AsyncConnection, session: Session, *, only_new: bool) -> None:
+        """Insert, or fill in what was not known when the session was first heard of."""
+        values = {key: value for key in Session.__slots__ if (value := getattr(session, key)) is not None}
+        insert = self._insert(scg_sessions).values(**values)
+        if only_new:
+            await connection.execute(insert.on_conflict_do_nothing())
+        else:
+            await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
 
     async def compact_for_ever(self) -> None:
         """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
@@ -237,11 +269,15 @@ class Store:
                 await self.compact(row["session_id"])
 
     async def compact(self, session_id: str) -> int:
-        """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went."""
+        """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went.
+
+        The rows are locked: of two relays at once, the second finds them gone.
+        """
         columns = scg_chunks.c
         query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
         async with self._engine.begin() as connection:
-            rows = [dict(row) for row in (await connection.execute(query.order_by(columns.id))).mappings()]
+            query = query.order_by(columns.id).with_for_update()
+            rows = [dict(row) for row in (await connection.execute(query)).mappings()]
             joined = await asyncio.to_thread(_joined, rows)
             old = [{"old": number} for numbers, _ in joined for number in numbers]
             if old:
@@ -260,18 +296,31 @@ class Store:
 
     async def seen(self, session_id: str) -> dict[str, SeqRanges]:
         """Per boot, the messages of a session that are stored."""
-        columns = scg_chunks.c
-        query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id, columns.boot.is_not(None))
-        found: dict[str, SeqRanges] = {}
-        for row in await self._read(query):
-            found.setdefault(row["boot"], SeqRanges()).extend(row["seqs"] or [])
-        return found
+        columns = scg_received.c
+        query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id)
+        return {row["boot"]: SeqRanges(row["seqs"]) for row in await self._read(query)}
 
     async def samples(self, session_id: str) -> Columns | None:
         """Everything stored of a session, in the order of its times; None when there is nothing yet."""
         query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session_id).order_by(scg_chunks.c.id)
         bodies = [row["body"] for row in await self._read(query)]
         return await asyncio.to_thread(_in_order, bodies) if bodies else None
+
+    async def since(self, session_id: str, after: float | None, window_ms: float) -> Columns | None:
+        """What is stored with times beyond `after`, else of the last `window_ms`, in the order of their times."""
+        columns = scg_chunks.c
+        if after is None:
+            newest = sa.select(sa.func.max(columns.t_max).label("t")).where(columns.session_id == session_id)
+            found = (await self._read(newest))[0]["t"]
+            if found is None:
+                return None
+            after = float(found) - window_ms
+        query = sa.select(columns.body).where(columns.session_id == session_id, columns.t_max > after)
+        bodies = [row["body"] for row in await self._read(query.order_by(columns.id))]
+        whole = await asyncio.to_thread(_in_order, bodies) if bodies else None
+        if whole is None or not (keep := whole.t > after).any():
+            return None
+        return Columns(t=whole.t[keep], ax=whole.ax[keep], ay=whole.ay[keep], az=whole.az[keep])
 
     async def count(self, session_id: str) -> int:
         query = sa.select(sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0).label("n"))
@@ -287,12 +336,16 @@ class Store:
             raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
 
 
-def _rows(batch: Iterable[Entry]) -> list[dict[str, Any]]:
+def _rows(batch: Iterable[Entry], received: dict[_Key, SeqRanges]) -> list[dict[str, Any]]:
+    """The rows of a batch, without what another relay, or an earlier try, has stored before."""
     chunks: dict[tuple[str, str | None], _Chunk] = {}
     for entry in batch:
-        if entry.columns is not None:
-            key = (entry.session, entry.boot)
-            chunks.setdefault(key, _Chunk(*key)).take(entry)
+        if entry.columns is None:
+            continue
+        if entry.boot and entry.seq is not None and entry.seq in received[entry.session, entry.boot]:
+            continue
+        key = (entry.session, entry.boot)
+        chunks.setdefault(key, _Chunk(*key)).take(entry)
     return [chunk.row() for chunk in chunks.values()]
 
 
@@ -323,13 +376,20 @@ def _in_order(bodies: list[bytes]) -> Columns:
     return Columns(t=whole.t[order], ax=whole.ax[order], ay=whole.ay[order], az=whole.az[order])
 
 
-async def _put(connection: AsyncConnection, session: Session) -> None:
-    """Insert, or fill in what was not known when the session was first heard of."""
-    known = scg_sessions.c.id == session.id
-    values = {key: value for key in Session.__slots__ if (value := getattr(session, key)) is not None}
-    changed = await connection.execute(sa.update(scg_sessions).where(known).values(**values))
-    if changed.rowcount == 0:
-        await connection.execute(sa.insert(scg_sessions).values(**values))
+async def _keep_received(
+    connection: AsyncConnection, rows: list[dict[str, Any]], received: dict[_Key, SeqRanges]
+) -> None:
+    """Write down what the rows added, in the transaction that adds them."""
+    columns = scg_received.c
+    kept = []
+    for row in rows:
+        if row["boot"] is not None and row["seqs"]:
+            ranges = received[row["session_id"], row["boot"]]
+            ranges.extend(row["seqs"])
+            kept.append({"the_session": row["session_id"], "the_boot": row["boot"], "seqs": ranges.ranges()})
+    if kept:
+        one = (columns.session_id == sa.bindparam("the_session"), columns.boot == sa.bindparam("the_boot"))
+        await connection.execute(sa.update(scg_received).where(*one).values(seqs=sa.bindparam("seqs")), kept)
 
 
 async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float) -> None:
