@@ -33,6 +33,8 @@ from relay.scg.store import Store
 FILL_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
 SILENT_S = 15.0
+ANSWERS_WITHIN_S = 0.05
+"""What the first socket of a session waits here to learn who is in its rooms elsewhere."""
 HELD = 1_000
 """Batches that may wait for a hole to be filled; beyond it the hole is left."""
 
@@ -118,6 +120,7 @@ class ClusterFeed:
         if recent is not None and live.line is None:
             live.prime(recent)
         self._tell(live, ask=True)
+        await asyncio.sleep(ANSWERS_WITHIN_S)
         watch.ready.set()
         self._show_held(watch)
 
@@ -279,7 +282,10 @@ class ClusterFeed:
 
 
 def _bound(heard: Callable[[_Watch, Msg], Awaitable[None]], watch: _Watch) -> Callable[[Msg], Awaitable[None]]:
-    return lambda message: heard(watch, message)
+    async def take(message: Msg) -> None:
+        await heard(watch, message)
+
+    return take
 
 
 def _decoded(data: bytes) -> scg.Envelope | None:

@@ -119,7 +119,7 @@ def make_postgres(folder: Path, port: int, log: Path) -> Program:
         "-c",
         "max_connections=90",
     ]
-    asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "homeside"]
 
     async def works() -> bool:
         return await (await asyncio.create_subprocess_exec(*asked)).wait() == 0

@@ -26,6 +26,11 @@ def ws(http: str, session: str, **query: object) -> str:
     return f"{http.replace('http', 'ws', 1)}/ws/{session}?{asked}"
 
 
+def measured(relay: str, session: str) -> bool:
+    listed = httpx.get(f"{relay}/api/v1/sessions").json()["sessions"]
+    return any(line["sessionId"] == session and line["patientConnected"] for line in listed)
+
+
 async def test_a_kit_is_seen_on_every_relay_and_stored_once(cluster: ClusterProgram) -> None:
     kit = Kit(cluster.mqtt_ports[0], f"kit-{uuid4().hex[:6]}")
     try:
@@ -90,6 +95,7 @@ async def test_a_phone_on_one_relay_is_watched_on_another(cluster: ClusterProgra
         assert [point["t"] for point in points] == list(range(EPOCH, EPOCH + 2000, 10))
         assert max(abs(p["az"] - math.sin(2 * math.pi * 5 * (p["t"] - EPOCH) / 1000)) for p in points[5:-5]) < 0.01
         async with Socket(ws(cluster.relays[2], created)) as second:
+            await asyncio.to_thread(cluster.until, lambda: measured(cluster.relays[2], created), "patient elsewhere")
             await second.send({"type": "samples_batch", "payload": {"samples": [{"t": 1, "az": 1}]}})
             assert (await second.message("error"))["payload"]["code"] == "SESSION_HAS_PATIENT"
 
