@@ -31,6 +31,7 @@ PROGRAMS = {
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
+    "load": Program("provisioning.load:load_app", "relay", "Be many kits and viewers; check that nothing was lost."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),

@@ -82,6 +82,14 @@ class Room:
         else:
             self.ready[member.audience][member] = member.outlet.write_frame
 
+    def hold(self, member: Member) -> None:
+        """A member that is to get no frames of the room yet; `release` ends that."""
+        self.ready[member.audience].pop(member, None)
+
+    def release(self, member: Member) -> None:
+        if member in self.members and member.cursor is None and not member.outlet.paused:
+            self.ready[member.audience][member] = member.outlet.write_frame
+
     def leave(self, member: Member) -> None:
         self.members.discard(member)
         self.ready[member.audience].pop(member, None)

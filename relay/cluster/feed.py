@@ -35,6 +35,8 @@ LOOK_EVERY_S = 0.1
 SILENT_S = 15.0
 ANSWERS_WITHIN_S = 0.05
 """What the first socket of a session waits here to learn who is in its rooms elsewhere."""
+QUIET_S = (0.7, 2.0, 5.0)
+"""After so long a silence the database is asked what was missed: no later message would tell."""
 HELD = 1_000
 """Batches that may wait for a hole to be filled; beyond it the hole is left."""
 
@@ -61,6 +63,7 @@ class _Watch:
     held: deque[scg.Envelope] = field(default_factory=deque)
     filling: asyncio.Task[None] | None = None
     silence: asyncio.TimerHandle | None = None
+    quiet: asyncio.TimerHandle | None = None
 
 
 class ClusterFeed:
@@ -94,8 +97,10 @@ class ClusterFeed:
             return
         watch.ready.set()
         self._stop_filling(watch)
+        for handle in (watch.silence, watch.quiet):
+            if handle is not None:
+                handle.cancel()
         if watch.silence is not None:
-            watch.silence.cancel()
             live.presence.patient = None
         live.presence.elsewhere.clear()
         for subscription in watch.heard:
@@ -123,6 +128,7 @@ class ClusterFeed:
         await asyncio.sleep(ANSWERS_WITHIN_S)
         watch.ready.set()
         self._show_held(watch)
+        self._expect_more(watch)
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
@@ -150,6 +156,7 @@ class ClusterFeed:
 
     def _take(self, watch: _Watch, envelope: scg.Envelope) -> None:
         watch.held.append(envelope)
+        self._expect_more(watch)
         if len(watch.held) > HELD:
             self._stop_filling(watch)
             self._show_held(watch, whatever=True)
@@ -165,10 +172,8 @@ class ClusterFeed:
         """Whether all before this message is here already."""
         assert envelope.number is not None
         boot, seq = envelope.number
-        newest = watch.newest.get(boot)
-        if newest is not None:
-            return seq <= newest + 1
-        return seq == 1 or (boot in watch.stored and seq - 1 in watch.stored[boot])
+        stored = watch.stored.get(boot, SeqRanges())
+        return all(one in stored for one in range(watch.newest.get(boot, max(seq - 2, 0)) + 1, seq))
 
     def _show(self, watch: _Watch, envelope: scg.Envelope) -> None:
         """A batch in its turn; what came or was stored before is passed over."""
@@ -186,29 +191,48 @@ class ClusterFeed:
         except ContractError:
             return
 
+    def _expect_more(self, watch: _Watch, number: int = 0) -> None:
+        if watch.quiet is not None:
+            watch.quiet.cancel()
+        watch.quiet = asyncio.get_running_loop().call_later(QUIET_S[number], self._ask, watch, number)
+
+    def _ask(self, watch: _Watch, number: int) -> None:
+        watch.quiet = None
+        if watch.filling is None:
+            watch.filling = asyncio.create_task(self._catch_up(watch))
+        if number + 1 < len(QUIET_S):
+            self._expect_more(watch, number + 1)
+
+    async def _catch_up(self, watch: _Watch) -> None:
+        await self._show_missed(watch)
+        watch.filling = None
+        self._show_held(watch)
+
     async def _fill(self, watch: _Watch) -> None:
-        """Wait until the database has what is missing, show that, then what waited for it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + FILL_WITHIN_S
-        live, first = watch.live, watch.held[0]
-        assert first.number is not None
-        boot, seq = first.number
-        wanted = range(watch.newest.get(boot, seq - 2) + 1, seq)
+        """Wait until the database has what is missing, show that, then what waited for it; or do without."""
+        first = watch.held[0]
+        deadline = asyncio.get_running_loop().time() + FILL_WITHIN_S
+        while asyncio.get_running_loop().time() < deadline:
+            await self._show_missed(watch)
+            if self._follows(watch, first):
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+        watch.filling = None
+        self._show_held(watch, whatever=True)
+
+    async def _show_missed(self, watch: _Watch) -> None:
+        """What the database has beyond what was shown here."""
+        live = watch.live
         try:
-            while loop.time() < deadline:
-                watch.stored = await self._store.seen(live.session.id)
-                if boot in watch.stored and all(one in watch.stored[boot] for one in wanted):
-                    break
-                await asyncio.sleep(LOOK_EVERY_S)
+            stored = await self._store.seen(live.session.id)
             missed = await self._store.since(live.session.id, live.newest_t, self._backlog_ms)
         except RelayError as error:
             log.warning("line_not_refilled", error=str(error))
-            missed = None
+            return
+        watch.stored = stored
         if missed is not None:
             self._metrics.refilled.inc()
             live.show(missed, None)
-        watch.filling = None
-        self._show_held(watch, whatever=True)
 
     def _show_held(self, watch: _Watch, *, whatever: bool = False) -> None:
         """What waited, in order; with `whatever`, the hole before the first of it is left as it is."""

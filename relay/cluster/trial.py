@@ -111,10 +111,10 @@ class Trial:
             await stopping
         finally:
             stopping.cancel()
-            for group in (running[1 + NODES :], running[: 1 + NODES]):
-                for task in group:
+            for ending in (running[1 + NODES :], running[: 1 + NODES]):
+                for task in ending:
                     task.cancel()
-                await asyncio.gather(*group, return_exceptions=True)
+                await asyncio.gather(*ending, return_exceptions=True)
 
     async def _ready(self, group: list[Program], ending: list[asyncio.Task[Any]]) -> bool:
         """True when all work; False when one gave up, time is over, or it is to stop."""

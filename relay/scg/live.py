@@ -20,7 +20,7 @@ from core.contracts.seq_ranges import SeqRanges
 from core.signals.resample import Resampled
 from relay.clock import Clock
 from relay.metrics import Metrics
-from relay.rooms import EVERYONE, WATCHERS, Audience, Room
+from relay.rooms import EVERYONE, WATCHERS, Audience, Member, Room
 from relay.scg.rules import Line, Presence, delay_ms
 from relay.scg.store import Session
 
@@ -31,6 +31,8 @@ STANDARD_GRAVITY = 9.80665
 """m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
+MOST_AHEAD_MS = 10_000.0
+"""A viewer further ahead of the line than this has another clock, or another line, in mind."""
 
 
 @dataclass(eq=False)
@@ -53,6 +55,7 @@ class Live:
     clock_error_ms: float | None = None
     shift_ms: float = 0.0
     flush: asyncio.TimerHandle | None = None
+    ahead: dict[Member, float] = field(default_factory=dict)
     own_boot: str = field(default_factory=lambda: uuid4().hex)
     own_seq: int = 0
 
@@ -131,6 +134,22 @@ class Live:
             t, az = t[t > after], az[t > after]
         return scg.interpolated_batch(t, az) if len(t) else None
 
+    def wait_for(self, member: Member, after: float) -> None:
+        """A viewer from another relay may have seen more than this one has: nothing is shown to it twice."""
+        newest = self.line.backlog()[0] if self.line is not None else ()
+        if len(newest) and 0 < after - newest[-1] < MOST_AHEAD_MS:
+            self.room.hold(member)
+            self.ahead[member] = after
+
+    def _emit_to_those_ahead(self, fresh: Resampled) -> None:
+        for member, after in tuple(self.ahead.items()):
+            beyond = fresh.t > after
+            if beyond.any():
+                del self.ahead[member]
+                if member in self.room.members:
+                    self.room.send(member, scg.interpolated_batch(fresh.t[beyond], fresh.values[beyond]))
+                    self.room.release(member)
+
     def _emit(self, fresh: Resampled) -> None:
         self.shift_ms = fresh.shift_ms
         for hole in fresh.gaps:
@@ -139,6 +158,8 @@ class Live:
         if len(fresh.t):
             self.metrics.points_sent.inc(len(fresh.t))
             self.room.publish(scg.interpolated_batch(fresh.t, fresh.values), WATCHERS)
+            if self.ahead:
+                self._emit_to_those_ahead(fresh)
         self._arm_flush()
 
     def _arm_flush(self) -> None:

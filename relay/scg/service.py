@@ -216,6 +216,8 @@ class ScgService:
         if backlog is not None:
             live.room.send(member, backlog)
         live.room.join(member)
+        if after is not None:
+            live.wait_for(member, after)
         self._count_sockets(1)
         if status := live.presence.join(member, part):
             live.announce(status)
@@ -225,6 +227,7 @@ class ScgService:
 
     def leave(self, live: Live, member: Member, part: Part) -> None:
         live.room.leave(member)
+        live.ahead.pop(member, None)
         self._count_sockets(-1)
         live.announce(live.presence.leave(member, part))
         if not live.watched:
