@@ -87,7 +87,11 @@ class Room:
         self.ready[member.audience].pop(member, None)
 
     def release(self, member: Member) -> None:
-        if member in self.members and member.cursor is None and not member.outlet.paused:
+        if member not in self.members or member.cursor is not None:
+            return
+        if member.outlet.paused:
+            member.cursor = self.written
+        else:
             self.ready[member.audience][member] = member.outlet.write_frame
 
     def leave(self, member: Member) -> None:

@@ -136,7 +136,7 @@ class Live:
 
     def wait_for(self, member: Member, after: float) -> None:
         """A viewer from another relay may have seen more than this one has: nothing is shown to it twice."""
-        newest = self.line.backlog()[0] if self.line is not None else ()
+        newest = self.line.backlog()[0] if self.line is not None else np.empty(0, np.int64)
         if len(newest) and 0 < after - newest[-1] < MOST_AHEAD_MS:
             self.room.hold(member)
             self.ahead[member] = after
