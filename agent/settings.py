@@ -11,7 +11,7 @@ import os
 import platform
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -116,13 +116,36 @@ class Session(_Section):
     keep: bool = Field(False, description="Leave the session open at exit, so that the next start goes on with it.")
 
 
+Dialect = Literal["homeside", "slip", "witmotion", "csv", "csv-us", "csv-ms2", "csv-untimed"]
+
+
 class Serial(_Section):
     port: str | None = Field(None, description="Serial port of the sensor, best by its name in /dev/serial/by-id/.")
     baud: int = Field(115_200, ge=1200, le=4_000_000, description="Bits a second; of no meaning to USB sensors.")
-    rate_hz: float | None = Field(None, gt=0, le=4000, description="Rate to set; empty leaves the sensor's own.")
+    dialect: Dialect = Field(
+        "homeside",
+        description="What the sensor speaks: homeside, slip, witmotion, csv, csv-us, csv-ms2 or csv-untimed.",
+    )
+    rate_hz: float | None = Field(
+        None, gt=0, le=4000, description="Rate to set; empty leaves the sensor's own (100 where it does not tell)."
+    )
     range_g: float | None = Field(None, gt=0, le=64, description="Range to set; empty leaves the sensor's own.")
     ping_every_s: float = Field(30.0, ge=1, le=3600, description="How often the sensor's clock is asked for.")
     silent_after_s: float = Field(10.0, ge=1, le=600, description="Silence after which the port is opened anew.")
+
+
+class Ble(_Section):
+    device: str = Field(
+        min_length=1,
+        description="The sensor: its address, its whole name, or a family (polar, movesense, …) for the nearest of it.",
+    )
+    family: Literal["homeside", "polar", "movesense", "witmotion", "thingy", "banglejs"] | None = Field(
+        None, description="What it is, where its advertisement does not tell."
+    )
+    rate_hz: float | None = Field(None, gt=0, le=4000, description="Rate to set; empty is the family's usual.")
+    range_g: float | None = Field(None, gt=0, le=64, description="Range to set; empty is the family's usual.")
+    ping_every_s: float = Field(30.0, ge=1, le=3600, description="How often the clock of our own boards is asked for.")
+    silent_after_s: float = Field(10.0, ge=1, le=600, description="Silence after which the link is made anew.")
 
 
 class Replay(_Section):
@@ -137,14 +160,52 @@ class Replay(_Section):
         return self
 
 
+class Camera(_Section):
+    device: str | None = Field(
+        None, description="pi, a number or /dev/video…, rtsp:// or http:// address, a video file, or test."
+    )
+    width: int = Field(640, ge=160, le=1920, description="Picture width asked of the camera.")
+    height: int = Field(480, ge=120, le=1920, description="Picture height asked of the camera.")
+    fps: float = Field(30.0, gt=0, le=120, description="Pictures a second asked of the camera.")
+    rotation: Literal[0, 90, 180, 270] = Field(0, description="Degrees clockwise that make its picture upright.")
+    mirror: bool = Field(False, description="The camera's picture is mirrored: put left and right back.")
+    exposure_ms: float | None = Field(None, gt=0, le=1000, description="Exposure time; empty lets the camera choose.")
+    loop: bool = Field(False, description="Play a video file again at its end.")
+    silent_after_s: float = Field(5.0, ge=1, le=600, description="Silence after which the camera is opened anew.")
+
+
+class Vision(_Section):
+    mode: Literal["pose", "hands"] | None = Field(
+        None, description="What to look for in the camera's pictures; empty looks at nothing until it is told to."
+    )
+    backend: Literal["litert", "mediapipe"] = Field(
+        "litert", description="What computes: LiteRT, or MediaPipe's Tasks."
+    )
+    model: Literal["auto", "lite", "full", "heavy"] = Field(
+        "auto", description="Which model; auto takes the best this machine can do steadily."
+    )
+    fps: float = Field(15.0, gt=0, le=60, description="Pictures to look at a second, at most.")
+    threads: int = Field(2, ge=1, le=8, description="Threads of the models (LiteRT).")
+    memory_bytes: int = Field(
+        600 << 20, ge=64 << 20, description="Memory above which the process that looks at pictures is started anew."
+    )
+    hang_s: float = Field(5.0, ge=1, le=120, description="Silence of that process after which it is started anew.")
+
+
 class Source(_Section):
     serial: Serial = Serial()
+    ble: tuple[Ble, ...] = Field((), description="Sensors over the air, each a table [[source.ble]].")
+    bluetooth: str | None = Field(None, description="Bluetooth adapter, such as hci1; empty is the host's first.")
     replay: Replay = Replay()
+    camera: Camera = Camera()
 
     @model_validator(mode="after")
-    def _one(self) -> Source:
-        if self.serial.port is not None and self.replay.file is not None:
-            raise ValueError("one source a kit: give serial.port or replay.file, not both")
+    def _measured_or_replayed(self) -> Source:
+        if self.replay.file is not None and (self.serial.port is not None or self.ble):
+            raise ValueError("replay.file goes alone: leave serial.port and ble out, or replay")
+        names = [one.device for one in self.ble]
+        if len(set(names)) < len(names):
+            raise ValueError("ble: the same device twice; give each sensor its own address or name")
         return self
 
 
@@ -179,6 +240,7 @@ class AgentSettings(BaseSettings):
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+    vision: Vision = Vision()
 
     @field_validator("kit")
     @classmethod
@@ -224,7 +286,10 @@ def _problem(where: tuple[int | str, ...], kind: str, text: str) -> str:
 def _keys(where: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = AgentSettings
     for part in where:
-        below = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
+        if isinstance(part, int):
+            continue
+        below = section.model_fields[part].annotation if part in section.model_fields else None
+        below = next((kind for kind in get_args(below) if isinstance(kind, type)), below)
         if not (isinstance(below, type) and issubclass(below, BaseModel)):
             return []
         section = below

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from agent.channels import Channel
 from agent.outbox import Outbox
-from agent.recorder import Recorder
-from agent.sources import Source
 from agent.uplink import Uplink
 from agent.wall_clock import WallClock
 from core.contracts.scg import message
@@ -15,37 +15,51 @@ from core.contracts.scg import message
 class Status:
     """`uplink` and `command` are set by the wiring."""
 
-    def __init__(self, version: str, source: Source, recorder: Recorder, outbox: Outbox, wall: WallClock) -> None:
+    def __init__(self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock) -> None:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
-        self._version, self._source, self._recorder = version, source, recorder
+        self._version, self._channels = version, channels
         self._outbox, self._wall = outbox, wall
-        self._trouble: tuple[str, int] | None = None
+        self._troubles: dict[Channel, tuple[str, int]] = {}
 
-    def troubled(self, text: str) -> bool:
-        """Why the source does not run, from its supervisor; whether that is news."""
-        news = text != self._source_problem()
-        self._trouble = text, self._source.samples
+    def troubled(self, channel: Channel, text: str) -> bool:
+        """Why a source does not run, from its supervisor; whether that is news."""
+        news = text != self._problem(channel)
+        self._troubles[channel] = text, channel.source.samples
         return news
 
-    def _source_problem(self) -> str | None:
+    def _problem(self, channel: Channel) -> str | None:
         """What was the matter is over once samples come again."""
-        if self._trouble is not None and self._source.samples > self._trouble[1]:
-            self._trouble = None
-        return self._trouble[0] if self._trouble is not None else None
+        text, samples = self._troubles.get(channel, (None, 0))
+        if text is not None and channel.source.samples > samples:
+            del self._troubles[channel]
+            return None
+        return text
+
+    def _source(self, channel: Channel) -> dict[str, Any]:
+        source, recorder = channel
+        error_ms = recorder.error_ms
+        return {
+            "name": source.name,
+            "problem": self._problem(channel),
+            "session": recorder.session,
+            "clockErrorMs": None if error_ms is None else round(error_ms, 3),
+            **source.figures(),
+        }
 
     def body(self, state: str) -> bytes:
         """The whole status message, `state` online or offline."""
         figures = self._outbox.figures
-        error_ms = self._recorder.error_ms
+        first = self._channels[0].recorder
+        error_ms = first.error_ms
         payload: dict[str, Any] = {
             "state": state,
             "version": self._version,
-            "session": self._recorder.session,
+            "session": first.session,
             "backlog": figures.messages,
             "clockErrorMs": None if error_ms is None else round(error_ms, 3),
             "clockSteps": self._wall.steps,
-            "sources": [{"name": self._source.name, "problem": self._source_problem(), **self._source.figures()}],
+            "sources": [self._source(channel) for channel in self._channels],
             "outbox": {
                 "bytes": figures.bytes,
                 "quotaBytes": figures.quota_bytes,
@@ -54,7 +68,7 @@ class Status:
                 "droppedTo": figures.dropped_to_ms,
                 "damaged": figures.damaged,
                 "rejected": figures.rejected,
-                "unrecorded": self._recorder.unrecorded,
+                "unrecorded": sum(channel.recorder.unrecorded for channel in self._channels),
             },
             "uplink": self._uplink(),
             "command": self.command,

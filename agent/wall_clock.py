@@ -20,6 +20,11 @@ class WallClock:
         self._offset = wall_ns - monotonic_ns
         self.steps = 0
 
+    @property
+    def offset_ns(self) -> int:
+        """Time of day minus monotonic, as it holds now."""
+        return self._offset
+
     def check(self, monotonic_ns: int, wall_ns: int) -> float | None:
         """By how many ms the wall clock was set since the last look, or None; from then on the new time holds."""
         moved = wall_ns - monotonic_ns - self._offset

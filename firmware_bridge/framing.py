@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import Counter
+from typing import Protocol
 
 import msgspec
 from cobs import cobs
@@ -52,6 +53,16 @@ def decode(encoded: bytes) -> bytes:
     if not payload or zlib.crc32(payload) != int.from_bytes(crc, "little"):
         raise FrameError(Damage.CHECKSUM)
     return payload
+
+
+class PayloadSplitter(Protocol):
+    """What any framing of our payloads gives; `damaged` counts what it could not read."""
+
+    damaged: Counter[Damage]
+
+    def feed(self, data: bytes) -> list[bytes | Damaged]: ...
+
+    def break_off(self) -> None: ...
 
 
 class Splitter:

@@ -1,5 +1,6 @@
 """`homeside demo`: a relay, a simulated chest sensor and an agent on this machine, each a process of its own.
 
+The heart is told first; people to sign in as and timers that run follow as soon as they are prepared.
 When one ends, all are ended and its last words are shown; Ctrl-C ends them in the order in which nothing is lost:
 sensor, agent, relay.
 """
@@ -20,9 +21,10 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from provisioning.errors import ProvisioningError
+from provisioning.errors import ProvisioningError, SceneFailed
 from provisioning.places import HOST, alone_in, choose_folder, choose_ports
 from provisioning.programs import Program
+from provisioning.scene import Scene, Stage
 
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
@@ -45,6 +47,7 @@ class Demonstration:
         self.sensor = Program("simulate", ["simulate", "--link", str(self.link), *played], logs / "simulate.log")
         source = ["--serial", str(self.link), "--broker", broker, "--kit", "demo", "--state", str(folder / "agent")]
         self.agent = Program("agent", ["agent", *source], logs / "agent.log")
+        self.stage = Stage(folder / "relay", port)
 
     @property
     def programs(self) -> tuple[Program, ...]:
@@ -58,19 +61,30 @@ class Demonstration:
         """
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(stop.wait())
+        preparing = asyncio.create_task(asyncio.sleep(0))
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 return
             teller.ready(self, starting.result())
+            preparing = asyncio.create_task(self._prepare(teller))
             await self._watch(stopping, seconds)
         finally:
-            starting.cancel()
-            stopping.cancel()
-            await asyncio.gather(starting, stopping, return_exceptions=True)
+            for task in (starting, stopping, preparing):
+                task.cancel()
+            *_, fault = await asyncio.gather(starting, stopping, preparing, return_exceptions=True)
             for program in self.programs:
                 if program.process is not None:
                     teller.ended(program, await program.end())
+        if isinstance(fault, Exception):
+            raise fault
+
+    async def _prepare(self, teller: Teller) -> None:
+        """What is beside the heart. Where that fails the heart goes on, and the reason is told."""
+        try:
+            teller.prepared(await self.stage.prepare())
+        except SceneFailed as error:
+            teller.unprepared(error)
 
     async def _watch(self, stopping: asyncio.Task[Any], seconds: float | None) -> None:
         endings = {asyncio.create_task(program.ended()): program for program in self.programs}
@@ -152,6 +166,23 @@ class Teller:
         self._out.print(Panel.fit(f"[bold]{link}[/bold]", title="A beating heart", padding=(1, 2)))
         self._out.print(rest)
         self._out.print("The heart is simulated. Ctrl-C ends everything.")
+
+    def prepared(self, scene: Scene) -> None:
+        if self._as_json:
+            self.line("demo_prepared", places=scene.places, sign_ins=scene.sign_ins)
+            return
+        table = Table.grid(padding=(0, 2))
+        for name, place in scene.places.items():
+            table.add_row(name, place)
+        for email, password in scene.sign_ins.items():
+            table.add_row("sign in as", f"{email}   password {password}")
+        self._out.print(Panel.fit(table, title="And more to see", padding=(1, 2)))
+
+    def unprepared(self, error: ProvisioningError) -> None:
+        if self._as_json:
+            self.line("demo_unprepared", code=error.code, message=str(error))
+        else:
+            self._out.print(f"The rest could not be prepared: {error}", markup=False)
 
     def ended(self, program: Program, code: int | None) -> None:
         if self._as_json:

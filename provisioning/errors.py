@@ -6,6 +6,7 @@ ProvisioningError
 ├── RecordingMissing   the file to play cannot be opened
 ├── PlaceTaken         a port or the folder of a demonstration is in use by another program
 ├── FolderUnusable     a demonstration cannot write where it was told to
+├── SceneFailed        what a demonstration shows beside the heart could not be prepared
 └── ProgramEnded       one of its programs ended, or did not get ready; with its last lines
 """
 
@@ -38,6 +39,10 @@ class PlaceTaken(ProvisioningError):
 
 class FolderUnusable(ProvisioningError):
     code = "FOLDER_UNUSABLE"
+
+
+class SceneFailed(ProvisioningError):
+    code = "SCENE_FAILED"
 
 
 class ProgramEnded(ProvisioningError):

@@ -10,6 +10,8 @@ RelayError
 ├── ConsentMissing        the patient has not agreed to being recorded       (403)
 ├── Conflict              contradicts what is there: version, turn or id     (409)
 ├── TooLarge              a body beyond its bound                            (413)
+├── BadOffer              an SDP that cannot be answered                     (400)
+├── SourceMissing         the video asked for is not there; the document's   (500)
 ├── TooMany               more requests than the window allows               (429, retryable)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
@@ -94,6 +96,16 @@ class ConsentMissing(RelayError):
 class Conflict(RelayError):
     code = "CONFLICT"
     status = 409
+
+
+class BadOffer(RelayError):
+    code = "BAD_OFFER"
+    status = 400
+
+
+class SourceMissing(RelayError):
+    code = "VIDEO_NOT_FOUND"
+    status = 500
 
 
 class TooLarge(RelayError):

@@ -76,6 +76,32 @@ class Metrics:
             registry=register,
         )
 
+        self.video_viewers = Gauge(
+            "homeside_video_viewers", "Viewers of video, connecting or connected.", registry=register
+        )
+        self.video_publications = Gauge("homeside_video_publications", "Cameras sending now.", registry=register)
+        self.video_packets = Counter(
+            "homeside_video_packets",
+            "Media packets, by direction: in from cameras, out to viewers.",
+            ["way"],
+            registry=register,
+        )
+        self.video_repaired = Counter(
+            "homeside_video_repaired_packets", "Packets sent again to viewers.", registry=register
+        )
+        self.video_skipped = Counter(
+            "homeside_video_skips", "Times a slow viewer was skipped to the next keyframe.", registry=register
+        )
+        self.video_keyframe_requests = Counter(
+            "homeside_video_keyframe_requests", "Keyframes asked of cameras.", registry=register
+        )
+        self.video_offers = Counter(
+            "homeside_video_offers", "Offers answered, by outcome.", ["outcome"], registry=register
+        )
+        self.video_answer_seconds = Histogram(
+            "homeside_video_answer_seconds", "Time an offer's answer took.", buckets=_LATENCY_BUCKETS, registry=register
+        )
+
     def exposition(self) -> bytes:
         """The text format Prometheus reads."""
         return generate_latest(self.registry)

@@ -34,8 +34,9 @@ class Routed(Protocol):
 class Port:
     """An ASGI application over several: `prefixed` by their prefix, `rooted` by whose route matches, in order.
 
-    `guarded` marks requests that came in by a listener which asks for tokens. A path that no route has is refused by
-    the application of its first part in `bases`, so that each refuses in its own words, else by the first.
+    `guarded` marks requests that came in by a listener which asks for tokens; `opened` ask for none anyway. A path that
+    no route has is refused by the application of its first part in `bases`, so that each refuses in its own words, else
+    by the first.
     """
 
     def __init__(
@@ -45,24 +46,29 @@ class Port:
         *,
         guarded: bool,
         bases: Mapping[str, Routed] | None = None,
+        opened: Sequence[ASGIApp] = (),
     ) -> None:
         self._rooted = list(rooted)
         self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
         self._guarded = guarded
+        self._opened = frozenset(map(id, opened))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[GUARDED] = self._guarded
         prefix = "/" + scope["path"].split("/", 2)[1]
         inner = self._prefixed.get(prefix)
         if inner is not None:
             scope = {**scope, "root_path": scope.get("root_path", "") + prefix}
-            await inner(scope, receive, send)
+            await self._marked(inner, scope)(scope, receive, send)
             return
         if scope["type"] == "http" and scope["path"] == "/openapi.json" and scope["method"] in ("GET", "HEAD"):
             await JSONResponse(self._description())(scope, receive, send)
             return
-        await self._answering(scope)(scope, receive, send)
+        await self._marked(self._answering(scope), scope)(scope, receive, send)
+
+    def _marked(self, app: ASGIApp, scope: Scope) -> ASGIApp:
+        scope[GUARDED] = self._guarded and id(app) not in self._opened
+        return app
 
     def _description(self) -> dict[str, Any]:
         """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer.main
 from pydantic import BaseModel
@@ -49,6 +49,9 @@ def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _fields(inner, f"{before}{name}.")
+        elif listed := [one for one in get_args(inner) if isinstance(one, type) and issubclass(one, BaseModel)]:
+            yield before + name, _default(field), (field.description or "").replace("|", "\\|")
+            yield from _fields(listed[0], f"{before}{name}[].")
         else:
             yield before + name, _default(field), (field.description or "").replace("|", "\\|")
 
@@ -57,6 +60,8 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "this machine's name"
     value: Any = field.default
+    if field.is_required():
+        return "required"
     if value in (None, "", ()):
         return "empty"
     return f"`{value.value if isinstance(value, Enum) else value}`"

@@ -15,8 +15,10 @@ import pytest
 
 import hatch_build
 from tests.laws.house import tracked
+from tests.peers import REPO_ROOT
 
 VENDORED = {f"{hatch_build.VENDOR}/{name}" for name in (*hatch_build.COPIED, hatch_build.RECORD)}
+MODELS = {f"{hatch_build.MODELS}/{name}" for name in (*hatch_build.models_locked(REPO_ROOT), "LICENSE", "NOTICE")}
 
 
 def build(source: Path, target: str, into: Path, **environment: str) -> Path:
@@ -48,10 +50,10 @@ def sdist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(clone, "sdist", tmp_path_factory.mktemp("sdist"))
 
 
-def test_the_sdist_carries_the_chart_library(sdist: Path) -> None:
+def test_the_sdist_carries_the_chart_library_and_the_models(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert names >= VENDORED | {"LICENSE", "homeside.py", "hatch_build.py", "package-lock.json"}
+    assert names >= VENDORED | MODELS | {"LICENSE", "homeside.py", "hatch_build.py", "package-lock.json"}
     assert not [name for name in names if name.startswith(("tests/", ".ci/", "node_modules/", ".venv/"))]
 
 
@@ -63,7 +65,7 @@ def test_a_wheel_needs_the_sdist_and_no_node(sdist: Path, repo_root: Path, tmp_p
         names = set(archive.namelist())
     packages = ("agent", "core", "firmware_bridge", "provisioning", "relay")
     ours = {path.relative_to(repo_root).as_posix() for path in tracked(repo_root)}
-    assert names >= VENDORED | {name for name in ours if name.split("/")[0] in packages} | {"homeside.py"}
+    assert names >= VENDORED | MODELS | {name for name in ours if name.split("/")[0] in packages} | {"homeside.py"}
     units = {name.rsplit("/", 1)[1] for name in names if ".data/data/share/homeside/systemd/" in name}
     assert units >= {"homeside-relay.service", "homeside-agent.service"}
     outside = {name.split("/")[0] for name in names} - {*packages, "homeside.py"}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.laws.house import tracked
 
-LOCKS = ("locks/dev.txt", "locks/node.txt", "locks/runtime.txt")
+LOCKS = ("locks/demo.txt", "locks/dev.txt", "locks/node.txt", "locks/runtime.txt")
 SETTINGS = ("pyproject.toml", "package.json", "package-lock.json", ".npmrc", "Makefile", ".ci/run", *LOCKS)
 DATA_FOLDER = ".ci/run"  # the one file that may name where the recorded data lies
 

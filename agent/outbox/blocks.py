@@ -52,6 +52,8 @@ class State(msgspec.Struct, omit_defaults=True):
     damaged: int = 0
     rejected: int = 0
     session: SessionMark | None = None
+    others: dict[str, SessionMark] = {}
+    """Sessions of a kit's further sensors, by the sensor."""
 
 
 @dataclass(slots=True)
@@ -87,10 +89,15 @@ class Change:
     remove: list[int] = field(default_factory=list)
     reject: list[Rejected] = field(default_factory=list)
     session: SessionMark | None = None
+    others: dict[str, SessionMark] | None = None
     lost: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.narrow or self.remove or self.reject or self.session or self.lost)
+        return bool(self.add or self.narrow or self.remove or self.reject or self._marked or self.lost)
+
+    @property
+    def _marked(self) -> bool:
+        return self.session is not None or bool(self.others)
 
 
 @dataclass(slots=True)

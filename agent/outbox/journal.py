@@ -337,6 +337,8 @@ def _account(state: State, change: Change, settled: int, dropped: Dropped) -> No
         state.dropped_to = dropped.to_ms
     if change.session is not None:
         state.session = change.session
+    if change.others is not None:
+        state.others = change.others
 
 
 def _translated(error: sqlite3.Error, path: Path) -> OutboxError:

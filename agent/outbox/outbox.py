@@ -71,6 +71,7 @@ class Outbox:
         self._urgent = False
         self._settled_since: float | None = None
         self._mark: SessionMark | None = None
+        self._others: dict[str, SessionMark] = {}
         self._mark_at = clock()
         self._retry_at = 0.0
         self._unreported = 0
@@ -91,7 +92,12 @@ class Outbox:
             self._writer.shutdown(wait=False)
             raise
         self._mark = self._journal.state.session
+        self._others = dict(self._journal.state.others)
         return self._mark
+
+    def last(self, sensor: str) -> SessionMark | None:
+        """The session a further sensor of this kit was last in; `open` tells that of the first."""
+        return self._others.get(sensor)
 
     async def close(self) -> None:
         """Write what is unacknowledged, and let go of the file."""
@@ -112,15 +118,20 @@ class Outbox:
         message = Message(self.boot, self._seq, session, body, now_ms, self._clock(), kept)
         self._memory.add(message)
         self._urgent = self._urgent or kept
-        if self._mark is not None and self._mark.ended_at is None:
-            self._mark.seen_at = now_ms
+        for mark in (self._mark, *self._others.values()):
+            if mark is not None and mark.id == session and mark.ended_at is None:
+                mark.seen_at = now_ms
         self._changed.set()
         self.wake.set()
         return message
 
-    def mark(self, session: SessionMark) -> None:
-        """The session to go on with after a restart; written with the next commit."""
-        self._mark = session
+    def mark(self, session: SessionMark, sensor: str = "") -> None:
+        """The session to go on with after a restart, of the first sensor or of a further one; written with the next
+        commit."""
+        if sensor:
+            self._others = {**self._running(), sensor: session}
+        else:
+            self._mark = session
         self._mark_at = self._clock()
         self._changed.set()
 
@@ -191,7 +202,7 @@ class Outbox:
             due.append(fresh_due)
         if self._settled_since is not None:
             due.append(self._settled_since + SETTLE_AFTER_S)
-        if self._mark is not None and self._mark.ended_at is None:
+        if self._marked:
             due.append(self._mark_at)
         return max(min(due), self._retry_at) if due else None
 
@@ -224,7 +235,7 @@ class Outbox:
                 await self._open_journal()
             spilled, change = self._memory.gather(fresh=fresh)
             if change or self._mark_is_due():
-                change.session = self._mark
+                change.session, change.others = self._mark, dict(self._others)
             if not change:
                 return
             settled, self._settled_since = dict(self._memory.settled), None
@@ -257,7 +268,16 @@ class Outbox:
         return None if oldest is None else oldest.born + (0.0 if self._urgent else COMMIT_AFTER_S)
 
     def _mark_is_due(self) -> bool:
-        return self._mark is not None and self._clock() >= self._mark_at
+        return (self._mark is not None or bool(self._others)) and self._clock() >= self._mark_at
+
+    @property
+    def _marked(self) -> bool:
+        """Whether a session runs, whose sign of life is to be written now and then."""
+        return any(mark is not None and mark.ended_at is None for mark in (self._mark, *self._others.values()))
+
+    def _running(self) -> dict[str, SessionMark]:
+        """Sensors that are gone for good are forgotten with the end of their last session."""
+        return {name: mark for name, mark in self._others.items() if mark.ended_at is None}
 
     def _touch(self) -> None:
         """Something on disk is settled: take it off in a while, with whatever else is written by then."""

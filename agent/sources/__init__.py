@@ -26,7 +26,8 @@ class SensorInfo(NamedTuple):
 class Reading(NamedTuple):
     """`t_ns` float64[n], `xyz` float64[n, 3] m/s²; `lost` samples are missing before these by the sensor's count.
 
-    `error_ms`: how far the times may be off; `tick`: the sensor's own counter at the newest sample.
+    `error_ms`: how far the times may be off; `tick`: the sensor's own counter at the newest sample, `tick_ns` long each
+    (None: it has no clock, and the counter is that of its samples).
     """
 
     t_ns: Floats
@@ -34,7 +35,8 @@ class Reading(NamedTuple):
     arrival_ns: int
     lost: int = 0
     error_ms: float | None = None
-    tick: float | None = None
+    tick: int | None = None
+    tick_ns: float | None = None
 
 
 class Sink(Protocol):

@@ -79,7 +79,7 @@ Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Joint = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
-class Landmark(msgspec.Struct, frozen=True, omit_defaults=True):
+class Landmark(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Normalised picture coordinates (x, y in 0..1 inside the picture), z on x's scale."""
 
     type: LandmarkName
@@ -89,14 +89,14 @@ class Landmark(msgspec.Struct, frozen=True, omit_defaults=True):
     visibility: Unit | None = None
 
 
-class FormIssue(msgspec.Struct, frozen=True, omit_defaults=True):
+class FormIssue(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     type: IssueType
     message: Annotated[str, msgspec.Meta(max_length=500)]
     severity: Severity
     joint: Joint | None = None
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One pose; `timestamp` in ms, `angles` in degrees 0..180 by joint."""
 
     timestamp: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIMESTAMP_MS)]

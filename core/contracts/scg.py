@@ -36,11 +36,19 @@ class Sample(msgspec.Struct, gc=False):
 
 
 class ClockNote(msgspec.Struct, omit_defaults=True):
-    """How a kit came by the times of a batch: kept with it, so that a recording can be refitted later."""
+    """How a kit came by the times of a batch: kept with it, so that a recording can be refitted later.
+
+    `packets`: for each packet of the sensor the device's counter at its newest sample, the host-monotonic arrival in
+    ns, and how many samples it held. A tick is `tick_ns` long, None for a sensor without a clock. `offset_ns`: time of
+    day minus the host's monotonic clock.
+    """
 
     error_ms: float | None = msgspec.field(default=None, name="errorMs")
     tick: float | None = None
     arrival_ns: int | None = msgspec.field(default=None, name="arrivalNs")
+    tick_ns: float | None = msgspec.field(default=None, name="tickNs")
+    offset_ns: int | None = msgspec.field(default=None, name="offsetNs")
+    packets: list[tuple[int, int, int]] = []
 
 
 class SamplesBatch(msgspec.Struct, omit_defaults=True):

@@ -73,7 +73,17 @@ class Reply(msgspec.Struct, frozen=True):
     value: float
 
 
-Event = Samples | Identity | Pong | Reply | Damaged
+class Ecg(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An electrocardiogram beside the accelerometer: `ticks` as in Samples, `microvolts` float64[n]."""
+
+    ticks: NDArray[np.int64]
+    microvolts: NDArray[np.float64]
+    rate_hz: float
+    lost: int
+    arrival_ns: int
+
+
+Event = Samples | Identity | Pong | Reply | Ecg | Damaged
 
 
 @dataclass(slots=True)
@@ -88,12 +98,16 @@ class Counters:
 
 
 class Decoder(Protocol):
-    """One device's bytes; `tick_ns` is the nominal length of its clock's tick."""
+    """One device's bytes; `tick_ns` is the nominal length of its clock's tick, None for a device that has none.
 
-    tick_ns: float
+    Without a clock `ticks` number the samples, and arrivals alone tell the times.
+    """
+
+    tick_ns: float | None
     counters: Counters
 
     def feed(self, data: bytes, arrival_ns: int) -> list[Event]: ...
 
     def break_off(self) -> None:
         """The port was closed: forget a frame begun, keep the counters."""
+        ...

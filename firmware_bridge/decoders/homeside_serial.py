@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 
 from firmware_bridge.decoders import Counters, Event, Identity, Pong, Reply, Samples
 from firmware_bridge.errors import FrameError
-from firmware_bridge.framing import KEPT_OF_DAMAGED, Damaged, Splitter
+from firmware_bridge.framing import KEPT_OF_DAMAGED, Damaged, PayloadSplitter, Splitter
 from firmware_bridge.messages import IdentityMessage, Message, PongMessage, SamplesMessage, parse_message
 from firmware_bridge.protocol import ReplyCode
 
 _WRAP = 1 << 32
+TICK_NS = 1000.0
 
 
 class HomesideSerial:
     """One device's decoder. Its first packet has no `lost`: what came before the port was opened was not missed."""
 
-    tick_ns = 1000.0
+    tick_ns: float | None = TICK_NS
 
-    def __init__(self) -> None:
+    def __init__(self, splitter: PayloadSplitter | None = None) -> None:
         self.counters = Counters()
-        self._splitter = Splitter()
+        self._splitter = splitter or Splitter()
         self.counters.damaged = self._splitter.damaged
         self._boot: int | None = None
         self._next = 0
@@ -92,7 +93,7 @@ def _answer(message: Message, arrival_ns: int) -> Event:
             message.name,
             message.firmware,
             message.sensor,
-            HomesideSerial.tick_ns,
+            TICK_NS,
             message.rates_hz,
             message.ranges_g,
         )

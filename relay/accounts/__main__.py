@@ -24,6 +24,7 @@ from relay.accounts.store import Account, AccountStore
 from relay.auth import Role
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError, SettingsError
+from relay.logs import configure
 from relay.settings import load
 
 users_app = typer.Typer(
@@ -130,6 +131,7 @@ def _with_store(work: Callable[[AccountStore], Awaitable[T]], data: Path | None,
 
 async def _opened(work: Callable[[AccountStore], Awaitable[T]], data: Path | None, config: Path | None) -> T:
     settings = load(config, {"data": data} if data else {})
+    configure("warning")
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = open_engine(database_url(settings.database_url, settings.data))
     try:

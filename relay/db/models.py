@@ -38,7 +38,11 @@ scg_chunks = sa.Table(
     sa.Column("t_min", sa.Float(53), nullable=False),
     sa.Column("t_max", sa.Float(53), nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False, comment="relay.scg.chunks"),
-    sa.Column("clock", sa.JSON, comment="the sender's clock notes, [seq, errorMs, tick, arrivalNs] each"),
+    sa.Column(
+        "clock",
+        sa.JSON,
+        comment="[seq, errorMs, tick, arrivalNs, tickNs, offsetNs, packets] each",
+    ),
     sa.UniqueConstraint("session_id", "boot", "first_seq"),
     sa.Index("ix_scg_chunks_session_id_t_min", "session_id", "t_min"),
 )

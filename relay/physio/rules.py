@@ -28,8 +28,9 @@ class Spread:
     total: float
     count: int
 
-    def joined(self, value: float) -> Spread:
-        return Spread(min(self.low, value), max(self.high, value), self.total + value, self.count + 1)
+    def joined(self, other: Spread) -> Spread:
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Spread(low, high, self.total + other.total, self.count + other.count)
 
     @property
     def range(self) -> dict[str, float]:
@@ -51,10 +52,9 @@ class Statistics:
         if not frames:
             return self
         angles = dict(self.angles)
-        for frame in frames:
-            for joint, value in (frame.angles or {}).items():
-                known = angles.get(joint)
-                angles[joint] = known.joined(value) if known else Spread(value, value, value, 1)
+        for joint, values in _by_joint(frames).items():
+            spread = Spread(min(values), max(values), sum(values), len(values))
+            angles[joint] = angles[joint].joined(spread) if joint in angles else spread
         qualities = [frame.quality_score for frame in frames if frame.quality_score is not None]
         times = [frame.timestamp for frame in frames]
         return replace(
@@ -118,6 +118,14 @@ class Statistics:
             quality_count=row.get("quality_count") or 0,
             angles=angles,
         )
+
+
+def _by_joint(frames: Sequence[Frame]) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
+    for frame in frames:
+        for joint, value in (frame.angles or {}).items():
+            values.setdefault(joint, []).append(value)
+    return values
 
 
 def fresh(frames: Iterable[Frame], stored: frozenset[int] | set[int]) -> list[Frame]:

@@ -92,7 +92,8 @@ class _Chunk:
             self.seqs.add(entry.seq)
         if entry.clock is not None:
             note = entry.clock
-            self.clock.append([entry.seq, note.error_ms, note.tick, note.arrival_ns])
+            times = [note.tick_ns, note.offset_ns, note.packets] if note.packets else []
+            self.clock.append([entry.seq, note.error_ms, note.tick, note.arrival_ns, *times])
 
     def row(self) -> dict[str, Any]:
         columns = join(self.parts)

@@ -187,6 +187,9 @@ class TimersService:
     async def look(self, live: Live) -> dict[str, Any]:
         return self.view(live)
 
+    async def drained(self) -> None:
+        await self._store.drained()
+
     async def durable(self) -> None:
         """Where answers are to wait for the commit, waits for it."""
         if self._bounds.write_through:

@@ -19,6 +19,11 @@ from starlette.responses import Response
 
 ROOT = Path(__file__).resolve().parent
 VENDORED = ("uPlot.esm.js", "uPlot.min.css", "uPlot.LICENSE")
+REFERENCE = (
+    *("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui.LICENSE"),
+    *("redoc.standalone.js", "redoc.LICENSE"),
+)
+"""What /docs and /redoc are drawn with; the pages do without."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -101,8 +106,8 @@ def pages(root: Path = ROOT) -> APIRouter:
     """`/`, `/view/{id}`, `/measure`, `/measure/{id}`, `/timer/{id}` and `/static/…`, from the files below `root`."""
     router = APIRouter(include_in_schema=False)
     static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
-    vendored = {f"vendor/{name}": root / "vendor" / name for name in VENDORED}
-    missing = [path.name for path in vendored.values() if not path.is_file()]
+    vendored = {f"vendor/{name}": root / "vendor" / name for name in (*VENDORED, *REFERENCE)}
+    missing = [name for name in VENDORED if not vendored[f"vendor/{name}"].is_file()]
     files = {name: Asset.of(name, path.read_bytes()) for name, path in {**static, **vendored}.items() if path.is_file()}
 
     @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])

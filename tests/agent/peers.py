@@ -25,7 +25,7 @@ from firmware_bridge.simulator import SimulatedSensor
 from tests.peers import free_port
 
 
-def until(happened: Callable[[], Any], within_s: float = 10.0, what: str = "") -> Any:
+def until(happened: Callable[[], Any], within_s: float = 60.0, what: str = "") -> Any:
     """The first true value of `happened`, asked for again and again until a deadline."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -74,9 +74,9 @@ async def outbox(tmp_path: Path) -> Any:
 async def test_a_tenth_of_a_second_is_one_message(outbox: Outbox) -> None:
     bench = Bench(outbox)
     bench.recorder.sensor(INFO)
-    bench.read(error_ms=0.4567, tick=1234.0)
+    bench.read(error_ms=0.4567, tick=1234, tick_ns=1000.0)
     bench.time.go(0.04)
-    bench.read(lost=3, error_ms=0.4567, tick=5678.0)
+    bench.read(lost=3, error_ms=0.4567, tick=5678, tick_ns=1000.0)
     await asyncio.sleep(0.15)
     started, batch = bench.sent()
     assert started["type"] == "session_started"
@@ -86,7 +86,14 @@ async def test_a_tenth_of_a_second_is_one_message(outbox: Outbox) -> None:
     assert [s["t"] for s in samples] == [START_MS + ms for ms in (-30, -20, -10, 0, 10, 20, 30, 40)]
     assert samples[0] == {"t": START_MS - 30, "az": 9.80665, "ax": 0.12346, "ay": None}
     assert batch["payload"]["lost"] == 3
-    assert batch["payload"]["clock"] == {"errorMs": 0.457, "tick": 5678.0, "arrivalNs": bench.time.mono}
+    assert batch["payload"]["clock"] == {
+        "errorMs": 0.457,
+        "tick": 5678,
+        "arrivalNs": bench.time.mono,
+        "tickNs": 1000.0,
+        "offsetNs": 1721574595000000000,
+        "packets": [[1234, bench.time.mono - 40_000_000, 4], [5678, bench.time.mono, 4]],
+    }
     assert (batch["session"], batch["boot"], batch["seq"]) == (bench.recorder.session, "b", 2)
 
 

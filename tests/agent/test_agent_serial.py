@@ -20,7 +20,8 @@ from agent.settings import Serial
 from agent.sources import Reading, SensorInfo
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port
-from agent.sources.serial import STANDARD_GRAVITY, SerialSource
+from agent.sources.serial import SerialSource
+from agent.sources.timing import STANDARD_GRAVITY
 from agent.supervisor import supervise
 from firmware_bridge.faults import Faults
 from firmware_bridge.simulator import Board
@@ -176,7 +177,7 @@ async def test_waking_for_what_was_fetched_already_is_not_silence() -> None:
 
 
 async def test_board_that_never_answers_is_read_all_the_same(sensor: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.sources.serial.ANSWER_WITHIN_S", 0.3)
+    monkeypatch.setattr("agent.sources.sensing.ANSWER_WITHIN_S", 0.3)
     board = sensor()
     board.answering = False
     await comes(lambda: board.board.truth.taken > 50, what="the identity it says by itself at power-on is past")

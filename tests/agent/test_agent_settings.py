@@ -72,7 +72,7 @@ def test_file_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.Monke
         ("[outbox]\nquota_bytes = 5", r"outbox\.quota_bytes: .*greater than or equal"),
         ("kit = 'a/b'", r"kit: 'a/b' is no kit's name"),
         ("[source.replay]\nfile='x'\nloop=true\nspeed=2", "loop needs speed 1"),
-        ("[source.replay]\nfile='x'\n[source.serial]\nport='y'", "one source a kit"),
+        ("[source.replay]\nfile='x'\n[source.serial]\nport='y'", "replay.file goes alone"),
         ("kit = ", "is not TOML"),
     ],
 )

@@ -21,7 +21,7 @@ Start = Callable[..., Child]
 ORDER = ["simulate", "agent", "relay"]
 
 
-def get(url: str) -> Any:
+def get(url: str | urllib.request.Request) -> Any:
     with urllib.request.urlopen(url, timeout=5.0) as answer:
         return json.loads(answer.read())
 
@@ -61,6 +61,26 @@ def test_a_heart_beats_at_the_link_until_ctrl_c(demo: Start) -> None:
     assert not any(map(is_running, ready["processes"].values()))
     assert not listens(port_of(ready["sessions"]))
     assert not listens(port_of(ready["broker"]))
+
+
+def test_people_can_sign_in_and_timers_run(demo: Start) -> None:
+    child = demo()
+    base = child.wait_for_event("demo_ready", within=80.0)["sessions"].rstrip("/")
+    prepared = child.wait_for_event("demo_prepared", within=120.0)
+    for email, password in prepared["sign_ins"].items():
+        body = json.dumps({"email": email, "password": password}).encode()
+        login = urllib.request.Request(
+            f"{base}/physio/api/auth/login", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        assert get(login)["data"]["user"]["email"] == email
+    timers = prepared["places"]["timers"]
+    session, token = timers.split("/timer/")[1].split("?token=")
+    asked = urllib.request.Request(f"{base}/timers/v1/sessions/{session}", headers={"Authorization": f"Bearer {token}"})
+    assert get(asked)["status"] == "running"
+    with urllib.request.urlopen(timers, timeout=5.0) as page:
+        assert page.status == 200
+    child.signal(signal.SIGINT)
+    assert child.wait(60.0) == 0, child.tail()
 
 
 def test_it_ends_by_itself_when_its_time_is_over(demo: Start) -> None:

@@ -1,0 +1,272 @@
+"""The host's Bluetooth adapter through bleak: what is in reach, and a link to one sensor.
+
+One connection is made at a time, and never while scanning: adapters refuse otherwise. Notifications are stamped where
+they come in, kept in a bounded queue, and nothing is awaited there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple
+
+import structlog
+from bleak import BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+from bleak.exc import BleakBluetoothNotAvailableError, BleakError
+
+from agent.errors import LinkLost, RadioError
+from firmware_bridge.families import recognised
+from firmware_bridge.gatt import BATTERY_LEVEL, Family, Write
+
+log = structlog.get_logger(__name__)
+
+CONNECT_WITHIN_S = 10.0
+WRITE_WITHIN_S = 5.0
+CLOSE_WITHIN_S = 3.0
+MAX_PACKETS = 4096
+"""Ten seconds of 400 notifications a second; a loop that is behind by more is not going to catch up."""
+MAX_WRITES = 64
+BEYOND_RECOVERY = 6
+"""Connections failed in a row to sensors in reach, after which the adapter itself is taken for stuck and reset."""
+_NO_ADAPTER = (
+    "Bluetooth cannot be used here ({reason}). Is there an adapter (bluetoothctl list), is it on "
+    "(bluetoothctl power on; rfkill unblock bluetooth), does the service run (systemctl status bluetooth), "
+    "and may this user use it (group bluetooth)?"
+)
+
+Packet = tuple[str, bytes, int]
+"""Characteristic, value, host-monotonic ns of its arrival."""
+
+
+class Seen(NamedTuple):
+    """A sensor that advertises; `family` None is none of ours."""
+
+    address: str
+    name: str | None
+    rssi: int
+    services: tuple[str, ...]
+    family: Family | None
+    device: BLEDevice
+
+
+class Link:
+    """A connection to one sensor: `packets` until LinkLost, then `close`."""
+
+    def __init__(self, device: BLEDevice, backend: type[BaseBleakClient] | None, bluez: Any) -> None:
+        self.dropped = 0
+        self._client = BleakClient(
+            device, self._gone, timeout=CONNECT_WITHIN_S, backend=backend, **({"bluez": bluez} if bluez else {})
+        )
+        self._packets: deque[Packet] = deque()
+        self._writes: asyncio.Queue[tuple[Write, Callable[[int], None] | None]] = asyncio.Queue(MAX_WRITES)
+        self._news = asyncio.Event()
+        self._lost = False
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._client.is_connected and not self._lost
+
+    @property
+    def mtu(self) -> int:
+        return self._client.mtu_size
+
+    async def open(self) -> None:
+        await self._client.connect()
+        self._writing = asyncio.create_task(self._write_on())
+
+    async def close(self) -> None:
+        """Whatever state the link is in; never raises."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+        with suppress(BleakError, OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._client.disconnect()
+
+    def has(self, characteristic: str) -> bool:
+        services: Any = self._client.services
+        return services.get_characteristic(characteristic) is not None
+
+    def room(self, characteristic: str) -> int:
+        """Bytes that one write without response may carry."""
+        services: Any = self._client.services
+        found: BleakGATTCharacteristic = services.get_characteristic(characteristic)
+        return max(20, found.max_write_without_response_size)
+
+    async def listen(self, characteristic: str) -> None:
+        def heard(_: BleakGATTCharacteristic, value: bytearray) -> None:
+            arrival_ns = time.monotonic_ns()
+            if len(self._packets) >= MAX_PACKETS:
+                self._packets.popleft()
+                self.dropped += 1
+            self._packets.append((characteristic, bytes(value), arrival_ns))
+            self._news.set()
+
+        async with self._says("listen"):
+            await self._client.start_notify(characteristic, heard)
+
+    async def packets(self, within_s: float) -> list[Packet]:
+        """Waits for what comes; LinkLost when the link broke off or is silent. What came before is given first."""
+        if not self._packets and not self._lost:
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._news.wait()
+        if not self._packets:
+            raise LinkLost("the link broke off" if self._lost else f"connected, and silent for {within_s:.0f} s")
+        found = list(self._packets)
+        self._packets.clear()
+        return found
+
+    async def write(self, write: Write) -> None:
+        async with self._says("write"), asyncio.timeout(WRITE_WITHIN_S):
+            await self._client.write_gatt_char(write.characteristic, write.data, response=write.response)
+
+    def send(self, write: Write, written: Callable[[int], None] | None) -> None:
+        """Written in turn, in pieces that fit; `written` is told the moment before the first goes out."""
+        with suppress(asyncio.QueueFull):
+            self._writes.put_nowait((write, written))
+
+    async def read(self, characteristic: str) -> bytes:
+        async with self._says("read"), asyncio.timeout(WRITE_WITHIN_S):
+            return bytes(await self._client.read_gatt_char(characteristic))
+
+    async def battery(self) -> int | None:
+        """Percent; None when the sensor does not tell."""
+        if not self.has(BATTERY_LEVEL):
+            return None
+        with suppress(LinkLost):
+            level = await self.read(BATTERY_LEVEL)
+            return level[0] if level and level[0] <= 100 else None
+        return None
+
+    async def _write_on(self) -> None:
+        while True:
+            write, written = await self._writes.get()
+            size = self.room(write.characteristic)
+            if written is not None:
+                written(time.monotonic_ns())
+            with suppress(LinkLost):
+                for at in range(0, len(write.data), size):
+                    await self.write(write._replace(data=write.data[at : at + size]))
+
+    def _gone(self, _: BleakClient) -> None:
+        self._lost = True
+        self._news.set()
+
+    @asynccontextmanager
+    async def _says(self, what: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except (BleakError, OSError, EOFError, TimeoutError) as error:
+            raise LinkLost(f"could not {what}: {error or type(error).__name__}") from None
+
+
+class Radio:
+    """One adapter. `scanner` and `client` are bleak's backends, the platform's own when left out.
+
+    `reset` turns the adapter off and on, as the last that is tried.
+    """
+
+    def __init__(
+        self,
+        adapter: str | None = None,
+        *,
+        scanner: type[BaseBleakScanner] | None = None,
+        client: type[BaseBleakClient] | None = None,
+        reset: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.resets = 0
+        self.taken: set[str] = set()
+        """Addresses that a source has made its own."""
+        self._bluez = {"adapter": adapter} if adapter is not None else None
+        self._scanner, self._client, self._reset = scanner, client, reset
+        self._lock = asyncio.Lock()
+        self._failures = 0
+
+    async def scan(self, within_s: float, enough: Callable[[list[Seen]], float | None] | None = None) -> list[Seen]:
+        """What advertises, each with its latest signal strength, strongest first; RadioError without an adapter.
+
+        `enough` looks at what was seen so far, and may shorten the rest of the scan to so many seconds.
+        """
+        seen: dict[str, Seen] = {}
+        news = asyncio.Event()
+
+        def heard(device: BLEDevice, said: AdvertisementData) -> None:
+            services = tuple(said.service_uuids)
+            before = seen.get(device.address)
+            name = said.local_name or device.name or (before.name if before else None)
+            known = recognised(name, services)
+            seen[device.address] = Seen(device.address, name, said.rssi, services, known, device)
+            news.set()
+
+        options: dict[str, Any] = {"bluez": self._bluez} if self._bluez else {}
+        async with self._lock, _available():
+            scanner = BleakScanner(heard, backend=self._scanner, **options)
+            async with scanner:
+                await _until(within_s, news, lambda: enough(list(seen.values())) if enough else None)
+        return sorted(seen.values(), key=lambda one: -one.rssi)
+
+    async def connect(self, seen: Seen) -> Link:
+        """RadioError says why not; after several in a row the adapter is reset."""
+        link = Link(seen.device, self._client, self._bluez)
+        try:
+            async with self._lock, _available(), asyncio.timeout(CONNECT_WITHIN_S):
+                await link.open()
+        except (BleakError, OSError, EOFError, TimeoutError) as error:
+            await link.close()
+            await self._failed()
+            why = str(error) or "no answer"
+            raise RadioError(f"{seen.name or seen.address} is in reach, but no connection came about: {why}") from None
+        except BaseException:
+            await link.close()
+            raise
+        self._failures = 0
+        return link
+
+    async def _failed(self) -> None:
+        self._failures += 1
+        if self._failures < BEYOND_RECOVERY or self._reset is None:
+            return
+        self._failures = 0
+        self.resets += 1
+        log.warning("bluetooth_adapter_reset", after=BEYOND_RECOVERY)
+        await self._reset()
+
+
+@asynccontextmanager
+async def _available() -> AsyncIterator[None]:
+    """What bleak raises where there is no Bluetooth, as one error with the remedy."""
+    try:
+        yield
+    except BleakBluetoothNotAvailableError as error:
+        reason = f"{error.args[0]}; {error.reason.name.lower().replace('_', ' ')}"
+        raise RadioError(_NO_ADAPTER.format(reason=reason)) from None
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError) as error:
+        raise RadioError(_NO_ADAPTER.format(reason=f"no D-Bus: {error.strerror or error}")) from None
+    except BleakError as error:
+        if "adapter" in str(error).lower():
+            raise RadioError(_NO_ADAPTER.format(reason=error)) from None
+        raise
+
+
+async def _until(within_s: float, news: asyncio.Event, enough: Callable[[], float | None]) -> None:
+    """Until the time is up, or `enough` says how much shorter."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    shortened = False
+    while (left := deadline - loop.time()) > 0:
+        news.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await news.wait()
+        if not shortened and (rest := enough()) is not None:
+            deadline, shortened = min(deadline, loop.time() + rest), True

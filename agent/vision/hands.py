@@ -1,0 +1,146 @@
+"""Hands in pictures, by MediaPipe's palm and hand models through LiteRT.
+
+A palm is looked for only while fewer hands are followed than wanted; a hand that was seen is followed by the region its
+landmarks span. Regions, anchors and thresholds are those of MediaPipe's hand graphs, so that the results are, too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.sources.slot import Image
+from agent.vision.boxes import Detection, anchors, decode
+from agent.vision.network import Network
+from agent.vision.regions import Region, crop, direction, whole
+from agent.vision.weights import Models
+
+Floats = NDArray[np.float32]
+Size = Literal["lite", "full"]
+
+LANDMARKS = 21
+PRESENT_FROM = 0.5
+SAME_HAND_FROM = 0.5
+"""Regions that overlap by more than this hold one hand."""
+FORGET_AFTER_NS = 500_000_000
+"""After a longer pause a hand is looked for anew; where it was says nothing any more."""
+STRIDES = (8, 16, 16, 16)
+WRIST, MIDDLE_FINGER = 0, 2
+"""Of a palm's seven points, the two that say where the fingers point."""
+SPANNED_BY = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
+"""Landmarks that hardly move with the fingertips: the next region is drawn around them."""
+DEPTH_SHARE = 0.4
+
+
+class Hand(NamedTuple):
+    """`landmarks` float32[21, 3]: x, y as shares (0..1) of the picture, z on x's scale, towards the camera negative.
+
+    `world` float32[21, 3]: metres around the hand's middle. `handedness` is anatomical for a picture that is not
+    mirrored; `score` says how surely a hand is there, `side_score` how surely it is that one.
+    """
+
+    landmarks: Floats
+    world: Floats
+    handedness: Literal["Left", "Right"]
+    score: float
+    side_score: float
+
+
+class HandDetector:
+    """Follows up to `most` hands from picture to picture. Used from one thread at a time."""
+
+    def __init__(self, models: Models | None = None, *, size: Size = "full", most: int = 1, threads: int = 2) -> None:
+        models = models or Models()
+        self._palm = Network(models.read(f"palm_detection_{size}"), threads)
+        self._hand = Network(models.read(f"hand_landmark_{size}"), threads)
+        self._anchors = anchors(self._palm.size, STRIDES)
+        self._palm_crop = np.empty((self._palm.size, self._palm.size, 3), np.uint8)
+        self._hand_crop = np.empty((self._hand.size, self._hand.size, 3), np.uint8)
+        self._most = most
+        self._regions: list[Region] = []
+        self._last_ns: int | None = None
+
+    def reset(self) -> None:
+        """Look for hands anew with the next picture."""
+        self._regions = []
+
+    def detect(self, image_bgr: Image, t_ns: int) -> list[Hand]:
+        """Hands in the picture, uint8[h, w, 3]. `t_ns` is when it was taken, on any steady clock.
+
+        Single photographs, too: with a `reset` before each, nothing is carried over.
+        """
+        if self._last_ns is not None and abs(t_ns - self._last_ns) > FORGET_AFTER_NS:
+            self.reset()
+        self._last_ns = t_ns
+        regions = self._regions
+        if len(regions) < self._most:
+            regions = self._distinct([*regions, *self._palms(image_bgr)])
+        found, self._regions = [], []
+        for region in regions:
+            seen = self._look(image_bgr, region)
+            if seen is not None and not self._known(seen[1]):
+                found.append(seen[0])
+                self._regions.append(seen[1])
+        return found
+
+    def _distinct(self, regions: list[Region]) -> list[Region]:
+        chosen: list[Region] = []
+        for region in regions:
+            if all(region.overlap(other) <= SAME_HAND_FROM for other in chosen):
+                chosen.append(region)
+        return chosen[: self._most]
+
+    def _known(self, region: Region) -> bool:
+        """Two regions may have slipped onto one hand: it is one."""
+        return any(region.overlap(other) > SAME_HAND_FROM for other in self._regions)
+
+    def _palms(self, image: Image) -> list[Region]:
+        seen = whole(image)
+        crop(image, seen, self._palm.size, self._palm_crop, border=cv2.BORDER_CONSTANT)
+        self._palm.compute(self._palm_crop)
+        detections = decode(self._palm.output(0), self._palm.output(1), self._anchors, self._palm.size)
+        return [_around(detection, seen) for detection in detections[: self._most]]
+
+    def _look(self, image: Image, region: Region) -> tuple[Hand, Region] | None:
+        """The hand in a region, and where to look next time."""
+        crop(image, region, self._hand.size, self._hand_crop)
+        self._hand.compute(self._hand_crop)
+        score = float(self._hand.output(1)[0])
+        raw = self._hand.output(0).reshape(LANDMARKS, 3) / np.float32(self._hand.size)
+        if not score >= PRESENT_FROM or not np.isfinite(raw).all():
+            return None
+        height, width = image.shape[:2]
+        pixels = region.to_picture(raw[:, :2])
+        depth = raw[:, 2] * np.float32(region.width / DEPTH_SHARE / width)
+        landmarks = np.column_stack([pixels / np.array([width, height], np.float32), depth])
+        world = self._hand.output(3).reshape(LANDMARKS, 3)
+        world[:, :2] = region.turned(world[:, :2])
+        right = float(self._hand.output(2)[0])
+        side: Literal["Left", "Right"] = "Right" if right >= 0.5 else "Left"
+        return Hand(landmarks, world, side, score, max(right, 1 - right)), _spanned(pixels)
+
+
+def _around(palm: Detection, seen: Region) -> Region:
+    """The whole hand's region from its palm."""
+    points = seen.to_picture(palm.points)
+    x, y = seen.to_picture(palm.box[:2])
+    width, height = palm.box[2:] * np.float32(seen.width)
+    angle = direction(points[WRIST], points[MIDDLE_FINGER])
+    return Region(float(x), float(y), float(width), float(height), angle).grown(2.6, shift_up=0.5)
+
+
+def _spanned(pixels: Floats) -> Region:
+    """The region around a hand's landmarks, its fingers up."""
+    knuckles = (pixels[5] + pixels[13]) / 2
+    angle = direction(pixels[0], (knuckles + pixels[9]) / 2)
+    points = pixels[list(SPANNED_BY)]
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    upright = Region(float(middle[0]), float(middle[1]), 1.0, 1.0, -angle)
+    along = upright.turned(points - middle)
+    low, high = along.min(axis=0), along.max(axis=0)
+    centre = middle + upright._replace(angle=angle).turned((low + high) / 2)
+    width, height = high - low
+    return Region(float(centre[0]), float(centre[1]), float(width), float(height), angle).grown(2.0, shift_up=0.1)

@@ -1,0 +1,86 @@
+"""What answers in the process that looks at pictures: the detector asked for last, and no other, on shared memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from typing import Any, Protocol
+
+import numpy as np
+
+from agent.vision import messages
+from agent.vision.messages import Look, Saw
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Detectors(Protocol):
+    """How a back end makes its detectors: only those that are asked for are ever made."""
+
+    def pose(self, size: str) -> Any: ...
+
+    def hands(self, size: str) -> Any: ...
+
+
+class LiteRt:
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def pose(self, size: Any) -> Any:
+        from agent.vision.pose import PoseDetector
+
+        return PoseDetector(size=size, threads=self._threads)
+
+    def hands(self, size: Any) -> Any:
+        from agent.vision.hands import HandDetector
+
+        return HandDetector(size="lite" if size == "lite" else "full", threads=self._threads)
+
+
+class Tasks:
+    def pose(self, size: Any) -> Any:
+        from agent.vision.tasks import TasksPoseDetector
+
+        return TasksPoseDetector(size=size)
+
+    def hands(self, size: Any) -> Any:
+        from agent.vision.tasks import TasksHandDetector
+
+        return TasksHandDetector(size="lite" if size == "lite" else "full")
+
+
+class Looker:
+    """Answers each `Look` with a `Saw`; holds the detector of the mode and size asked for last, and no other."""
+
+    def __init__(self, detectors: Detectors, memory: mmap.mmap) -> None:
+        self._detectors, self._memory = detectors, memory
+        self._kept: tuple[str, str] | None = None
+        self._detector: Any = None
+
+    def look(self, look: Look) -> Saw:
+        began = time.perf_counter()
+        if self._kept != (look.mode, look.size):
+            self._detector = None
+            self._detector = (self._detectors.pose if look.mode == "pose" else self._detectors.hands)(look.size)
+            self._kept = look.mode, look.size
+            began = time.perf_counter()
+        image = np.frombuffer(self._memory, np.uint8, look.height * look.width * 3)
+        found = self._detector.detect(image.reshape(look.height, look.width, 3), look.captured_ns)
+        saw = Saw(look.number, look.captured_ns, 0.0, rss_bytes())
+        if look.mode == "hands":
+            saw.hands = [messages.packed_hand(hand) for hand in found]
+        elif found is not None:
+            saw.body = messages.packed_pose(found)
+        saw.took_ms = (time.perf_counter() - began) * 1000
+        return saw
+
+
+def rss_bytes() -> int:
+    """What this process holds in memory, from /proc."""
+    with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123  read with every picture, so without a Path
+        return int(statm.read().split()[1]) * PAGE
+
+
+def detectors_of(backend: str, threads: int) -> Detectors:
+    return LiteRt(threads) if backend == "litert" else Tasks()

@@ -1,0 +1,48 @@
+"""One TFLite model through LiteRT on the CPU: a picture in, its tensors out, nothing copied twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from agent.sources.slot import Image
+
+Floats = NDArray[np.float32]
+
+
+class Network:
+    """`size` is the side of its square input in pixels. `low` and `high` are what black and white become."""
+
+    def __init__(self, model: bytes, threads: int, *, low: float = 0.0, high: float = 1.0) -> None:
+        self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
+        self._interpreter.allocate_tensors()
+        given = self._interpreter.get_input_details()[0]
+        self._input = int(given["index"])
+        self.size = int(given["shape"][1])
+        self._outputs = [int(one["index"]) for one in self._interpreter.get_output_details()]
+        self._gain, self._offset = np.float32((high - low) / 255), np.float32(low)
+        self._rgb: Image = np.empty((self.size, self.size, 3), np.uint8)
+
+    def compute(self, crop_bgr: Image) -> None:
+        """Compute with a picture of `size` by `size`; `output` then gives what came of it."""
+        cv2.cvtColor(crop_bgr, cv2.COLOR_BGR2RGB, dst=self._rgb)
+        tensor = self._interpreter.tensor(self._input)()[0]
+        np.multiply(self._rgb, self._gain, out=tensor)
+        if self._offset:
+            np.add(tensor, self._offset, out=tensor)
+        del tensor  # LiteRT does not compute while its memory is borrowed
+        self._interpreter.invoke()
+
+    def output(self, number: int) -> Floats:
+        """A copy of the tensor, without its batch axis."""
+        tensor: Floats = self._interpreter.get_tensor(self._outputs[number])[0]
+        return tensor
+
+    def gather(self, number: int, index: tuple[Any, ...]) -> Floats:
+        """Elements of a tensor by index arrays, so that a large one need not be copied."""
+        found: Floats = self._interpreter.tensor(self._outputs[number])()[0][index]
+        return found

@@ -1,0 +1,121 @@
+"""What a demonstration shows beside the heart: people who may sign in, and timers that run.
+
+Everything is made the way anybody would make it: by the commands of the relay and by its documented APIs. Passwords are
+made anew each time and told once; there is no default one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from provisioning.errors import SceneFailed
+from provisioning.places import HOST
+
+PHYSIOTHERAPIST, PATIENT, OPERATOR = "anna@demo.homeside", "pat@demo.homeside", "operator@demo.homeside"
+COMMAND_WITHIN_S = 60.0
+REQUEST_WITHIN_S = 10.0
+TURN_MS = 30_000
+
+
+class Person(NamedTuple):
+    email: str
+    role: str
+    first_name: str
+    last_name: str
+
+
+PEOPLE = (
+    Person(OPERATOR, "admin", "Olga", "Operator"),
+    Person(PHYSIOTHERAPIST, "physiotherapist", "Anna", "Physio"),
+    Person(PATIENT, "patient", "Pat", "Patient"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to look at: names and places, and who may sign in with what."""
+
+    places: dict[str, str]
+    sign_ins: dict[str, str]
+
+
+class Stage:
+    """Sets the scene on a relay that answers. `prepare` raises SceneFailed with the words of what refused."""
+
+    def __init__(self, data: Path, port: int) -> None:
+        self._data, self._port = data, port
+
+    async def prepare(self) -> Scene:
+        known = {one["email"] for one in json.loads(await self._homeside("users", "list", "--json"))}
+        token, *passwords = await asyncio.gather(
+            self._homeside("token", "--role", "physiotherapist", "--name", "demo"),
+            *(self._person(person, is_known=person.email in known) for person in PEOPLE),
+        )
+        await self._homeside("assign", PATIENT, PHYSIOTHERAPIST)
+        timer = await asyncio.to_thread(self._timer, token.strip())
+        base = f"http://{HOST}:{self._port}"
+        places = {"timers": f"{base}/timer/{timer}?token={token.strip()}", "exercises": f"{base}/app/"}
+        return Scene(places, dict(zip((person.email for person in PEOPLE), passwords, strict=True)))
+
+    async def _person(self, person: Person, *, is_known: bool) -> str:
+        """An account with a new password; the one of an earlier demonstration gets another."""
+        password = secrets.token_urlsafe(9)
+        consent = ["--consent"] if person.role == "patient" else []
+        names = ["--first-name", person.first_name, "--last-name", person.last_name]
+        words = ["passwd", person.email] if is_known else ["add", person.email, "--role", person.role, *names, *consent]
+        await self._homeside("users", *words, said=password)
+        return password
+
+    def _timer(self, token: str) -> str:
+        """Squats, a pause, heel raises: half a minute each, round and round."""
+        name = f"exercises-{secrets.token_hex(3)}"
+        people = [
+            {"participant_id": what, "participant_index": at, "total_time_ms": TURN_MS}
+            for at, what in enumerate(("Squats", "Rest", "Heel raises"))
+        ]
+        wanted = {"session_id": name, "sync_mode": "per_cycle", "participants": people}
+        self._ask("POST", "/timers/v1/sessions", token, {**wanted, "time_per_cycle_ms": TURN_MS, "auto_advance": True})
+        self._ask("POST", f"/timers/v1/sessions/{name}/start", token, {})
+        return name
+
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any]) -> Any:
+        asked = http.client.HTTPConnection(HOST, self._port, timeout=REQUEST_WITHIN_S)
+        try:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            asked.request(method, path, json.dumps(body), headers)
+            answer = asked.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+        except OSError as error:
+            raise SceneFailed(f"the relay does not answer {method} {path}: {error}") from None
+        finally:
+            asked.close()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise SceneFailed(f"the relay answered {method} {path} with {answer.status}: {text[:300]}")
+        return json.loads(text or "null")
+
+    async def _homeside(self, *words: str, said: str = "") -> str:
+        """What a command printed. Its input is `said`, for passwords are never options."""
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "homeside", *words, "--data", str(self._data)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            out, words_of_error = await asyncio.wait_for(child.communicate(said.encode() + b"\n"), COMMAND_WITHIN_S)
+        except (TimeoutError, asyncio.CancelledError):
+            child.kill()
+            await child.wait()
+            raise
+        if child.returncode:
+            told = words_of_error.decode("utf-8", "replace").strip()
+            raise SceneFailed(f"`homeside {' '.join(words)}` ended with {child.returncode}: {told[-300:]}")
+        return out.decode()

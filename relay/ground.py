@@ -1,0 +1,67 @@
+"""What every API of a relay stands on, and what it gives back: the two shapes by which main.py joins them.
+
+An API's own main.py takes the Ground and returns its Part; it never learns of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from relay.access import Access
+from relay.accounts.service import Accounts
+from relay.clock import Clock
+from relay.cluster.main import Cluster
+from relay.kits import Switchboard
+from relay.metrics import Metrics
+from relay.ports import Routed
+from relay.settings import RelaySettings
+
+Duty = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[bool]]
+
+
+class Root(StrEnum):
+    """The documented port at whose root an API stands, beside its prefix on every port."""
+
+    SCG = "scg"
+    CARE = "care"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Made once by main.py. `secret` signs tokens and links; `kits` brings messages from kits and takes commands.
+
+    `cluster` is there when this relay is one of several.
+    """
+
+    settings: RelaySettings
+    engine: AsyncEngine
+    clock: Clock
+    metrics: Metrics
+    secret: bytes
+    access: Access
+    accounts: Accounts
+    kits: Switchboard
+    cluster: Cluster | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One API: where it stands, what must run for it, and what is to be finished before the relay ends.
+
+    `openable` names an API that asks for tokens only where a listener does, and that an operator may set open by name.
+    `base` is the first part of its paths, whose unknown ones it refuses in its own words.
+    """
+
+    name: str
+    app: Routed
+    root: Root | None = None
+    openable: bool = False
+    base: str | None = None
+    duties: Mapping[str, Duty] = field(default_factory=dict)
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    drained: Duty | None = None

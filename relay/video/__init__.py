@@ -1,0 +1,1 @@
+"""The kits' cameras to many browsers over WebRTC: encoded once, forwarded packet by packet, never decoded here."""

@@ -1,0 +1,214 @@
+"""Peer connections with viewers and publishers: offer in, answer out, in one round trip and within a bounded time.
+
+The answer carries this host's candidates, so nobody waits for a STUN server that does not answer. A peer that could
+not be set up leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.rtp import RtpPacket
+
+from relay.errors import BadOffer
+from relay.metrics import Metrics
+from relay.video import rules
+from relay.video.hooks import Inlet, SilentTrack, gather_within
+from relay.video.legs import FrameLeg, RawLeg, frame_track
+from relay.video.publication import Publication
+
+ANSWER_WITHIN_S = 5.0
+POSE_CHANNEL = "pose"
+POSE_BYTES = 65_536
+POSE_WAITING_BYTES = 65_536
+CODECS = ("H264", "VP8")
+_UNREADABLE = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
+    *(InvalidAccessError, InvalidStateError, OperationError),
+)
+"""What aiortc raises for descriptions it cannot follow; it has no error of its own for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How candidates are found. `servers`: (url, user name, password) of STUN and TURN servers."""
+
+    servers: Sequence[tuple[str, str, str]] = ()
+    gather_s: float = 0.25
+
+    def peer(self) -> RTCPeerConnection:
+        servers = [
+            RTCIceServer(urls=url, username=user or None, credential=word or None) for url, user, word in self.servers
+        ]
+        return RTCPeerConnection(RTCConfiguration(iceServers=servers))
+
+
+@dataclass(eq=False)
+class Viewer:
+    """A peer that watches."""
+
+    peer: RTCPeerConnection
+    publication: Publication
+    leg: RawLeg | FrameLeg
+    channels: list[RTCDataChannel] = field(default_factory=list)
+    poses_dropped: int = 0
+
+    def posed(self, timestamp: int, pose: dict[str, Any]) -> None:
+        """The pose, with the timestamp this viewer's frame will show; not queued behind others."""
+        if not self.channels:
+            return
+        data = msgspec.json.encode({**pose, "rtp": (timestamp + self.leg.time_offset) & 0xFFFFFFFF}).decode()
+        for channel in self.channels:
+            if channel.readyState != "open":
+                continue
+            if channel.bufferedAmount > POSE_WAITING_BYTES:
+                self.poses_dropped += 1
+            else:
+                channel.send(data)
+
+    async def end(self) -> None:
+        self.publication.pose.pop(self.posed, None)
+        self.leg.leave()
+        await self.peer.close()
+
+
+@dataclass(eq=False)
+class PublisherPeer:
+    """A peer that sends; packets go to the publication as they come."""
+
+    peer: RTCPeerConnection
+    publication: Publication
+    inlet: Inlet | None = None
+    ssrc: int = 0
+    heard_s: float = 0.0
+
+    def take(self, packet: RtpPacket) -> None:
+        self.ssrc = packet.ssrc
+        self.heard_s = asyncio.get_running_loop().time()
+        self.publication.forward(packet.sequence_number, packet.timestamp, packet.marker, packet.payload)
+
+    async def keyframe(self) -> None:
+        if self.inlet is not None and self.ssrc:
+            await self.inlet.request_keyframe(self.ssrc)
+
+    def pose(self, message: str | bytes) -> None:
+        """One message of the kit's data channel: JSON with `rtp`, and the level of privacy it sends at."""
+        if len(message) > POSE_BYTES:
+            return
+        try:
+            body = msgspec.json.decode(message)
+            self.publication.level = str(body.pop("level", self.publication.level))[:16]
+            timestamp = body.pop("rtp", None)
+        except (msgspec.DecodeError, AttributeError):
+            return
+        if isinstance(timestamp, int):
+            self.publication.posed(timestamp, body)
+
+    async def end(self) -> None:
+        self.publication.detach(self)
+        await self.peer.close()
+
+
+async def answer_viewer(
+    sdp: str, publication: Publication, network: Network, metrics: Metrics, *, raw: bool
+) -> tuple[Viewer, str]:
+    """A connection that shows `publication`, and the answer. BadOffer when there can be none."""
+    offer = rules.checked_offer(sdp)
+    peer = network.peer()
+    track = None if raw else frame_track(publication, metrics)
+    try:
+        sender = peer.addTrack(track or SilentTrack())
+        transceiver = peer.getTransceivers()[0]
+        transceiver.direction = "sendonly"
+        transceiver.setCodecPreferences(_codecs([publication.codec]))
+        leg = FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics)
+        viewer = Viewer(peer, publication, leg)
+        publication.pose[viewer.posed] = None
+        peer.on("datachannel", viewer.channels.append)
+        answer = await _answer(peer, offer, network, only=transceiver)
+    except BaseException:
+        if track is not None:
+            track.stop()
+        await peer.close()
+        raise
+    return viewer, answer
+
+
+async def answer_publisher(
+    sdp: str, publish: Callable[[str], Publication], network: Network
+) -> tuple[PublisherPeer, str]:
+    """A connection that takes a picture; `publish` gives its publication, told the codec that was agreed upon."""
+    offer = rules.checked_offer(sdp)
+    peer = network.peer()
+    try:
+        transceiver = peer.addTransceiver("video", direction="recvonly")
+        transceiver.setCodecPreferences(_codecs(CODECS))
+        channels: list[RTCDataChannel] = []
+        peer.on("datachannel", channels.append)
+        answer = await _answer(peer, offer, network, only=transceiver)
+        publisher = PublisherPeer(peer, publish(_agreed(answer)))
+        publisher.inlet = Inlet(transceiver.receiver, publisher.take, publisher.publication.most_bps)
+        peer.on("datachannel", lambda channel: channel.on("message", publisher.pose))
+        for channel in channels:
+            channel.on("message", publisher.pose)
+    except BaseException:
+        await peer.close()
+        raise
+    return publisher, answer
+
+
+async def _answer(peer: RTCPeerConnection, offer: str, network: Network, *, only: RTCRtpTransceiver) -> str:
+    with _refusing():
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await peer.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            for transceiver in peer.getTransceivers():
+                if transceiver is not only:
+                    transceiver.direction = "inactive"
+            gather_within(peer, network.gather_s)
+            await peer.setLocalDescription(await peer.createAnswer())
+    return str(peer.localDescription.sdp)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except OperationError:
+        raise BadOffer("The offer and the camera have no video codec in common; both need H264, or both VP8") from None
+    except _UNREADABLE as error:
+        raise BadOffer(f"The SDP offer cannot be answered: {str(error)[:120] or type(error).__name__}") from None
+    except TimeoutError:
+        raise BadOffer("The SDP offer could not be answered in time") from None
+
+
+def _codecs(names: Sequence[str]) -> list[Any]:
+    """aiortc's capabilities of these names, in this order, with retransmission."""
+    wanted = [f"video/{name}" for name in names]
+    known = RTCRtpSender.getCapabilities("video").codecs
+    media = [one for name in wanted for one in known if one.mimeType == name]
+    return [*media, *(one for one in known if one.mimeType == "video/rtx")]
+
+
+def _agreed(answer: str) -> str:
+    """The codec that stands first in the answer's video section."""
+    section = answer.partition("m=video ")[2]
+    first = section.split("\r\n", 1)[0].split(" ")[2]
+    for line in section.split("\r\n"):
+        if line.startswith(f"a=rtpmap:{first} "):
+            return line.split(" ")[1].split("/")[0]
+    raise BadOffer("The offer names no video codec")

@@ -1,0 +1,369 @@
+"""The video document over HTTP, word for word, with WHIP (RFC 9725) and WHEP beside it. Knows nothing of RTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
+from starlette.types import Scope
+
+from relay.access import STAFF, Access
+from relay.auth import Principal, Role
+from relay.errors import BadOffer, Forbidden, RelayError, TooLarge
+from relay.openapi30 import as_3_0
+from relay.ports import allowed_methods
+from relay.video import rules
+from relay.video.publication import Publication
+from relay.video.service import Camera, VideoService, Wish
+
+SERVICE, VERSION = "AI Video Streaming Backend", "1.0.0"
+MOST_BODY = 131_072
+SDP = "application/sdp"
+ROOT = {
+    "service": SERVICE,
+    "version": VERSION,
+    "status": "running",
+    "endpoints": {
+        "docs": "/docs",
+        "redoc": "/redoc",
+        "api": {"offer": "/api/offer", "sessions": "/api/sessions"},
+    },
+}
+Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
+
+
+class Offer(BaseModel):
+    sdp: str = Field(description="Session Description Protocol offer from client")
+    type: str = Field(description='Must be "offer"')
+    video_path: str | None = Field(None, description="A file of the media folder; null for the live camera")
+    kit: str | None = Field(None, description="This kit's camera")
+    session: str | None = Field(None, description="The camera of this heart session")
+
+
+class Answer(BaseModel):
+    sdp: str = Field(description="SDP answer to complete WebRTC handshake")
+    type: str = Field(description='Will be "answer"')
+    session_id: UUID = Field(description="UUID for tracking this session")
+
+
+class Detail(BaseModel):
+    """The document's body of an error."""
+
+    detail: str
+
+
+class States(BaseModel):
+    session_id: str
+    connection_state: str
+    ice_connection_state: str
+    ice_gathering_state: str
+    signaling_state: str
+
+
+class Sessions(BaseModel):
+    active_sessions: list[str]
+    count: int
+
+
+class Closed(BaseModel):
+    status: str
+    message: str
+    active_connections: int
+
+
+class SignalingHealth(BaseModel):
+    status: str
+    active_connections: int
+    service: str
+
+
+class CameraLine(BaseModel):
+    """A kit that sends video, or whose viewers wait for it."""
+
+    kit: str
+    session: str | None
+    live: bool
+    codec: str
+    level: str
+    viewers: int
+    since_ms: int
+
+
+class Cameras(BaseModel):
+    cameras: list[CameraLine]
+
+
+class ForPrograms(APIRoute):
+    """`/` answers programs; at a port's root it leaves browsers to the pages."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        accept = next((value for name, value in scope.get("headers", ()) if name == b"accept"), b"")
+        if not scope.get("root_path") and rules.prefers_html(accept.decode("latin-1")):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def application(service: VideoService, access: Access, documentation: Callable[[], APIRouter]) -> FastAPI:
+    """The video API as an application of its own; `documentation` makes its /docs and /redoc."""
+    app = Documented(title=SERVICE, version=VERSION, docs_url=None, redoc_url=None)
+    app.include_router(_service(service))
+    app.include_router(_signaling(service, access))
+    app.include_router(_exchange(service, access))
+    app.include_router(_cameras(service, access))
+    app.include_router(documentation())
+    app.add_exception_handler(RelayError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(StarletteHTTPException, _on_http_error)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Location", "Link", "ETag"],
+    )
+    return app
+
+
+class Documented(FastAPI):
+    """An application whose OpenAPI document is of the version this API's document promises."""
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = as_3_0(super().openapi())
+        return self.openapi_schema
+
+
+def _service(service: VideoService) -> APIRouter:
+    router = APIRouter(tags=["service"])
+    root = APIRouter(tags=["service"], route_class=ForPrograms)
+
+    @root.get("/", summary="Service Discovery Endpoint")
+    async def about() -> JSONResponse:
+        return JSONResponse(ROOT, headers={"Vary": "Accept"})
+
+    @router.get("/health", summary="Health Check Endpoint")
+    async def health() -> dict[str, Any]:
+        there = service.media.sample.is_file()
+        return {
+            "status": "healthy" if there else "degraded",
+            "service": SERVICE,
+            "version": VERSION,
+            "video_available": there,
+            "message": "Service is running" if there else "Service is running without its sample video",
+        }
+
+    @router.get("/info", summary="Detailed Service Information")
+    async def info() -> dict[str, Any]:
+        sample = service.media.sample
+        return {
+            "application": {
+                "name": SERVICE,
+                "version": VERSION,
+                "description": "Real-time AI video processing with WebRTC streaming",
+            },
+            "video": {"path": sample.name, "exists": sample.is_file(), "target_fps": 30, "resolution": "640x480"},
+            "webrtc": {"stun_servers": [{"urls": url} for url, _, _ in service.network.servers if url[:4] == "stun"]},
+            "ai": {"processing_enabled": True, "status": "landmarks are found on the kit and come with each frame"},
+            "cors": {"allowed_origins": ["*"]},
+        }
+
+    router.include_router(root)
+    return router
+
+
+def _signaling(service: VideoService, access: Access) -> APIRouter:
+    router = APIRouter(prefix="/api", tags=["signaling"])
+    missing: dict[int | str, dict[str, Any]] = {404: {"model": Detail}}
+    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 404, 413, 500, 503)}
+
+    @router.post("/offer", response_model=Answer, responses=refused, summary="Exchange SDP Offer/Answer")
+    async def offer(request: Request, body: Offer) -> dict[str, str]:
+        who = access.principal(request)
+        if body.type != "offer":
+            raise BadOffer(f"Expected type 'offer', got '{body.type[:40]}'")
+        publication = await service.source(Wish(body.video_path, body.kit, body.session))
+        _may_watch(who, publication)
+        session, sdp = await service.watch(body.sdp, publication, who.subject)
+        return {"sdp": sdp, "type": "answer", "session_id": session}
+
+    @router.get("/sessions", response_model=Sessions, summary="List Active Sessions")
+    async def sessions(request: Request) -> dict[str, Any]:
+        found = service.sessions(_own(access.principal(request)))
+        return {"active_sessions": found, "count": len(found)}
+
+    @router.get("/session/{session_id}", response_model=States, responses=missing, summary="Get Session Information")
+    async def session(request: Request, session_id: str) -> dict[str, str]:
+        _may_end(access.principal(request), service, session_id)
+        return service.session(session_id).states()
+
+    @router.delete("/session/{session_id}", response_model=Closed, responses=missing, summary="Close Session")
+    async def close(request: Request, session_id: str) -> dict[str, Any]:
+        _may_end(access.principal(request), service, session_id)
+        remaining = await service.close(session_id)
+        return {"status": "success", "message": f"Session {session_id} closed", "active_connections": remaining}
+
+    @router.get("/health", response_model=SignalingHealth, summary="Signaling Service Health")
+    async def health() -> dict[str, Any]:
+        return {"status": "healthy", "active_connections": len(service.sessions()), "service": "WebRTC Signaling"}
+
+    return router
+
+
+def _exchange(service: VideoService, access: Access) -> APIRouter:
+    """WHIP and WHEP: an SDP posted, an SDP answered, a resource to delete. Trickling is not needed and not offered."""
+    router = APIRouter(prefix="/api", tags=["whip", "whep"])
+
+    @router.post("/whip/{kit}", status_code=201, summary="Publish (WHIP)", response_class=Response)
+    async def publish(request: Request, kit: Kit, session: UUID | None = None) -> Response:
+        """A kit, or any WHIP client with a kit's token, begins to send its camera."""
+        _may_publish(access.principal(request), kit)
+        found, sdp = await service.publish(await _sdp(request), kit, str(session) if session else None)
+        return _created(request, f"/api/whip/{kit}/{found}", sdp, service)
+
+    @router.delete("/whip/{kit}/{publishing}", summary="Stop publishing (WHIP)", response_class=Response)
+    async def unpublish(request: Request, kit: Kit, publishing: str) -> Response:
+        _may_publish(access.principal(request), kit)
+        await service.unpublish(kit, publishing)
+        return Response(status_code=200)
+
+    @router.post("/whep/{kit}", status_code=201, summary="Play (WHEP)", response_class=Response)
+    async def play(request: Request, kit: Kit) -> Response:
+        """Any WHEP client watches a kit's camera; the kit `sample` is the sample video."""
+        who = access.principal(request)
+        publication = await (service.sample() if kit == "sample" else service.source(Wish(kit=kit)))
+        _may_watch(who, publication)
+        found, sdp = await service.watch(await _sdp(request), publication, who.subject)
+        return _created(request, f"/api/whep/{kit}/{found}", sdp, service)
+
+    @router.delete("/whep/{kit}/{session_id}", summary="Stop playing (WHEP)", response_class=Response)
+    async def stop(request: Request, kit: Kit, session_id: str) -> Response:
+        _may_end(access.principal(request), service, session_id)
+        await service.close(session_id)
+        return Response(status_code=200)
+
+    @router.options("/whip/{kit}", include_in_schema=False)
+    @router.options("/whep/{kit}", include_in_schema=False)
+    async def accepts(request: Request, kit: Kit) -> Response:
+        return Response(status_code=204, headers={"Accept-Post": SDP, **_links(service)})
+
+    return router
+
+
+def _cameras(service: VideoService, access: Access) -> APIRouter:
+    router = APIRouter(prefix="/api/cameras", tags=["cameras"])
+
+    @router.get("", response_model=Cameras, summary="List Cameras")
+    async def cameras(request: Request) -> dict[str, Any]:
+        """Every camera the asker may watch."""
+        who = access.principal(request)
+        return {"cameras": [_line(one) for one in service.cameras() if _watches(who, one.publication)]}
+
+    return router
+
+
+def _line(camera: Camera) -> dict[str, Any]:
+    publication = camera.publication
+    return {
+        "kit": camera.kit,
+        "session": publication.session,
+        "live": camera.publisher is not None,
+        "codec": publication.codec,
+        "level": publication.level,
+        "viewers": len(publication.legs),
+        "since_ms": camera.since_ms,
+    }
+
+
+# -- who may -----------------------------------------------------------------------------------------------------------
+
+
+def _watches(who: Principal, publication: Publication) -> bool:
+    if who.role in STAFF or not publication.kit:
+        return True
+    if who.role is Role.KIT:
+        return who.subject == publication.kit
+    return who.session is not None and who.session == publication.session
+
+
+def _may_watch(who: Principal, publication: Publication) -> None:
+    if not _watches(who, publication):
+        raise Forbidden("This link is not for this camera. Ask the patient or the kit's owner for one that is.")
+
+
+def _may_publish(who: Principal, kit: str) -> None:
+    if who.role is Role.ADMIN or (who.role is Role.KIT and who.subject == kit):
+        return
+    raise Forbidden(
+        f"Only kit {kit} itself sends its camera. Use its own token (homeside token --role kit --name {kit})."
+    )
+
+
+def _own(who: Principal) -> str | None:
+    """The subject whose sessions alone the asker sees; None for staff, who see all."""
+    return None if who.role in STAFF else who.subject
+
+
+def _may_end(who: Principal, service: VideoService, session: str) -> None:
+    if session not in service.sessions(_own(who)):
+        service.session(session[:64])
+        raise Forbidden("This session is somebody else's.")
+
+
+# -- bodies ----------------------------------------------------------------------------------------------------
+
+
+async def _sdp(request: Request) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != SDP:
+        raise StarletteHTTPException(415, f"Expected a body of type {SDP}", headers={"Accept-Post": SDP})
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY:
+            raise TooLarge(f"An offer may have {MOST_BODY} bytes at most")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BadOffer("The SDP offer is not UTF-8") from None
+
+
+def _created(request: Request, path: str, sdp: str, service: VideoService) -> Response:
+    prefix = str(request.scope.get("root_path", ""))
+    headers = {"Location": f"{prefix}{path}", **_links(service)}
+    return Response(sdp, 201, headers, SDP)
+
+
+def _links(service: VideoService) -> dict[str, str]:
+    """ICE servers for the client, as RFC 9725 section 4.6 has them; those with a password are the relay's own."""
+    urls = [url for url, user, _ in service.network.servers if not user]
+    return {"Link": ", ".join(f'<{url}>; rel="ice-server"' for url in urls)} if urls else {}
+
+
+async def _on_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RelayError)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retryable:
+        headers["Retry-After"] = "2"
+    return JSONResponse({"detail": str(error)}, status_code=error.status, headers=headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()[:5]
+    told = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in found)
+    return JSONResponse({"detail": told}, status_code=400)
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    headers = {"Allow": allowed_methods(request)} if error.status_code == 405 else error.headers
+    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)

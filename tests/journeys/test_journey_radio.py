@@ -1,0 +1,110 @@
+"""From three sensors on the virtual radio through agent, broker and relay to physicians' sockets, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.app import Agent
+from agent.settings import AgentSettings
+from agent.sources.ble.radio import Radio
+from core.contracts.columns import join, unpack
+from core.signals.refit import refit
+from firmware_bridge.physiology import Seismocardiogram
+from firmware_bridge.simulator import SimulatedSensor
+from tests.agent.peers import comes
+from tests.contract.sockets import Socket
+from tests.programs import RelayProgram
+from tests.radio.air import Air
+from tests.radio.peripherals import HomesidePeripheral, MovesenseSensor, PolarH10
+
+NAMES = {"homeside-chest": "ADXL355 (simulated)", "polar": "Polar H10", "movesense": "Movesense"}
+
+
+@asynccontextmanager
+async def running(settings: AgentSettings, radio: Radio) -> AsyncIterator[Agent]:
+    agent = Agent(settings, radio)
+    task = asyncio.create_task(agent.run())
+    try:
+        yield agent
+    finally:
+        agent.stop()
+        await task
+
+
+def told(agent: Agent) -> dict[str, Any]:
+    return json.loads(agent._status.body("online"))["payload"]
+
+
+async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path) -> None:
+    relay = RelayProgram(tmp_path / "relay")
+    relay.hears_kits()
+    settings = AgentSettings.model_validate(
+        {
+            "kit": "bedside-01",
+            "state": tmp_path / "kit",
+            "broker": {"url": f"mqtt://127.0.0.1:{relay.mqtt_port}"},
+            "source": {"ble": [{"device": device} for device in NAMES]},
+        }
+    )
+    async with AsyncExitStack() as stack:
+        air = await stack.enter_async_context(Air())
+        board = SimulatedSensor(Seismocardiogram(), 100.0)
+        for sensor in (HomesidePeripheral(air, board, "homeside-chest"), PolarH10(air), MovesenseSensor(air)):
+            await stack.enter_async_context(sensor)
+        radio = Radio(scanner=air.scanner_backend, client=air.client_backend)
+        agent = await stack.enter_async_context(running(settings, radio))
+        sources = await comes(lambda: (found := told(agent)["sources"])[2]["session"] and found, within_s=30)
+        assert len({one["session"] for one in sources}) == 3
+        viewers = [
+            await stack.enter_async_context(Socket(f"{relay.ws}/ws/{one['session']}?role=viewer&with=analysis"))
+            for one in sources
+        ]
+        rates = [await viewer.until(_a_rate(viewer), within_s=60) for viewer in viewers]
+        infos = [(await viewer.message("session_info"))["payload"] for viewer in viewers]
+        sources = told(agent)["sources"]
+    relay.stop()
+    for one in sources:
+        _can_be_refitted(tmp_path / "relay", one["session"])
+    assert [rate["bpm"] for rate in rates] == [pytest.approx(64, abs=4)] * 3, "as the simulated chest beats"
+    assert [info["sensor"]["kind"] for info in infos] == list(NAMES.values())
+    assert [one["lost"] for one in sources] == [0, 0, 0]
+    assert [one["batteryPercent"] for one in sources] == [80, 80, 80]
+    for viewer in viewers:
+        points = viewer.points()
+        assert all(b["t"] - a["t"] == 10 for a, b in itertools.pairwise(points))
+        assert np.median([point["az"] for point in points]) == pytest.approx(9.81, abs=0.3)
+
+
+def _can_be_refitted(data: Path, session: str) -> None:
+    """From what the relay stored, and nothing else: every packet's tick and arrival, and the samples they hold."""
+    database = sqlite3.connect(next(data.glob("*.db")))
+    rows = database.execute("SELECT clock, body FROM scg_chunks WHERE session_id = ? ORDER BY first_seq", (session,))
+    notes, columns = [], []
+    for clock, body in rows:
+        notes += json.loads(clock)
+        columns.append(unpack(body))
+    database.close()
+    packets = [tuple(packet) for note in notes for packet in note[6]]
+    found = refit(packets, tick_ns=notes[0][4])
+    newest = np.cumsum([count for _, _, count in packets]) - 1
+    stored_ns = join(columns).t[newest] * 1e6 - notes[0][5]
+    assert len(join(columns)) == newest[-1] + 1
+    assert np.median(np.abs(found.t_ns - stored_ns)) < 60e6
+
+
+def _a_rate(viewer: Socket):
+    def found(_):
+        rates = [m["payload"]["heartRate"] for m in viewer.got if m["type"] == "analysis"]
+        return next((rate for rate in rates if rate["bpm"] is not None), None)
+
+    return found

@@ -1,0 +1,370 @@
+"""Sensors on the virtual radio: real GATT servers that speak what the makers' documents say, from a simulated chest."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from bumble.core import UUID, AdvertisingData
+from bumble.device import Connection, Device
+from bumble.gatt import Characteristic, CharacteristicValue, Service
+
+from firmware_bridge.decoders import banglejs, movesense, polar, thingy, witmotion
+from firmware_bridge.gatt import COMMANDS, FRAMES, HOMESIDE_SERVICE
+from firmware_bridge.physiology import Seismocardiogram
+from firmware_bridge.simulator import SimulatedSensor
+from tests.radio.air import Air
+
+NOTIFY = Characteristic.Properties.NOTIFY
+INDICATE = Characteristic.Properties.INDICATE
+READ = Characteristic.Properties.READ
+WRITE = Characteristic.Properties.WRITE | Characteristic.Properties.WRITE_WITHOUT_RESPONSE
+OPEN = Characteristic.READABLE | Characteristic.WRITEABLE
+
+
+def said(uuid: str, properties: Any, value: Any = b"") -> Characteristic:
+    return Characteristic(uuid, properties, OPEN, value)
+
+
+def heard(uuid: str, take: Callable[[bytes], None], properties: Any = WRITE) -> Characteristic:
+    return Characteristic(uuid, properties, OPEN, CharacteristicValue(write=lambda _, value: take(bytes(value))))
+
+
+class Peripheral:
+    """A GATT server that advertises until it is connected, and again when the link is gone.
+
+    `step` of a subclass gives the notifications that are due; it is called each `every_s` while somebody listens.
+    """
+
+    every_s = 0.02
+
+    def __init__(self, air: Air, name: str, address: str | None = None, battery: int = 80) -> None:
+        self.air, self.name = air, name
+        self.device: Device = air.device(name, address)
+        self.address = str(self.device.random_address).removesuffix("/P")
+        self.battery = battery
+        self.connection: Connection | None = None
+        self.connections = 0
+        self.sent = 0
+        self.began_ns = time.monotonic_ns()
+        self.silent = False
+        level = CharacteristicValue(read=lambda _: bytes([self.battery]))
+        self._level = Characteristic("2A19", READ | NOTIFY, OPEN, level)
+        self._task: asyncio.Task[None] | None = None
+        self._answers: list[asyncio.Task[None]] = []
+        self._hidden = False
+
+    def services(self) -> list[Service]:
+        raise NotImplementedError
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        raise NotImplementedError
+
+    def advertised(self) -> str | None:
+        """The service in the advertisement."""
+        return None
+
+    def joined(self) -> None: ...
+
+    def left(self) -> None: ...
+
+    @property
+    def elapsed_ns(self) -> int:
+        return time.monotonic_ns() - self.began_ns
+
+    async def __aenter__(self) -> Self:
+        self.device.add_services([*self.services(), Service("180F", [self._level])])
+        self.device.on(Device.EVENT_CONNECTION, self._joined)
+        await self.device.power_on()
+        await self.show()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._hidden = True
+        await self.drop()
+        await self.device.power_off()
+        self.air.remove(self.device)
+
+    async def show(self) -> None:
+        self._hidden = False
+        parts: list[tuple[int, bytes]] = [(AdvertisingData.COMPLETE_LOCAL_NAME, self.name.encode())]
+        if (service := self.advertised()) is not None:
+            wide = len(service) > 4
+            kind = (
+                AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS
+                if wide
+                else AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
+            )
+            parts.append((kind, UUID(service).to_pdu_bytes() if not wide else UUID(service).to_bytes()))
+        await self.device.start_advertising(
+            advertising_data=bytes(AdvertisingData(parts)), advertising_interval_min=20, advertising_interval_max=20
+        )
+
+    async def hide(self) -> None:
+        """Out of reach: no advertisement, no connection."""
+        self._hidden = True
+        await self.device.stop_advertising()
+        await self.drop()
+
+    async def drop(self) -> None:
+        """The link is lost."""
+        if (connection := self.connection) is not None:
+            await connection.disconnect()
+
+    async def notify(self, characteristic: Characteristic, data: bytes) -> None:
+        if self.connection is None:
+            return
+        if characteristic.properties & NOTIFY:
+            await self.device.notify_subscriber(self.connection, characteristic, data)
+        else:
+            await self.device.indicate_subscriber(self.connection, characteristic, data)
+
+    def later(self, characteristic: Characteristic, data: bytes) -> None:
+        """An answer to a write, after the write itself was answered."""
+        self._answers = [asyncio.create_task(self.notify(characteristic, data)), *self._answers][:8]
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self.every_s)
+            if self.connection is None or self.silent:
+                continue
+            for characteristic, data in self.step():
+                await self.notify(characteristic, data)
+                self.sent += 1
+
+    def _joined(self, connection: Connection) -> None:
+        self.connection = connection
+        self.connections += 1
+        connection.on(Connection.EVENT_DISCONNECTION, self._left)
+        self.joined()
+
+    def _left(self, *_: object) -> None:
+        self.connection = None
+        self.left()
+        if not self._hidden:
+            self._again = asyncio.get_running_loop().create_task(self.show())
+
+
+class HomesidePeripheral(Peripheral):
+    """Our own GATT service in front of the simulated board: its frames in notifications, commands by writing."""
+
+    def __init__(self, air: Air, board: SimulatedSensor, name: str = "homeside-1", **options: Any) -> None:
+        super().__init__(air, name, **options)
+        self.board = board
+        self._frames = said(FRAMES, NOTIFY)
+        self._commands = heard(COMMANDS, self._told)
+        self._answer = b""
+
+    def advertised(self) -> str:
+        return HOMESIDE_SERVICE
+
+    def services(self) -> list[Service]:
+        return [Service(HOMESIDE_SERVICE, [self._frames, self._commands])]
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        assert self.connection is not None
+        data, room = self._answer + self.board.advance(self.elapsed_ns), self.connection.att_mtu - 3
+        self._answer = b""
+        return [(self._frames, data[at : at + room]) for at in range(0, len(data), room)]
+
+    def _told(self, data: bytes) -> None:
+        self._answer += self.board.receive(data, self.elapsed_ns)
+
+
+class PolarH10(Peripheral):
+    """Raw type 1 frames of 36 samples, stamped with their newest, ns since 2000; ECG when asked for.
+
+    It measures on after the link is gone until it is told to stop, and answers its control point by indications.
+    """
+
+    every_s = 0.02
+    FRAME = 36
+
+    def __init__(self, air: Air, name: str = "Polar H10 A1B2C3D4", *, drift_ppm: float = -20.0, **options: Any) -> None:
+        super().__init__(air, name, **options)
+        self.signal = Seismocardiogram()
+        self.measuring: set[int] = set()
+        self.rate_hz = 0
+        self.taken = 0
+        self.stops = 0
+        self._speed = 1 + drift_ppm / 1e6
+        self._from_ns = 0
+        self._epoch_ns = 599_616_000_000_000_000
+        """2019-01-01, where its clock begins after a while off the strap."""
+        self._control = heard(polar.CONTROL, self._told, WRITE | READ | INDICATE)
+        self._data = said(polar.DATA, NOTIFY)
+
+    def advertised(self) -> str:
+        return "FEEE"
+
+    def services(self) -> list[Service]:
+        return [Service(polar.SERVICE, [self._control, self._data])]
+
+    def reboot(self) -> None:
+        """Off the strap for a minute: its clock begins anew."""
+        self.began_ns = time.monotonic_ns()
+        self._from_ns, self.taken = 0, 0
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        found = []
+        while polar.ACC in self.measuring and self._time_ns(self.taken + self.FRAME - 1) <= self.elapsed_ns:
+            numbers = np.arange(self.taken, self.taken + self.FRAME)
+            mg = np.rint(self.signal.at((self._from_ns + numbers * 1e9 / self.rate_hz) / 1e9) * 1000).astype("<i2")
+            stamp = self._epoch_ns + int(self._time_ns(self.taken + self.FRAME - 1) * self._speed)
+            found.append((self._data, struct.pack("<BQB", polar.ACC, stamp, 1) + mg.tobytes()))
+            self.taken += self.FRAME
+        return found
+
+    def _time_ns(self, number: int) -> int:
+        return self._from_ns + round(number * 1e9 / self.rate_hz)
+
+    def _told(self, data: bytes) -> None:
+        command, kind = data[0], data[1]
+        status = 0
+        if command == 3:
+            self.stops += kind in self.measuring
+            self.measuring.discard(kind)
+        elif command == 2 and kind == polar.ACC:
+            self.rate_hz = int.from_bytes(data[4:6], "little")
+            status = 0 if float(self.rate_hz) in polar.RATES_HZ else 5
+            if not status:
+                self.measuring.add(kind)
+                self._from_ns, self.taken = self.elapsed_ns, 0
+        self.later(self._control, bytes([0xF0, command, kind, status, 0]))
+
+
+class MovesenseSensor(Peripheral):
+    """GATT SensorData: packets of 8 samples of float32 in m/s², stamped in whole ms with their first."""
+
+    PACKET = 8
+
+    def __init__(self, air: Air, name: str = "Movesense 174430000051", **options: Any) -> None:
+        super().__init__(air, name, **options)
+        self.signal = Seismocardiogram()
+        self.rate_hz = 0.0
+        self._reference, self._from_ns, self.taken = 0, 0, 0
+        self._command = heard(movesense.COMMAND, self._told)
+        self._data = said(movesense.DATA, NOTIFY)
+
+    def advertised(self) -> str:
+        return "FDF3"
+
+    def services(self) -> list[Service]:
+        return [Service(movesense.SERVICE, [self._command, self._data])]
+
+    def left(self) -> None:
+        self.rate_hz = 0.0
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        found = []
+        while self.rate_hz and self._time_ns(self.taken + self.PACKET) <= self.elapsed_ns:
+            times = np.array([self._time_ns(self.taken + i) for i in range(self.PACKET)])
+            body = (self.signal.at(times / 1e9) * 9.80665).astype("<f4").tobytes()
+            stamp = int(times[0] // 1_000_000)
+            found.append((self._data, struct.pack("<BBI", 2, self._reference, stamp) + body))
+            self.taken += self.PACKET
+        return found
+
+    def _time_ns(self, number: int) -> int:
+        return self._from_ns + round(number * 1e9 / self.rate_hz)
+
+    def _told(self, data: bytes) -> None:
+        command, reference, path = data[0], data[1], data[2:].decode()
+        if command == 2:
+            self.rate_hz = 0.0
+        elif command == 1 and path.startswith("/Meas/Acc/"):
+            self._reference, self.rate_hz = reference, float(path.rsplit("/", 1)[1])
+            self._from_ns, self.taken = self.elapsed_ns, 0
+            self.later(self._data, struct.pack("<BBH", 1, reference, 200))
+
+
+class WitMotionSensor(Peripheral):
+    """One 20-byte packet a sample; the rate is a register."""
+
+    def __init__(self, air: Air, name: str = "WT901BLE68", **options: Any) -> None:
+        super().__init__(air, name, **options)
+        self.signal = Seismocardiogram()
+        self.rate_hz, self.taken = 10.0, 0
+        self._from_ns = 0
+        self._data = said(witmotion.NOTIFY, NOTIFY)
+        self._commands = heard(witmotion.WRITE, self._told)
+
+    def services(self) -> list[Service]:
+        return [Service(witmotion.SERVICE, [self._data, self._commands])]
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        found = []
+        while self._from_ns + self.taken * 1e9 / self.rate_hz <= self.elapsed_ns:
+            acc = self.signal.at(np.array([(self._from_ns + self.taken * 1e9 / self.rate_hz) / 1e9]))[0]
+            raw = np.rint(acc * 32768 / 16).astype("<i2").tobytes()
+            found.append((self._data, b"\x55\x61" + raw + bytes(12)))
+            self.taken += 1
+        return found
+
+    def _told(self, data: bytes) -> None:
+        codes = {code: rate for rate, code in witmotion.RATE_CODES.items()}
+        if data[:3] == b"\xff\xaa\x03":
+            self.rate_hz = codes[data[3]]
+            self._from_ns, self.taken = self.elapsed_ns, 0
+
+
+class ThingySensor(Peripheral):
+    def __init__(self, air: Air, name: str = "Thingy", **options: Any) -> None:
+        super().__init__(air, name, **options)
+        self.rate_hz, self.taken, self._from_ns = 0, 0, 0
+        self._raw, self._config = said(thingy.RAW, NOTIFY), heard(thingy.CONFIG, self._told)
+
+    def advertised(self) -> str:
+        return thingy.ADVERTISED
+
+    def services(self) -> list[Service]:
+        return [Service("ef680400-9b35-4933-9b10-52ffa9740042", [self._raw, self._config])]
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        found = []
+        while self.rate_hz and self._from_ns + self.taken * 1e9 / self.rate_hz <= self.elapsed_ns:
+            found.append((self._raw, struct.pack("<9h", 0, 0, 1024, *[0] * 6)))
+            self.taken += 1
+        return found
+
+    def _told(self, data: bytes) -> None:
+        self.rate_hz = int.from_bytes(data[6:8], "little")
+        self._from_ns, self.taken = self.elapsed_ns, 0
+
+
+class BangleWatch(Peripheral):
+    """A Nordic UART behind which something runs the line of JavaScript it is sent: prints t,x,y,z at its interval."""
+
+    def __init__(self, air: Air, name: str = "Bangle.js 5a1f", **options: Any) -> None:
+        super().__init__(air, name, **options)
+        self.program, self.interval_ms, self.taken, self._from_ns = "", 0.0, 0, 0
+        self._transmit, self._receive = said(banglejs.TRANSMIT, NOTIFY), heard(banglejs.RECEIVE, self._told)
+        self._text = b""
+
+    def services(self) -> list[Service]:
+        return [Service(banglejs.SERVICE, [self._transmit, self._receive])]
+
+    def step(self) -> list[tuple[Characteristic, bytes]]:
+        while self.interval_ms and self._from_ns + self.taken * self.interval_ms * 1e6 <= self.elapsed_ns:
+            t_ms = (self._from_ns + self.taken * self.interval_ms * 1e6) / 1e6
+            self._text += f"{t_ms:.1f},0.01,-0.02,0.998\r\n".encode()
+            self.taken += 1
+        data, self._text = self._text, b""
+        return [(self._transmit, data[at : at + 20]) for at in range(0, len(data), 20)]
+
+    def _told(self, data: bytes) -> None:
+        self.program += data.decode()
+        if self.program.endswith("\n"):
+            interval = re.search(r"setPollInterval\(([\d.]+)\)", self.program)
+            assert interval is not None
+            self.interval_ms = float(interval[1]) if "on('accel'" in self.program else 0.0
+            self._from_ns, self.taken, self.program = self.elapsed_ns, 0, ""
