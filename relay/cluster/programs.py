@@ -90,6 +90,11 @@ def find(name: str, package: str) -> str:
     return found
 
 
+def make(name: str, command: list[str], log: Path, works: Works) -> Program:
+    """A program that ends by SIGTERM."""
+    return Program(name, command, log, works)
+
+
 def make_postgres(folder: Path, port: int, log: Path) -> Program:
     """A PostgreSQL of the trial's own in `folder`. It refuses to run as root; root's runs as nobody."""
     found = sorted(POSTGRES.glob("*/bin/initdb"))

@@ -21,7 +21,7 @@ import structlog
 
 from relay.auth import load_secret
 from relay.cluster.nodes import Node, configuration
-from relay.cluster.programs import Program, Works, find, make_postgres
+from relay.cluster.programs import Program, Works, find, make, make_postgres
 from relay.cluster.subjects import PARTITIONS
 from relay.errors import RelayError
 
@@ -77,7 +77,7 @@ class Trial:
             others = [f"{HOST}:{other.route}" for other in self.nodes if other is not node]
             written.write_text(configuration(node, others, self.folder / node.name, PARTITIONS))
             self.programs.append(
-                Program(node.name, [server, "-c", str(written)], logs / f"{node.name}.log", _listens(node.mqtt))
+                make(node.name, [server, "-c", str(written)], logs / f"{node.name}.log", _listens(node.mqtt))
             )
         for number, where in enumerate(self.relays, 1):
             self.programs.append(self._relay(number, where, f"postgresql://homeside@{HOST}:{port}/postgres", logs))
@@ -96,7 +96,7 @@ class Trial:
             f'[mqtt]\nurl = "nats://{nodes}"\n\n[cluster]\nname = "{name}"\nstream_mb = 1024\n'
         )
         command = [sys.executable, "-m", "homeside", "relay", "--config", str(written)]
-        return Program(name, command, logs / f"{name}.log", _answers(where.scg))
+        return make(name, command, logs / f"{name}.log", _answers(where.scg))
 
     async def _keep(self) -> None:
         """The database first, for a relay without one does not start; ended in the other order."""

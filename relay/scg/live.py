@@ -137,13 +137,13 @@ class Live:
     def wait_for(self, member: Member, after: float) -> None:
         """A viewer from another relay may have seen more than this one has: nothing is shown to it twice."""
         newest = self.line.backlog()[0] if self.line is not None else np.empty(0, np.int64)
-        if len(newest) and 0 < after - newest[-1] < MOST_AHEAD_MS:
+        if not len(newest) or 0 < after - newest[-1] < MOST_AHEAD_MS:
             self.room.hold(member)
             self.ahead[member] = after
 
     def _emit_to_those_ahead(self, fresh: Resampled) -> None:
         for member, after in tuple(self.ahead.items()):
-            beyond = fresh.t > after
+            beyond = (fresh.t > after) | (after - fresh.t > MOST_AHEAD_MS)
             if beyond.any():
                 del self.ahead[member]
                 if member in self.room.members:
