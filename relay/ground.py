@@ -19,6 +19,7 @@ from relay.kits import Switchboard
 from relay.metrics import Metrics
 from relay.ports import Routed
 from relay.settings import RelaySettings
+from relay.tracing import Tracing, Untraced
 
 Duty = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[bool]]
@@ -47,6 +48,7 @@ class Ground:
     accounts: Accounts
     kits: Switchboard
     cluster: Cluster | None = None
+    tracing: Tracing = field(default_factory=Untraced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from relay.settings import RelaySettings, is_loopback
 from relay.supervisor import supervise
 from relay.timers.main import open_timers
 from relay.tls import own_certificate
+from relay.tracing import open_tracing
 from relay.viewer.routes import pages
 
 STOP_WITHIN_S = 5.0
@@ -74,6 +75,7 @@ class Relay:
         engine = open_engine(url, connections=settings.database_connections)
         await migrate(engine)
         sockets = self._bind()
+        tracing = open_tracing(settings.tracing.endpoint, settings.tracing.every, program_version())
         cluster = join(settings, engine, metrics)
         broker, bus = (None, cluster.bus) if cluster else self._broker(tokens, clock, metrics)
         if broker is not None:
@@ -81,7 +83,7 @@ class Relay:
         kits = Switchboard(bus, metrics)
         access = Access(tokens, clock.now_ms, settings.link_hours)
         accounts = self._accounts(engine, passwords, secret, clock)
-        ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits, cluster)
+        ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits, cluster, tracing)
         parts = [open_scg(ground), await open_timers(ground), open_physio(ground)]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         if cluster is not None:
@@ -95,6 +97,7 @@ class Relay:
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
+        await asyncio.to_thread(tracing.close)
         passwords.close()
         await engine.dispose()
         log.info("relay_stopped")

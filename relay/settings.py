@@ -97,6 +97,11 @@ class Cluster(_Section):
     )
 
 
+class Tracing(_Section):
+    endpoint: str = Field("", description="Collector of traces, http://host:4318/v1/traces; empty makes none.")
+    every: int = Field(100, ge=1, description="One message of a patient in so many is traced.")
+
+
 class Tls(_Section):
     enabled: bool = Field(False, description="Serve everything on one public port with TLS, for phones and a ward.")
     host: str = Field("0.0.0.0", description="Address of the public port.")  # noqa: S104 - asked for with --tls
@@ -152,6 +157,7 @@ class RelaySettings(BaseSettings):
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
     cluster: Cluster = Cluster()
+    tracing: Tracing = Tracing()
     tls: Tls = Tls()
     limits: Limits = Limits()
 

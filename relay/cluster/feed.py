@@ -7,6 +7,7 @@ the database, where the same messages go by way of the stream, before anything l
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from relay.metrics import Metrics
 from relay.scg.live import Live
 from relay.scg.rules import Elsewhere
 from relay.scg.store import Store
+from relay.tracing import Tracing
 
 FILL_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
@@ -69,7 +71,8 @@ class _Watch:
 class ClusterFeed:
     """The body of relay.scg.feeds.Feed in a cluster. `reread` is given by the wiring: the service's own."""
 
-    def __init__(self, link: Link, store: Store, metrics: Metrics, backlog_ms: float) -> None:
+    def __init__(self, link: Link, store: Store, metrics: Metrics, tracing: Tracing, backlog_ms: float) -> None:
+        self._tracing = tracing
         self._link = link
         self._store = store
         self._metrics = metrics
@@ -187,7 +190,11 @@ class ClusterFeed:
             return
         try:
             batch = scg.decode_payload(envelope.payload, scg.SamplesBatch)
-            watch.live.show(scg.columns(batch), batch.clock.error_ms if batch.clock else None)
+            columns, heard_ns = scg.columns(batch), time.time_ns()
+            watch.live.show(columns, batch.clock.error_ms if batch.clock else None)
+            self._tracing.span(
+                "shown", watch.live.session.id, envelope.number, heard_ns, viewers=len(watch.live.room.members)
+            )
         except ContractError:
             return
 

@@ -28,9 +28,9 @@ def open_scg(ground: Ground) -> Part:
     )
     feed: Feed = Alone()
     if ground.cluster is not None:
-        feed = joined = ClusterFeed(ground.cluster.link, store, metrics, bounds.backlog_ms)
+        feed = joined = ClusterFeed(ground.cluster.link, store, metrics, ground.tracing, bounds.backlog_ms)
         ground.cluster.members.on_gone.append(joined.gone)
-    service = ScgService(store, ground.clock, metrics, bounds, feed)
+    service = ScgService(store, ground.clock, metrics, bounds, feed, ground.tracing)
     if isinstance(feed, ClusterFeed):
         feed.reread = service.reread
     kits = gateway.KitGateway(service, store)

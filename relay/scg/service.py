@@ -6,6 +6,7 @@ Knows neither HTTP nor SQL. A batch is checked, counted by (session, boot, seq),
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from relay.scg.feeds import Alone, Feed
 from relay.scg.live import Live, summary
 from relay.scg.rules import Part, rate_hz
 from relay.scg.store import Entry, Session, Store
+from relay.tracing import MS, Tracing, Untraced
 
 ANALYSE_EVERY_S = 1.0
 FORGET_AFTER_MS = 600_000.0
@@ -55,7 +57,16 @@ class Bounds:
 class ScgService:
     """The use cases of the document and its extras."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: Metrics, bounds: Bounds, feed: Feed | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        bounds: Bounds,
+        feed: Feed | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing: Tracing = tracing or Untraced()
         self.feed: Feed = feed or Alone()
         self._store = store
         self._clock = clock
@@ -303,18 +314,22 @@ class ScgService:
                 sender.ack(*number)
             return
         self._metrics.samples_received.labels(sender.source).inc(len(columns))
+        taken_ns = time.time_ns()
+        boot, seq = number or live.own_number()
+        self._tracing.span("received", live.session.id, (boot, seq), int(columns.t.max() * MS), samples=len(columns))
 
         def done() -> None:
+            self._tracing.span("stored", live.session.id, (boot, seq), taken_ns)
             if number is not None:
                 live.mark_stored(*number)
                 sender.ack(*number)
 
-        boot, seq = number or live.own_number()
         self._store.submit(
             Entry(session=live.session.id, done=done, columns=columns, boot=boot, seq=seq, clock=batch.clock)
         )
         if present and self.feed.shows(sender.source):
             live.show(columns, batch.clock.error_ms if batch.clock else None)
+            self._tracing.span("shown", live.session.id, (boot, seq), taken_ns, viewers=len(live.room.members))
             self.feed.share(live, msgspec.structs.replace(envelope, session=live.session.id, boot=boot, seq=seq))
 
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
