@@ -36,7 +36,7 @@ class Root(StrEnum):
 class Ground:
     """Made once by main.py. `secret` signs tokens and links; `kits` brings messages from kits and takes commands.
 
-    `cluster` is there when this relay is one of several.
+    `cluster` is there when this relay is one of several, `history` when recordings are read from a replica.
     """
 
     settings: RelaySettings
@@ -48,6 +48,7 @@ class Ground:
     accounts: Accounts
     kits: Switchboard
     cluster: Cluster | None = None
+    history: AsyncEngine | None = None
     tracing: Tracing = field(default_factory=Untraced)
 
 

@@ -75,6 +75,8 @@ class Relay:
         engine = open_engine(url, connections=settings.database_connections)
         await migrate(engine)
         sockets = self._bind()
+        replica = settings.cluster.history_url
+        history = open_engine(database_url(replica, settings.data), connections=5) if replica else None
         tracing = open_tracing(settings.tracing.endpoint, settings.tracing.every, program_version())
         cluster = join(settings, engine, metrics)
         broker, bus = (None, cluster.bus) if cluster else self._broker(tokens, clock, metrics)
@@ -83,7 +85,7 @@ class Relay:
         kits = Switchboard(bus, metrics)
         access = Access(tokens, clock.now_ms, settings.link_hours)
         accounts = self._accounts(engine, passwords, secret, clock)
-        ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits, cluster, tracing)
+        ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits, cluster, history, tracing)
         parts = [open_scg(ground), await open_timers(ground), open_physio(ground)]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         if cluster is not None:
@@ -99,7 +101,8 @@ class Relay:
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
         await asyncio.to_thread(tracing.close)
         passwords.close()
-        await engine.dispose()
+        for database in filter(None, (history, engine)):
+            await database.dispose()
         log.info("relay_stopped")
 
     async def _serve(

@@ -18,6 +18,7 @@ def open_scg(ground: Ground) -> Part:
         metrics,
         max_samples=limits.pending_samples,
         commit_every_s=settings.commit_every_ms / 1000,
+        history=ground.history,
     )
     bounds = Bounds(
         live_sessions=limits.live_sessions,

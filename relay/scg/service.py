@@ -31,6 +31,7 @@ from relay.tracing import MS, Tracing, Untraced
 
 ANALYSE_EVERY_S = 1.0
 FORGET_AFTER_MS = 600_000.0
+OVER_AFTER_MS = 60_000.0
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class ScgService:
         """The Full Session Object in slices; what is taken but not committed yet is waited for."""
         session = await self.find(session_id)
         await self._store.drained()
-        columns = await self._store.samples(session_id)
+        columns = await self._store.samples(session_id, over=self._over(session))
         head: dict[str, Any] = {"sessionId": session.id, "startedAt": scg.iso(session.started_at_ms)}
         if session.ended_at_ms is not None:
             head["endedAt"] = scg.iso(session.ended_at_ms)
@@ -123,9 +124,13 @@ class ScgService:
         return full_session(head, columns, tuples=tuples)
 
     async def samples(self, session_id: str) -> Iterator[bytes]:
-        await self.find(session_id)
+        session = await self.find(session_id)
         await self._store.drained()
-        return samples_object(b"{", await self._store.samples(session_id))
+        return samples_object(b"{", await self._store.samples(session_id, over=self._over(session)))
+
+    def _over(self, session: Session) -> bool:
+        """So long ago that a replica has all of it."""
+        return session.ended_at_ms is not None and self._clock.now_ms() - session.ended_at_ms > OVER_AFTER_MS
 
     # -- in memory -----------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,21 +18,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from core.contracts.columns import DamagedColumns, join, pack, unpack
 from core.contracts.scg import ClockNote, Columns
 from core.contracts.seq_ranges import SeqRanges
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.errors import StoreUnavailable
 from relay.metrics import Metrics
+from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
-SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
-"""A chunk below SMALL (half a minute at 100 Hz) is joined with its neighbours until they are FULL."""
 MANY_SMALL = 240
 COMPACT_EVERY_S = 30.0
-
-_Key = tuple[str, str]
-"""Session and boot."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,50 +68,23 @@ class Entry:
         return len(self.columns) if self.columns is not None else 1
 
 
-@dataclass(slots=True)
-class _Chunk:
-    session: str
-    boot: str | None
-    parts: list[Columns] = field(default_factory=list)
-    seqs: SeqRanges = field(default_factory=SeqRanges)
-    clock: list[list[Any]] = field(default_factory=list)
-
-    @property
-    def weight(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def take(self, entry: Entry) -> None:
-        assert entry.columns is not None
-        self.parts.append(entry.columns)
-        if entry.seq is not None:
-            self.seqs.add(entry.seq)
-        if entry.clock is not None:
-            note = entry.clock
-            times = [note.tick_ns, note.offset_ns, note.packets] if note.packets else []
-            self.clock.append([entry.seq, note.error_ms, note.tick, note.arrival_ns, *times])
-
-    def row(self) -> dict[str, Any]:
-        columns = join(self.parts)
-        seqs = self.seqs.ranges()
-        finite = columns.t
-        return {
-            "session_id": self.session,
-            "boot": self.boot,
-            "first_seq": seqs[0][0] if seqs else None,
-            "seqs": seqs or None,
-            "samples": len(columns),
-            "t_min": float(finite.min()),
-            "t_max": float(finite.max()),
-            "body": pack(columns),
-            "clock": self.clock or None,
-        }
-
-
 class Store:
-    """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed."""
+    """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed.
 
-    def __init__(self, engine: AsyncEngine, metrics: Metrics, *, max_samples: int, commit_every_s: float) -> None:
+    `history` is a replica, for recordings that are over; it may lag behind.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        metrics: Metrics,
+        *,
+        max_samples: int,
+        commit_every_s: float,
+        history: AsyncEngine | None = None,
+    ) -> None:
         self._engine = engine
+        self._history = history or engine
         self._insert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
         self._metrics = metrics
         self._max_samples = max_samples
@@ -230,7 +198,7 @@ class Store:
                     if entry.put is not None:
                         await self._put(connection, entry.put, only_new=entry.begins)
                 received = await self._lock_received(connection, batch)
-                rows = await asyncio.to_thread(_rows, batch, received)
+                rows = await asyncio.to_thread(rows_of, batch, received)
                 if rows:
                     await connection.execute(sa.insert(scg_chunks), rows)
                 await _keep_received(connection, rows, received)
@@ -239,7 +207,7 @@ class Store:
                         await _end(connection, entry.session, entry.ended_at_ms)
         self._metrics.samples_stored.inc(sum(row["samples"] for row in rows))
 
-    async def _lock_received(self, connection: AsyncConnection, batch: list[Entry]) -> dict[_Key, SeqRanges]:
+    async def _lock_received(self, connection: AsyncConnection, batch: list[Entry]) -> dict[Key, SeqRanges]:
         """What is stored of each boot in the batch, held still until the commit: nobody else adds to it meanwhile."""
         keys = sorted({(entry.session, entry.boot) for entry in batch if entry.columns is not None and entry.boot})
         if not keys:
@@ -279,12 +247,12 @@ class Store:
         async with self._engine.begin() as connection:
             query = query.order_by(columns.id).with_for_update()
             rows = [dict(row) for row in (await connection.execute(query)).mappings()]
-            joined = await asyncio.to_thread(_joined, rows)
-            old = [{"old": number} for numbers, _ in joined for number in numbers]
+            runs = await asyncio.to_thread(joined, rows)
+            old = [{"old": number} for numbers, _ in runs for number in numbers]
             if old:
                 await connection.execute(sa.delete(scg_chunks).where(columns.id == sa.bindparam("old")), old)
-                await connection.execute(sa.insert(scg_chunks), [row for _, row in joined])
-        return len(old) - len(joined)
+                await connection.execute(sa.insert(scg_chunks), [row for _, row in runs])
+        return len(old) - len(runs)
 
     async def session(self, session_id: str) -> Session | None:
         query = sa.select(scg_sessions).where(scg_sessions.c.id == session_id)
@@ -301,11 +269,23 @@ class Store:
         query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id)
         return {row["boot"]: SeqRanges(row["seqs"]) for row in await self._read(query)}
 
-    async def samples(self, session_id: str) -> Columns | None:
-        """Everything stored of a session, in the order of its times; None when there is nothing yet."""
+    async def samples(self, session_id: str, *, over: bool = False) -> Columns | None:
+        """Everything stored of a session, in the order of its times; None when there is nothing yet.
+
+        Of one that is long `over` the replica is asked, and the database itself when that does not answer.
+        """
         query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session_id).order_by(scg_chunks.c.id)
-        bodies = [row["body"] for row in await self._read(query)]
-        return await asyncio.to_thread(_in_order, bodies) if bodies else None
+        rows = await self._read_replica(query) if over else []
+        bodies = [row["body"] for row in rows or await self._read(query)]
+        return await asyncio.to_thread(in_order, bodies) if bodies else None
+
+    async def _read_replica(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        if self._history is self._engine:
+            return []
+        try:
+            return await self._read(query, self._history)
+        except StoreUnavailable:
+            return []
 
     async def since(self, session_id: str, after: float | None, window_ms: float) -> Columns | None:
         """What is stored with times beyond `after`, else of the last `window_ms`, in the order of their times."""
@@ -318,7 +298,7 @@ class Store:
             after = float(found) - window_ms
         query = sa.select(columns.body).where(columns.session_id == session_id, columns.t_max > after)
         bodies = [row["body"] for row in await self._read(query.order_by(columns.id))]
-        whole = await asyncio.to_thread(_in_order, bodies) if bodies else None
+        whole = await asyncio.to_thread(in_order, bodies) if bodies else None
         if whole is None or not (keep := whole.t > after).any():
             return None
         return Columns(t=whole.t[keep], ax=whole.ax[keep], ay=whole.ay[keep], az=whole.az[keep])
@@ -328,57 +308,17 @@ class Store:
         rows = await self._read(query.where(scg_chunks.c.session_id == session_id))
         return int(rows[0]["n"])
 
-    async def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    async def _read(self, query: sa.Select[Any], engine: AsyncEngine | None = None) -> list[dict[str, Any]]:
         try:
-            async with self._engine.connect() as connection:
+            async with (engine or self._engine).connect() as connection:
                 return [dict(row) for row in (await connection.execute(query)).mappings()]
         except (SQLAlchemyError, OSError) as error:
             log.error("read_failed", error=str(error).splitlines()[0])
             raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
 
 
-def _rows(batch: Iterable[Entry], received: dict[_Key, SeqRanges]) -> list[dict[str, Any]]:
-    """The rows of a batch, without what another relay, or an earlier try, has stored before."""
-    chunks: dict[tuple[str, str | None], _Chunk] = {}
-    for entry in batch:
-        if entry.columns is None:
-            continue
-        if entry.boot and entry.seq is not None and entry.seq in received[entry.session, entry.boot]:
-            continue
-        key = (entry.session, entry.boot)
-        chunks.setdefault(key, _Chunk(*key)).take(entry)
-    return [chunk.row() for chunk in chunks.values()]
-
-
-def _joined(rows: list[dict[str, Any]]) -> list[tuple[list[int], dict[str, Any]]]:
-    """For each run of at least two neighbours of one boot: the ids that go, and the row that comes."""
-    runs: dict[str | None, list[tuple[list[int], _Chunk]]] = {}
-    for row in rows:
-        of_boot = runs.setdefault(row["boot"], [])
-        if not of_boot or of_boot[-1][1].weight + row["samples"] > FULL_SAMPLES:
-            of_boot.append(([], _Chunk(row["session_id"], row["boot"])))
-        numbers, chunk = of_boot[-1]
-        numbers.append(row["id"])
-        chunk.parts.append(unpack(row["body"]))
-        chunk.seqs.extend(row["seqs"] or [])
-        chunk.clock.extend(row["clock"] or [])
-    return [(numbers, chunk.row()) for of_boot in runs.values() for numbers, chunk in of_boot if len(numbers) > 1]
-
-
-def _in_order(bodies: list[bytes]) -> Columns:
-    parts = []
-    for body in bodies:
-        try:
-            parts.append(unpack(body))
-        except DamagedColumns as error:
-            log.error("chunk_damaged", error=str(error), bytes=len(body))
-    whole = join(parts)
-    order = whole.t.argsort(kind="stable")
-    return Columns(t=whole.t[order], ax=whole.ax[order], ay=whole.ay[order], az=whole.az[order])
-
-
 async def _keep_received(
-    connection: AsyncConnection, rows: list[dict[str, Any]], received: dict[_Key, SeqRanges]
+    connection: AsyncConnection, rows: list[dict[str, Any]], received: dict[Key, SeqRanges]
 ) -> None:
     """Write down what the rows added, in the transaction that adds them."""
     columns = scg_received.c
