@@ -25,8 +25,12 @@ from relay.metrics import Metrics
 
 FETCH = 256
 FETCH_WITHIN_S = 0.5
-AGAIN_AFTER_S = 10.0
-"""What a relay took and did not take off the stream comes again after so long."""
+AGAIN_AFTER_S = [3.0, 10.0, 30.0]
+"""What a relay took and did not take off the stream comes again after so long; of the last, each time."""
+FOR_EVER = 10_000_000
+"""Tries: at 30 s each, longer than any of us. The server takes no -1 together with pauses."""
+PENDING = 200
+PENDING_WITHIN_S = 0.5
 UNDONE = 20_000
 """Messages of a partition that may be taken and not yet committed; beyond it the stream holds the rest."""
 LOOK_EVERY_S = 1.0
@@ -100,7 +104,8 @@ class NatsBus:
                     durable_name=f"part-{part}",
                     filter_subject=f"{subjects.INGEST}.{part}.>",
                     ack_policy=AckPolicy.EXPLICIT,
-                    ack_wait=AGAIN_AFTER_S,
+                    backoff=AGAIN_AFTER_S,
+                    max_deliver=FOR_EVER,
                     max_ack_pending=UNDONE,
                 ),
             )
@@ -125,6 +130,19 @@ class NatsBus:
         elif not ready and self.connected.is_set():
             self.connected.clear()
             log.warning("stream_does_not_answer", remedy="a majority of the NATS servers must be there")
+
+    async def pending(self, subject: str) -> list[bytes]:
+        """The messages of a subject that nobody has committed yet, the oldest first; as many as can be had at once."""
+        found: list[bytes] = []
+        stream, number = self._link.client.jetstream(timeout=PENDING_WITHIN_S), 0
+        try:
+            while len(found) < PENDING:
+                message = await stream.get_msg(subjects.STREAM, seq=number + 1, subject=subject, next=True)
+                number = message.seq or 0
+                found.append(message.data or b"")
+        except (NatsError, TimeoutError):
+            return found
+        return found
 
     # -- taking ----------------------------------------------------------------------------------------------------
 

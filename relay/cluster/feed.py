@@ -68,10 +68,16 @@ class _Watch:
     quiet: asyncio.TimerHandle | None = None
 
 
+Pending = Callable[[str], Awaitable[list[bytes]]]
+
+
 class ClusterFeed:
     """The body of relay.scg.feeds.Feed in a cluster. `reread` is given by the wiring: the service's own."""
 
-    def __init__(self, link: Link, store: Store, metrics: Metrics, tracing: Tracing, backlog_ms: float) -> None:
+    def __init__(
+        self, link: Link, store: Store, metrics: Metrics, tracing: Tracing, pending: Pending, backlog_ms: float
+    ) -> None:
+        self._pending = pending
         self._tracing = tracing
         self._link = link
         self._store = store
@@ -219,13 +225,30 @@ class ClusterFeed:
         """Wait until the database has what is missing, show that, then what waited for it; or do without."""
         first = watch.held[0]
         deadline = asyncio.get_running_loop().time() + FILL_WITHIN_S
-        while asyncio.get_running_loop().time() < deadline:
+        whole = False
+        while not whole and asyncio.get_running_loop().time() < deadline:
             await self._show_missed(watch)
-            if self._follows(watch, first):
-                break
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._hold_pending(watch)
+            whole = watch.held[0] is not first or self._follows(watch, first)
+            if not whole:
+                await asyncio.sleep(LOOK_EVERY_S)
         watch.filling = None
-        self._show_held(watch, whatever=True)
+        self._show_held(watch, whatever=not whole)
+
+    async def _hold_pending(self, watch: _Watch) -> None:
+        """What the stream still has of the kit: taken by a relay that has gone, and not yet by the next."""
+        kit = watch.live.session.kit
+        if kit is None:
+            return
+        known = {envelope.number for envelope in watch.held}
+        for data in await self._pending(subjects.kit_lane(kit, Lane.LIVE)):
+            found = _decoded(data)
+            if found is not None and found.number is not None and found.number not in known:
+                boot, seq = found.number
+                if seq > watch.newest.get(boot, 0) and seq not in watch.stored.get(boot, ()):
+                    watch.held.append(found)
+        boots = list(dict.fromkeys(envelope.boot for envelope in watch.held))
+        watch.held = deque(sorted(watch.held, key=lambda one: (boots.index(one.boot), one.seq or 0)))
 
     async def _show_missed(self, watch: _Watch) -> None:
         """What the database has beyond what was shown here."""

@@ -29,7 +29,8 @@ def open_scg(ground: Ground) -> Part:
     )
     feed: Feed = Alone()
     if ground.cluster is not None:
-        feed = joined = ClusterFeed(ground.cluster.link, store, metrics, ground.tracing, bounds.backlog_ms)
+        link, bus = ground.cluster.link, ground.cluster.bus
+        feed = joined = ClusterFeed(link, store, metrics, ground.tracing, bus.pending, bounds.backlog_ms)
         ground.cluster.members.on_gone.append(joined.gone)
     service = ScgService(store, ground.clock, metrics, bounds, feed, ground.tracing)
     if isinstance(feed, ClusterFeed):
