@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from agent.app import serve
+from agent.app import build_sources, serve
+from agent.configuration import Configuration
 from agent.doctor import examine, show
 from agent.errors import AgentError, SettingsError
 from agent.logs import configure
-from agent.settings import AgentSettings, load
+from agent.settings import AgentSettings, journal, load
 from agent.sources.port import Port
 
 agent_app = typer.Typer(add_completion=False)
 doctor_app = typer.Typer(add_completion=False)
 _errors = Console(stderr=True)
+
+
+class Look(StrEnum):
+    POSE = "pose"
+    HANDS = "hands"
+
 
 Serial = Annotated[str | None, typer.Option(help="Serial port of the sensor, such as /dev/ttyACM0.")]
 Ble = Annotated[
@@ -26,6 +36,9 @@ Ble = Annotated[
     typer.Option(
         help="A sensor over the air: its address, its name, or polar, movesense, homeside, …; again for more."
     ),
+]
+Camera = Annotated[
+    str | None, typer.Option(help="Camera: pi, a number or /dev/video…, an rtsp:// address, a video file, or test.")
 ]
 Broker = Annotated[str | None, typer.Option(help="The broker: mqtt://, mqtts://, ws:// or wss://host:port.")]
 Kit = Annotated[str | None, typer.Option(help="This kit's name on the broker; the host's name when left out.")]
@@ -37,9 +50,15 @@ Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file; docs
 def agent(
     serial: Serial = None,
     ble: Ble = None,
+    camera: Camera = None,
+    look: Annotated[
+        Look | None, typer.Option(help="What to look for from the start: pose or hands; else when told to.")
+    ] = None,
     replay: Annotated[Path | None, typer.Option(help="Recording to send instead of a sensor's samples.")] = None,
     speed: Annotated[float | None, typer.Option(help="Seconds of the recording sent in one second (1).")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin the recording again at its end.")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Begin the recording, or the video file, again at its end.")
+    ] = False,
     broker: Broker = None,
     kit: Kit = None,
     state: State = None,
@@ -54,19 +73,31 @@ def agent(
     Example: homeside agent --serial /dev/ttyACM0 --broker mqtt://relay.local:1883 --kit bedside-01
     """
     options = _given(serial=serial, ble=ble, broker=broker, kit=kit, state=state, log_level=log_level)
+    if camera is not None:
+        options.setdefault("source", {})["camera"] = _some(device=camera, loop=loop or None)
+    if look is not None:
+        options["vision"] = {"mode": look.value}
     if replay is not None:
         options.setdefault("source", {})["replay"] = _some(file=replay, speed=speed, loop=loop or None)
     if keep_session:
         options["session"] = {"keep": True}
     try:
-        if replay is None and (loop or speed is not None):
-            raise SettingsError("--speed and --loop belong to --replay FILE")
-        settings = load(config, options)
-        configure(settings.log_level)
-        asyncio.run(serve(settings))
+        if replay is None and (speed is not None or (loop and camera is None)):
+            raise SettingsError("--speed and --loop belong to --replay FILE, and --loop to --camera FILE as well")
+        configuration = Configuration(load(config, options).state)
+        settings = load(config, options, configuration.begin())
+        configure(settings.log_level, journal())
+        again = asyncio.run(serve(settings, configuration, lambda remote: _check(config, options, remote)))
     except AgentError as error:
         _errors.print(f"[bold]homeside agent:[/bold] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    if again:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the very program that runs
+
+
+def _check(config: Path | None, options: dict[str, Any], remote: dict[str, Any]) -> None:
+    """Whether an agent could be made of these settings."""
+    build_sources(load(config, options, remote))
 
 
 @doctor_app.command()

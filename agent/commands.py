@@ -1,17 +1,22 @@
 """What the relay may ask of a kit, one after the other; how the last one went is told in status.
 
 start_session {session?}  begin one (with that UUID), ending the one that runs; further sensors begin theirs
-end_session {}            end it, of every sensor; samples are let go until the next start_session
+start_session {session, exercise}  a planned exercise session: the camera's poses are its frames
+end_session {session?}    end it, of every sensor; samples are let go until the next start_session;
+                          naming the exercise's session ends that alone
 identify {sensor?}        ask the sensor anew who it is: the first, or the one of that name in status
 set_rate {hz, sensor?}    set the sensor's rate
+set_privacy {level, minutes, by}  skeleton, blurred or clear: what may leave the home, for how long, and who agreed
+look {for, session?, language?}  pose, hands or null: what to look for in the camera's pictures; hands are read as
+                          letters into that session (any text; one of the kit's own when left out)
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,28 +24,41 @@ from agent.channels import Channel
 from agent.errors import CommandRefused
 from agent.sources import Source
 
+if TYPE_CHECKING:
+    from agent.vision.app import Watch
+
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 16
 """A command takes a second at most; whoever sends more than these at once is not a relay of ours."""
 
 Arguments = dict[str, Any]
+Handler = Callable[[Arguments], Awaitable[dict[str, Any]]]
 
 
 class Commands:
     """`take` what comes, `run` carries it out, `done` is called after each."""
 
-    def __init__(self, channels: Sequence[Channel], *, done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        watch: Watch | None = None,
+        *,
+        done: Callable[[], None],
+        more: Mapping[str, Handler] | None = None,
+    ) -> None:
         self.last: dict[str, Any] | None = None
         """Name, ok, and what came of it or the code and message of the refusal."""
         self.dropped = 0
-        self._channels, self._done = channels, done
+        self._channels, self._watch, self._done = channels, watch, done
         self._waiting: asyncio.Queue[tuple[str, Arguments]] = asyncio.Queue(MAX_WAITING)
-        self._known: dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]] = {
+        self._known: dict[str, Handler] = {
             "start_session": self._start_session,
             "end_session": self._end_session,
             "identify": self._identify,
             "set_rate": self._set_rate,
+            **(more or {}),
+            **(watch.commands() if watch is not None else {}),
         }
 
     def take(self, name: str, args: Arguments) -> None:
@@ -70,11 +88,17 @@ class Commands:
         return await known(args)
 
     async def _start_session(self, args: Arguments) -> dict[str, Any]:
+        if "exercise" in args:
+            if self._watch is None:
+                raise CommandRefused("start_session: this kit has no camera to see an exercise with")
+            return await self._watch.start_session(args)
         wanted = args.get("session")
         try:
             session = str(uuid.UUID(wanted)) if wanted is not None else None
         except (ValueError, AttributeError, TypeError):
             raise CommandRefused("start_session: session is a UUID, or left out") from None
+        if not self._channels:
+            raise CommandRefused("start_session: this kit has no sensor to record")
         first, *others = self._channels
         begun = first.recorder.begin(session)
         for channel in others:
@@ -82,7 +106,13 @@ class Commands:
         return {"session": begun}
 
     async def _end_session(self, args: Arguments) -> dict[str, Any]:
-        session = self._channels[0].recorder.session
+        watch, wanted = self._watch, args.get("session")
+        exercise = watch.exercise.session if watch is not None else None
+        if watch is not None and exercise is not None and wanted in (None, exercise):
+            watch.end_session()
+            if wanted == exercise:
+                return {"session": exercise}
+        session = self._channels[0].recorder.session if self._channels else exercise
         for channel in self._channels:
             channel.recorder.end()
         return {"session": session}
@@ -99,6 +129,8 @@ class Commands:
 
     def _meant(self, args: Arguments) -> Source:
         wanted = args.get("sensor")
+        if not self._channels:
+            raise CommandRefused("this kit has a camera alone, and no sensor")
         if wanted is None:
             return self._channels[0].source
         names = [channel.source.name for channel in self._channels]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from agent.channels import Channel
 from agent.outbox import Outbox
@@ -11,14 +11,21 @@ from agent.uplink import Uplink
 from agent.wall_clock import WallClock
 from core.contracts.scg import message
 
+if TYPE_CHECKING:
+    from agent.vision.app import Watch
+
 
 class Status:
-    """`uplink` and `command` are set by the wiring."""
+    """`uplink`, `command` and `more` are set by the wiring."""
 
-    def __init__(self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock) -> None:
+    def __init__(
+        self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock, watch: Watch | None = None
+    ) -> None:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
-        self._version, self._channels = version, channels
+        self.more: Callable[[], dict[str, Any]] = dict
+        """What is said beside measuring."""
+        self._version, self._channels, self._watch = version, channels, watch
         self._outbox, self._wall = outbox, wall
         self._troubles: dict[Channel, tuple[str, int]] = {}
 
@@ -47,15 +54,24 @@ class Status:
             **source.figures(),
         }
 
+    def problem(self) -> str | None:
+        """Why some sensor or the camera gives nothing, when that is known."""
+        found = [self._problem(channel) for channel in self._channels]
+        found.append(self._watch.figures()["camera"]["problem"] if self._watch is not None else None)
+        return next((text for text in found if text), None)
+
     def body(self, state: str) -> bytes:
         """The whole status message, `state` online or offline."""
+        return message("status", self.payload(state))
+
+    def payload(self, state: str) -> dict[str, Any]:
         figures = self._outbox.figures
-        first = self._channels[0].recorder
-        error_ms = first.error_ms
-        payload: dict[str, Any] = {
+        first = self._channels[0].recorder if self._channels else None
+        error_ms = first.error_ms if first is not None else None
+        return {
             "state": state,
             "version": self._version,
-            "session": first.session,
+            "session": first.session if first is not None else None,
             "backlog": figures.messages,
             "clockErrorMs": None if error_ms is None else round(error_ms, 3),
             "clockSteps": self._wall.steps,
@@ -72,8 +88,9 @@ class Status:
             },
             "uplink": self._uplink(),
             "command": self.command,
+            **(self._watch.figures() if self._watch is not None else {}),
+            **self.more(),
         }
-        return message("status", payload)
 
     def _uplink(self) -> dict[str, Any]:
         if self.uplink is None:

@@ -3,6 +3,7 @@
 BridgeError
 ├── FrameError         bytes that are no message; `damage` says why
 ├── CommandError       a command no frame can carry: the value is out of bounds
+├── ImageError         bytes that are no firmware image, or a damaged one
 └── SimulationError    a simulated sensor, signal or fault that cannot be
 """
 
@@ -48,6 +49,10 @@ class FrameError(BridgeError):
 
 class CommandError(BridgeError):
     code = "BAD_COMMAND"
+
+
+class ImageError(BridgeError):
+    code = "BAD_IMAGE"
 
 
 class SimulationError(BridgeError):

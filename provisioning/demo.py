@@ -43,6 +43,7 @@ class Demonstration:
         played = ["--recording", str(recording)] if recording else []
         broker = f"mqtt://{HOST}:{mqtt_port}"
         ports = ["--host", HOST, "--port", str(port), "--mqtt-port", str(mqtt_port), "--care-port", "0"]
+        ports += ["--signs-port", "0", "--translate-port", "0"]
         self.relay = Program("relay", ["relay", "--data", str(folder / "relay"), *ports], logs / "relay.log")
         self.sensor = Program("simulate", ["simulate", "--link", str(self.link), *played], logs / "simulate.log")
         source = ["--serial", str(self.link), "--broker", broker, "--kit", "demo", "--state", str(folder / "agent")]

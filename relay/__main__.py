@@ -18,7 +18,7 @@ from relay.collector import Collector
 from relay.errors import RelayError, Unauthorized
 from relay.logs import configure
 from relay.main import Relay
-from relay.settings import RelaySettings, load
+from relay.settings import RelaySettings, journal, load
 from relay.supervisor import supervise
 from relay.tls import lan_addresses
 
@@ -41,6 +41,8 @@ def relay(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of OpenSCG and the pages (8000).")] = None,
     care_port: Annotated[int | None, typer.Option(help="Port of physiotherapy and timers (3000).")] = None,
+    signs_port: Annotated[int | None, typer.Option(help="Port of sign detection (8001).")] = None,
+    translate_port: Annotated[int | None, typer.Option(help="Port of sign translation (8002).")] = None,
     mqtt_port: Annotated[int | None, typer.Option(help="Port of the broker inside the relay (1883).")] = None,
     tls: Annotated[
         bool, typer.Option("--tls", help="Also serve everything on one TLS port (8443) for phones.")
@@ -56,7 +58,7 @@ def relay(
     """
     given: dict[str, Any] = {"data": data, "host": host, "log_level": log_level}
     given = {key: value for key, value in given.items() if value is not None}
-    ports = {"scg": port, "care": care_port}
+    ports = {"scg": port, "care": care_port, "signs": signs_port, "translate": translate_port}
     if chosen := {key: value for key, value in ports.items() if value is not None}:
         given["ports"] = chosen
     if mqtt_port is not None:
@@ -65,7 +67,7 @@ def relay(
         given["tls"] = {"enabled": True}
     try:
         settings = load(config, given)
-        configure(settings.log_level)
+        configure(settings.log_level, journal())
         if cluster:
             _try_cluster(settings)
             return

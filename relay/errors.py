@@ -17,7 +17,19 @@ RelayError
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
 ├── Full                  every place is taken; try again                    (503, retryable)
 ├── NotAllowed            the session as it stands does not allow it         (400)
-└── ParticipantNotFound   nobody of that id in the session                   (404)
+├── ParticipantNotFound   nobody of that id in the session                   (404)
+├── ClaimRefused          unknown, expired, withdrawn or spent by another    (403)
+├── CsrRefused            a request for a certificate that is not in order   (400)
+├── IdentityRefused       a kit that is revoked, or does not hold its key    (403)
+├── InvalidSignSequence   nothing spelled, or what is no sign                (400)
+├── InvalidLanguage       a language the speller does not know               (400)
+├── InvalidSession        no conversation of that id                         (404)
+├── InvalidImage          a frame that is no picture, or too large           (400)
+├── VideoRefused          a video that may not or cannot be read             (400)
+├── DetectorMissing       no hand detector runs here                         (503, retryable)
+├── LlmTimeout            the language model did not answer in time          (504, retryable)
+├── LlmRateLimit          the language model's limit is reached              (429, retryable)
+└── LlmFailed             the language model answered with an error          (502)
 """
 
 from __future__ import annotations
@@ -123,3 +135,70 @@ class TooMany(RelayError):
     def __init__(self, text: str, retry_after_s: int) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+
+
+class ClaimRefused(RelayError):
+    code = "CLAIM_REFUSED"
+    status = 403
+
+
+class CsrRefused(RelayError):
+    code = "CSR_REFUSED"
+    status = 400
+
+
+class IdentityRefused(RelayError):
+    code = "IDENTITY_REFUSED"
+    status = 403
+
+
+class InvalidSignSequence(RelayError):
+    code = "INVALID_SIGN_SEQUENCE"
+    status = 400
+
+
+class InvalidLanguage(RelayError):
+    code = "INVALID_LANGUAGE"
+    status = 400
+
+
+class InvalidSession(RelayError):
+    code = "INVALID_SESSION"
+    status = 404
+
+
+class InvalidImage(RelayError):
+    code = "INVALID_IMAGE"
+    status = 400
+
+
+class VideoRefused(RelayError):
+    code = "VIDEO_REFUSED"
+    status = 400
+
+
+class DetectorMissing(RelayError):
+    code = "SERVICE_UNAVAILABLE"
+    status = 503
+    retryable = True
+
+
+class LlmTimeout(RelayError):
+    code = "LLM_TIMEOUT"
+    status = 504
+    retryable = True
+
+
+class LlmRateLimit(TooMany):
+    code = "LLM_RATE_LIMIT"
+
+
+class LlmFailed(RelayError):
+    """`again` says whether asking once more may help."""
+
+    code = "LLM_FAILED"
+    status = 502
+
+    def __init__(self, text: str, *, again: bool) -> None:
+        super().__init__(text)
+        self.again = again

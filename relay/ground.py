@@ -30,6 +30,8 @@ class Root(StrEnum):
 
     SCG = "scg"
     CARE = "care"
+    SIGNS = "signs"
+    TRANSLATE = "translate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,15 @@ class Ground:
 class Part:
     """One API: where it stands, what must run for it, and what is to be finished before the relay ends.
 
-    `openable` names an API that asks for tokens only where a listener does, and that an operator may set open by name.
-    `base` is the first part of its paths, whose unknown ones it refuses in its own words.
+    `also` are further documented ports at whose root it stands. `openable` names an API that asks for tokens only
+    where a listener does, and that an operator may set open by name. `base` is the first part of its paths, whose
+    unknown ones it refuses in its own words.
     """
 
     name: str
     app: Routed
     root: Root | None = None
+    also: tuple[Root, ...] = ()
     openable: bool = False
     base: str | None = None
     duties: Mapping[str, Duty] = field(default_factory=dict)

@@ -75,6 +75,30 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             registry=register,
         )
+        self.signs_frames = Counter(
+            "homeside_signs_frames",
+            "Frames looked at for hands, by whether there was one.",
+            ["hand"],
+            registry=register,
+        )
+        self.signs_dropped = Counter(
+            "homeside_signs_dropped",
+            "What was left out because something newer came, or a bound was reached: frames, answers, contexts.",
+            ["what"],
+            registry=register,
+        )
+        self.signs_seconds = Histogram(
+            "homeside_signs_frame_seconds",
+            "From a frame's arrival to its detection.",
+            buckets=_LATENCY_BUCKETS,
+            registry=register,
+        )
+        self.signs_translated = Counter(
+            "homeside_signs_translations", "Sequences translated, by whom.", ["by"], registry=register
+        )
+        self.signs_refused = Counter(
+            "homeside_signs_refused", "Messages and requests answered with an error.", ["code"], registry=register
+        )
 
         self.video_viewers = Gauge(
             "homeside_video_viewers", "Viewers of video, connecting or connected.", registry=register

@@ -21,16 +21,22 @@ class RelayProgram:
         port: int | None = None,
         mqtt_port: int | None = None,
         care_port: int | None = None,
+        signs_port: int | None = None,
+        translate_port: int | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data
         self.port = port or free_port()
         self.mqtt_port = mqtt_port or free_port()
         self.care_port = care_port or free_port()
+        self.signs_port = signs_port or free_port()
+        self.translate_port = translate_port or free_port()
         self.options = options
         self.env = dict(env or {})
-        ports = ("--port", str(self.port), "--mqtt-port", str(self.mqtt_port), "--care-port", str(self.care_port))
-        self.child: Child = start_homeside("relay", "--data", data, *ports, *options, env=self.env)
+        ports = {"--port": self.port, "--mqtt-port": self.mqtt_port, "--care-port": self.care_port}
+        ports |= {"--signs-port": self.signs_port, "--translate-port": self.translate_port}
+        words = [str(word) for pair in ports.items() for word in pair]
+        self.child: Child = start_homeside("relay", "--data", data, *words, *options, env=self.env)
         self.addresses = self.child.wait_for_event("relay_ready", START_WITHIN_S)
 
     @property
@@ -40,6 +46,14 @@ class RelayProgram:
     @property
     def care(self) -> str:
         return f"http://127.0.0.1:{self.care_port}"
+
+    @property
+    def signs(self) -> str:
+        return f"http://127.0.0.1:{self.signs_port}"
+
+    @property
+    def translate(self) -> str:
+        return f"http://127.0.0.1:{self.translate_port}"
 
     @property
     def ws(self) -> str:
@@ -61,6 +75,7 @@ class RelayProgram:
 
     def again(self) -> RelayProgram:
         ports = {"port": self.port, "mqtt_port": self.mqtt_port, "care_port": self.care_port}
+        ports |= {"signs_port": self.signs_port, "translate_port": self.translate_port}
         return RelayProgram(self.data, *self.options, **ports, env=self.env)
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.errors import ModelsMissing as ModelsMissing
 from agent.sources.slot import Image
 from agent.vision.boxes import Detection, anchors, decode
 from agent.vision.network import Network
@@ -49,6 +50,13 @@ class Hand(NamedTuple):
     side_score: float
 
 
+class Followed(NamedTuple):
+    """Where one person's hands were last, for a detector that looks at several people's pictures in turn."""
+
+    regions: tuple[Region, ...] = ()
+    last_ns: int | None = None
+
+
 class HandDetector:
     """Follows up to `most` hands from picture to picture. Used from one thread at a time."""
 
@@ -66,6 +74,18 @@ class HandDetector:
     def reset(self) -> None:
         """Look for hands anew with the next picture."""
         self._regions = []
+
+    def follow(self, image_bgr: Image, t_ns: int, followed: Followed | None) -> tuple[list[Hand], Followed]:
+        """Like `detect`, for one of several people: their own trace (None at first) goes in and comes back.
+
+        A hand that is no longer where it was is looked for in the same picture.
+        """
+        self._regions, self._last_ns = (list(followed.regions), followed.last_ns) if followed else ([], None)
+        hands = self.detect(image_bgr, t_ns)
+        if not hands and followed is not None and followed.regions:
+            self.reset()
+            hands = self.detect(image_bgr, t_ns)
+        return hands, Followed(tuple(self._regions), self._last_ns)
 
     def detect(self, image_bgr: Image, t_ns: int) -> list[Hand]:
         """Hands in the picture, uint8[h, w, 3]. `t_ns` is when it was taken, on any steady clock.

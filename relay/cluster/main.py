@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from relay.bus import Address
 from relay.clock import SteadyClock
 from relay.cluster.bus import NatsBus
-from relay.cluster.link import Link, is_cluster
+from relay.cluster.link import Link, is_cluster, servers
 from relay.cluster.members import Members
 from relay.errors import SettingsError
 from relay.metrics import Metrics
 from relay.settings import RelaySettings
 
 LEAVE_WITHIN_S = 2.0
+MQTT_PORT = 1883
+"""Where kits are told to go unless identity.broker_url says otherwise: NATS itself does not tell its MQTT port."""
 
 
 class Cluster:
@@ -28,6 +32,8 @@ class Cluster:
                 "database_url: a cluster's relays share one PostgreSQL; give postgresql://user:password@host:5432/name"
             )
         chosen = settings.cluster
+        first = urlsplit(servers(settings.mqtt.url)[0]).hostname or "localhost"
+        self.kits = Address(host=first, port=MQTT_PORT)
         self.link = Link(settings.mqtt.url, chosen.name or f"relay-{secrets.token_hex(4)}", metrics)
         self.steady = SteadyClock()
         self.members = Members(self.link, self.steady, metrics)

@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from relay.cluster.nodes import Node, configuration
 from relay.cluster.programs import Program, Works, find, make, make_postgres
 from relay.cluster.subjects import PARTITIONS
 from relay.errors import RelayError
+from relay.identity.authority import own_authority
 
 HOST = "127.0.0.1"
 RELAYS = NODES = 3
@@ -41,6 +43,9 @@ class Addresses:
 
     scg: int
     care: int
+    signs: int
+    translate: int
+    tls: int
 
 
 class Trial:
@@ -48,7 +53,7 @@ class Trial:
 
     def __init__(self, folder: Path, *, port: int = 8000, care_port: int = 3000, mqtt_port: int = 1883) -> None:
         self.folder = folder
-        self.relays = [Addresses(*_ports(number, port, care_port)) for number in range(RELAYS)]
+        self.relays = [_addresses(number, port, care_port) for number in range(RELAYS)]
         self.nodes = [_node(number, mqtt_port) for number in range(NODES)]
         self.programs: list[Program] = []
         self._postgres = Path(tempfile.gettempdir())
@@ -89,11 +94,16 @@ class Trial:
         for secret in ("secret", "encryption.key"):
             load_secret(self.folder / secret)
             shutil.copy2(self.folder / secret, folder / secret)
+        own_authority(self.folder / "authority", datetime.now(UTC))
+        shutil.copytree(self.folder / "authority", folder / "authority", dirs_exist_ok=True)
         nodes = ",".join(f"{HOST}:{node.client}" for node in self.nodes)
         written = self.folder / f"{name}.toml"
         written.write_text(
-            f'data = "{folder}"\ndatabase_url = "{database}"\n\n[ports]\nscg = {where.scg}\ncare = {where.care}\n\n'
-            f'[mqtt]\nurl = "nats://{nodes}"\n\n[cluster]\nname = "{name}"\nstream_mb = 1024\n'
+            f'data = "{folder}"\ndatabase_url = "{database}"\n\n[ports]\nscg = {where.scg}\n'
+            f"care = {where.care}\nsigns = {where.signs}\ntranslate = {where.translate}\n\n"
+            f'[tls]\nenabled = true\nhost = "{HOST}"\nport = {where.tls}\n\n'
+            f'[mqtt]\nurl = "nats://{nodes}"\n\n[identity]\nbroker_url = "mqtt://{HOST}:{self.nodes[0].mqtt}"\n\n'
+            f'[cluster]\nname = "{name}"\nstream_mb = 1024\n'
         )
         command = [sys.executable, "-m", "homeside", "relay", "--config", str(written)]
         return make(name, command, logs / f"{name}.log", _answers(where.scg))
@@ -135,6 +145,7 @@ class Trial:
             "cluster_ready",
             relays=[f"http://{HOST}:{where.scg}" for where in self.relays],
             care=[f"http://{HOST}:{where.care}" for where in self.relays],
+            tls=[f"https://{HOST}:{where.tls}" for where in self.relays],
             kits=[f"mqtt://{HOST}:{node.mqtt}" for node in self.nodes],
             nats=[f"nats://{HOST}:{node.client}" for node in self.nodes],
             database=self.programs[0].command[self.programs[0].command.index("-p") + 1],
@@ -153,8 +164,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ports(number: int, port: int, care_port: int) -> tuple[int, int]:
-    return (port + number * STEP if port else free_port()), (care_port + number * STEP if care_port else free_port())
+def _addresses(number: int, port: int, care_port: int) -> Addresses:
+    """As documented, a step apart for each relay; free ones where the first relay's are not chosen."""
+    wanted = (port, care_port, port and port + 1, port and port + 2, port and port + 443)
+    return Addresses(*(one + number * STEP if one else free_port() for one in wanted))
 
 
 def _node(number: int, mqtt_port: int) -> Node:

@@ -59,6 +59,11 @@ def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
     return create_async_engine(url, pool_pre_ping=True, connect_args=timeouts, **given)
 
 
+def open_replica(given: str, folder: Path) -> AsyncEngine | None:
+    """The read replica that the settings name, or None."""
+    return open_engine(database_url(given, folder), connections=5) if given else None
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -93,7 +98,7 @@ def _upgrade(connection: Any) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, "heads")
 
 
 async def answers(engine: AsyncEngine, timeout_s: float = 2.0) -> bool:

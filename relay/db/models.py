@@ -89,3 +89,25 @@ timer_clock = sa.Table(
     sa.Column("boot_id", sa.String(64), primary_key=True),
     sa.Column("anchor_ns", sa.BigInteger, nullable=False, comment="epoch minus monotonic, of the steady timescale"),
 )
+
+sign_calibrations = sa.Table(
+    "sign_calibrations",
+    metadata,
+    sa.Column("owner", sa.String(256), primary_key=True, comment="who keeps it; empty for staff and loopback"),
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("hands", sa.LargeBinary, nullable=False, comment="float16[n, 21, 3], core.fingerspelling.hand.normalise"),
+    sa.Column("labels", sa.LargeBinary, nullable=False, comment="uint8[n], index of the letter"),
+    sa.Column("has_z", sa.Boolean, nullable=False),
+)
+
+sign_messages = sa.Table(
+    "sign_messages",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("kit", sa.String(64), nullable=False),
+    sa.Column("session_id", sa.String(128), nullable=False),
+    sa.Column("boot", sa.String(64), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False, comment="the message's payload, core.contracts.signs.KitLetters"),
+    sa.UniqueConstraint("session_id", "boot", "seq"),
+)

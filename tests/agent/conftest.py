@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.peers import Amqtt, Recorder, Sensor
+from tests.radio.conftest import air, radio  # noqa: F401  fixtures
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ def test_recording_is_replayed_at_its_own_pace_and_the_agent_ends_with_it(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "give --serial PORT, --ble SENSOR or --replay FILE"),
+        ((), "give --serial PORT, --ble SENSOR, --camera DEVICE or --replay FILE"),
         (("--serial", "/dev/null", "--kit", "a/b"), "is no kit's name"),
         (("--serial", "x", "--speed", "2"), "belong to --replay"),
         (("--replay", "absent.csv"), "absent.csv cannot be read"),

@@ -6,7 +6,7 @@ import asyncio
 import re
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 import numpy as np
@@ -130,7 +130,10 @@ class Peripheral:
 
     def later(self, characteristic: Characteristic, data: bytes) -> None:
         """An answer to a write, after the write itself was answered."""
-        self._answers = [asyncio.create_task(self.notify(characteristic, data)), *self._answers][:8]
+        self.soon(self.notify(characteristic, data))
+
+    def soon(self, work: Coroutine[Any, Any, None]) -> None:
+        self._answers = [asyncio.create_task(work), *self._answers][:8]
 
     async def _run(self) -> None:
         while True:

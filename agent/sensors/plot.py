@@ -1,0 +1,64 @@
+"""A chart of dots for a terminal, eight dots a character (Unicode's Braille patterns), from the newest samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from agent.sensors.meter import Meter
+
+WIDTH, HEIGHT = 72, 8
+LEAST_SPAN = 0.01
+"""g. Below it the chart would show noise as mountains."""
+_DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+_BLANK = 0x2800
+
+
+def chart(values: np.ndarray, width: int = WIDTH, height: int = HEIGHT, least_span: float = LEAST_SPAN) -> list[str]:
+    """Lines of a chart of `values`, oldest left: each column of dots from the least to the most of its values."""
+    cells = np.zeros((height, width), np.int64)
+    if len(values):
+        middle = (float(values.max()) + float(values.min())) / 2
+        span = max(float(values.max()) - float(values.min()), least_span)
+        rows = np.clip(np.rint((0.5 - (values - middle) / span) * (4 * height - 1)), 0, 4 * height - 1).astype(int)
+        columns = np.arange(len(values)) * 2 * width // max(len(values), 1)
+        for column in np.unique(columns):
+            inside = rows[columns == column]
+            for row in range(int(inside.min()), int(inside.max()) + 1):
+                cells[row // 4, column // 2] |= _DOTS[row % 4, column % 2]
+    return ["".join(chr(_BLANK + int(cell)) for cell in line) for line in cells]
+
+
+def screen(meter: Meter, where: str, beside: dict[str, Any]) -> Panel:
+    """What `sensors stream` shows: the axis with the most in it, and the figures under it."""
+    axes = meter.axes_g
+    at = int(axes.std(axis=0).argmax()) if len(axes) else 2
+    values = axes[:, at] if len(axes) else np.empty(0)
+    bounds = f"{values.min():+.3f} to {values.max():+.3f} g" if len(values) else "no samples yet"
+    figures = meter.figures()
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        f"rate {_said(figures['measuredHz'])} Hz",
+        f"lost {meter.lost}",
+        f"late {_said(figures['lateMs'])} ms",
+        f"jitter {_said(figures['jitterMs'])} ms",
+        f"clock ± {_said(figures['clockErrorMs'])} ms",
+    )
+    table.add_row(
+        f"samples {meter.samples_seen}",
+        f"|a| {_said(figures['gravityG'])} g",
+        f"battery {_said(beside.get('batteryPercent'))} %",
+        f"signal {_said(beside.get('rssiDbm'))} dBm",
+        "Ctrl-C ends",
+    )
+    title = f"{figures['name']} ({figures['kind']}) on {where}"
+    return Panel(Group(Text("\n".join(chart(values))), Text(f"{'xyz'[at]}: {bounds}"), table), title=title)
+
+
+def _said(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"

@@ -1,0 +1,162 @@
+"""The kit's eyes put together: camera, the process that looks, the exercise, and what may leave the home.
+
+The agent's own wiring (agent/app.py) asks for this only where a camera is set; it runs with and without other sensors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from agent.backoff import Backoff
+from agent.errors import CameraUnusable, CommandRefused, ModelsMissing
+from agent.exercise import Exercise, session_of
+from agent.indicator import show_on
+from agent.outbox import Outbox
+from agent.privacy import Level, Privacy
+from agent.settings import AgentSettings
+from agent.sources.camera.choose import device_of
+from agent.sources.camera.source import CameraSource
+from agent.sources.slot import Slot
+from agent.spelling import Spelling
+from agent.spelling import session_of as signing_session
+from agent.supervisor import supervise
+from agent.vision.eyes import Eyes, Seen
+from agent.wall_clock import WallClock
+
+RETRY_S = (0.1, 5.0)
+EXPIRY_EVERY_S = 1.0
+Arguments = dict[str, Any]
+
+
+class Watch:
+    """`run` until a video file is through, or for ever. `changed` is called when status is to be told anew."""
+
+    def __init__(
+        self, settings: AgentSettings, outbox: Outbox, wall: WallClock, *, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.slot = Slot()
+        self.seen: Callable[[Seen], None] = lambda _: None
+        """Who else wants to hear what was seen: set by the wiring."""
+        camera = settings.source.camera
+        self.camera = CameraSource(camera, partial(device_of, camera), self.slot)
+        self.privacy = Privacy(
+            settings.state / "privacy.log", show=partial(show_on, settings.privacy.led), changed=self._stepped
+        )
+        self.exercise = Exercise(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
+        self.spelling = Spelling(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
+        self.eyes = Eyes(settings.vision, self.slot, self._see)
+        self._usual = settings.vision.mode
+        self._changed = changed
+        self._problems: dict[str, tuple[str, int]] = {}
+
+    async def run(self) -> None:
+        """Raises CameraUnusable for a file that cannot be played, ModelsMissing when nothing can be seen."""
+        if self._usual == "hands":
+            self.spelling.begin(*signing_session({}))
+        beside = [
+            asyncio.create_task(self._kept("vision", self.eyes.run, self._looked)),
+            asyncio.create_task(self._expire()),
+        ]
+        filming = asyncio.create_task(self._kept("camera", self.camera.run, self._filmed))
+        try:
+            await asyncio.wait([filming, *beside], return_when=asyncio.FIRST_COMPLETED)
+            for task in (filming, *beside):
+                if task.done():
+                    task.result()
+        finally:
+            for task in (filming, *beside):
+                task.cancel()
+            await asyncio.gather(filming, *beside, return_exceptions=True)
+            self.exercise.flush()
+            self.spelling.end()
+
+    def end(self) -> None:
+        self.exercise.end()
+        self.spelling.end()
+
+    def commands(self) -> dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]]:
+        return {"set_privacy": self.privacy.command, "look": self._look}
+
+    async def start_session(self, args: Arguments) -> dict[str, Any]:
+        """A planned exercise: from now on poses are its frames."""
+        session, name = session_of(args)
+        self.spelling.end()
+        self.exercise.begin(session, name)
+        self.eyes.mode = "pose"
+        return {"session": session, "exercise": name}
+
+    def end_session(self) -> str | None:
+        """The exercise's, if one was going on; what is looked for is again what the settings say."""
+        session = self.exercise.session
+        self.exercise.end()
+        self.eyes.mode = self._usual
+        return session
+
+    def figures(self) -> dict[str, Any]:
+        """For status."""
+        return {
+            "camera": {**self.camera.figures(), "problem": self._problem("camera", self.camera.frames)},
+            "vision": {**self.eyes.figures(), "problem": self._problem("vision", self.eyes.looked)},
+            "exercise": self.exercise.figures(),
+            "spelling": self.spelling.figures(),
+            "privacy": self.privacy.figures(),
+        }
+
+    def _see(self, seen: Seen) -> None:
+        if seen.mode == "pose":
+            about = {"fps": round(self.eyes.fps, 1), "ageMs": round(seen.age_ms), "size": _size(seen)}
+            self.exercise.take(seen.pose, seen.frame.captured_ns, about)
+        else:
+            width, height = _size(seen)
+            self.spelling.take(seen.hands, seen.frame.captured_ns, width / height)
+        self.seen(seen)
+
+    async def _look(self, args: Arguments) -> dict[str, Any]:
+        mode = args.get("for")
+        if mode not in ("pose", "hands", None):
+            raise CommandRefused("look: for is pose, hands or null")
+        if self.exercise.session is not None:
+            raise CommandRefused("look: an exercise is going on; end_session first")
+        self.spelling.end()
+        if mode == "hands":
+            self.spelling.begin(*signing_session(args))
+        self.eyes.mode = mode
+        return {"look": mode, "session": self.spelling.session}
+
+    async def _kept(self, name: str, duty: Callable[[], Awaitable[None]], count: Callable[[], int]) -> None:
+        def troubled(text: str) -> None:
+            news = text != self._problem(name, count())
+            self._problems[name] = text, count()
+            if news:
+                self._changed()
+
+        await supervise(name, duty, Backoff(*RETRY_S), troubled=troubled, fatal=(CameraUnusable, ModelsMissing))
+
+    def _problem(self, name: str, count: int) -> str | None:
+        """What was the matter is over once pictures come again."""
+        text, then = self._problems.get(name, (None, 0))
+        return text if count <= then else None
+
+    def _filmed(self) -> int:
+        return self.camera.frames
+
+    def _looked(self) -> int:
+        return self.eyes.looked
+
+    def _stepped(self, _: Level) -> None:
+        self._changed()
+
+    async def _expire(self) -> None:
+        """Consent runs out, and its light goes out, whether or not somebody asks."""
+        while True:
+            await asyncio.sleep(EXPIRY_EVERY_S)
+            _ = self.privacy.level
+
+
+def _size(seen: Seen) -> list[int]:
+    height, width = seen.frame.image.shape[:2]
+    return [width, height]

@@ -1,0 +1,219 @@
+"""The fingerspelling document as models: frames and commands in, detections and translations out.
+
+Field names are the document's. What it does not name is optional here, so that a client written from it works
+unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.contracts.errors import InvalidMessage, MalformedMessage
+
+LANGUAGES = ("en", "ru", "kz")
+MAX_SIGNS = 500
+MAX_CONTEXT = 4_000
+MAX_ID = 128
+VERSION = "1.0.0"
+
+SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
+Timestamp = Annotated[float, msgspec.Meta(ge=-9.1e15, le=9.1e15)]
+
+_T = TypeVar("_T")
+
+
+class Message(msgspec.Struct):
+    """What a client's socket sends."""
+
+    type: Annotated[str, msgspec.Meta(max_length=64)]
+    payload: msgspec.Raw
+
+
+class Frame(msgspec.Struct):
+    """A picture. `mirrored` says that the camera's picture was flipped, as selfie previews are."""
+
+    image: str
+    timestamp: int | Timestamp
+    session_id: SessionId | None = None
+    mirrored: bool = False
+
+
+class Command(msgspec.Struct):
+    """`watch` follows another's session; `calibration` names whose calibration to read with; `extras` asks for the
+    letters so far and the likely alternatives with each detection.
+    """
+
+    action: Literal["start", "stop", "clear", "watch"]
+    session_id: SessionId
+    language: Literal["en", "ru", "kz"] = "en"
+    alphabet: Literal["letters", "digits", "both"] = "both"
+    calibration: Annotated[str, msgspec.Meta(max_length=MAX_ID)] = ""
+    extras: bool = False
+
+
+class KitLetters(msgspec.Struct, rename="camel"):
+    """What a kit tells of the signs it read: letters taken since it last told, and the sequence when it was
+    committed.
+    """
+
+    session_id: SessionId
+    letters: Annotated[list[KitLetter], msgspec.Meta(max_length=MAX_SIGNS)] = []
+    sequence: Annotated[list[KitLetter], msgspec.Meta(max_length=MAX_SIGNS)] | None = None
+    language: Literal["en", "ru", "kz"] = "en"
+
+
+class KitLetter(msgspec.Struct):
+    """A sign taken at `t` (epoch ms); `likely` are its chances, best first."""
+
+    sign: Annotated[str, msgspec.Meta(min_length=1, max_length=1)]
+    confidence: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    t: float
+    likely: Annotated[list[tuple[str, float]], msgspec.Meta(max_length=5)] = []
+
+
+_messages = msgspec.json.Decoder(Message)
+
+
+def decode_message(data: bytes | str) -> Message:
+    """Raises MalformedMessage or InvalidMessage."""
+    try:
+        return _messages.decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"Not a JSON message: {error}") from None
+
+
+def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage(str(error)) from None
+
+
+def message(kind: str, payload: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"type": kind, "payload": payload})
+
+
+# -- bodies of the REST endpoints --------------------------------------------------------------------------------------
+
+
+class TranslationRequest(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    sign_sequence: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MAX_SIGNS)]
+    session_id: Annotated[str, Field(min_length=1, max_length=MAX_ID)]
+    context: Annotated[str, Field(max_length=MAX_CONTEXT)] | None = None
+    language: Annotated[str, Field(max_length=16)] = "en"
+
+
+class TranslationResponse(BaseModel):
+    """`fallback` is true when the offline speller answered, and `reason` says why."""
+
+    translation: str
+    confidence: float = Field(ge=0, le=1)
+    session_id: str
+    processing_time_ms: int
+    alternatives: list[str] | None = None
+    fallback: bool | None = None
+    reason: str | None = None
+
+
+class Exchange(BaseModel):
+    signs: list[str]
+    translation: str
+
+
+class Context(BaseModel):
+    session_id: str
+    context: str
+    history: list[Exchange]
+
+
+class Cleared(BaseModel):
+    message: str = "Session cleared successfully"
+    session_id: str
+
+
+class HealthResponse(BaseModel):
+    status: Literal["healthy", "degraded", "unhealthy"]
+    timestamp: str
+    services: dict[str, Literal["up", "down"]]
+    version: str = VERSION
+    reasons: dict[str, str] | None = Field(None, description="Why a service is down.")
+
+
+class BatchOptions(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    frame_rate: float = Field(15, gt=0, le=60, description="Pictures a second that are looked at.")
+    confidence_threshold: float = Field(0.0, ge=0, le=1, description="Letters read with less are left out.")
+
+
+class BatchRequest(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    video_url: Annotated[str, Field(min_length=1, max_length=2_000)]
+    language: Annotated[str, Field(max_length=16)] = "en"
+    options: BatchOptions = BatchOptions()
+
+
+class BatchAccepted(BaseModel):
+    job_id: str
+    status: Literal["processing"] = "processing"
+    estimated_time_ms: int
+
+
+class BatchLetter(BaseModel):
+    sign: str
+    confidence: float
+    time_ms: float
+
+
+class BatchResult(BaseModel):
+    translation: str
+    signs_detected: list[str]
+    confidence: float
+    letters: list[BatchLetter] = []
+
+
+class BatchStatus(BaseModel):
+    job_id: str
+    status: Literal["processing", "completed", "failed"]
+    progress: float = Field(0.0, ge=0, le=1)
+    result: BatchResult | None = None
+    error: str | None = None
+    code: str | None = None
+
+
+class Problem(BaseModel):
+    """Every error of this API."""
+
+    error: str
+    message: str
+    code: str
+
+
+class Calibration(BaseModel):
+    """Frames of one person's letters: landmarks as detections show them (x, y, 0-1 of an unmirrored picture)."""
+
+    letters: dict[
+        Annotated[str, Field(pattern="^[A-IK-Y]$")],
+        Annotated[
+            list[
+                Annotated[list[tuple[float, float] | tuple[float, float, float]], Field(min_length=21, max_length=21)]
+            ],
+            Field(min_length=3, max_length=40),
+        ],
+    ] = Field(min_length=3, max_length=24)
+    aspect: float = Field(ge=0.2, le=5, description="Width over height of the pictures.")
+    right: bool = Field(description="Whether it is the right hand.")
+
+
+class Calibrated(BaseModel):
+    name: str
+    letters: list[str]
+    frames: int

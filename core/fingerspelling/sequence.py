@@ -1,0 +1,221 @@
+"""From what each picture was read as to the letters a person meant: held, taken once, doubled on purpose, ended by
+quiet.
+
+Time is an argument (ms that only grow). A letter is taken when the same sign is held still for HOLD_MS; the same letter
+is taken again only after a release (the hand goes, or shows something else) or a slide to the side. After QUIET_MS in
+which nothing new is shown, the sequence is committed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+HOLD_MS = 320.0
+DOUBTFUL_HOLD_MS = 640.0
+DOUBTFUL = 0.45
+"""A letter the reader is not sure of counts, too, when it stays the likeliest by so much for DOUBTFUL_HOLD_MS: some
+people's letters are never sure, and the speller knows its chances."""
+FEWEST = 3
+"""Pictures a held sign is seen in at least, however far apart they come."""
+QUIET_MS = 2000.0
+RELEASE_MS = 140.0
+"""Unseen or misread for longer, a hold has ended; the same letter after it is a double letter."""
+STILL = 1.6
+"""Palm lengths a second: a hand that moves faster is on its way to the next letter."""
+SLIDE = 0.55
+"""Palm lengths to the side that double a letter."""
+SWIPE = 1.1
+"""Palm lengths an open hand moves to the side, within SWIPE_MS, to take the last letter back."""
+SWIPE_MS = 600.0
+LONGEST = 500
+
+SPACE, BACKSPACE = " ", "\b"
+OPEN_HAND = "5"
+MOTIONS = frozenset("JZ")
+Chances = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One picture: the sign it was read as (None: unsure or no hand), and where the hand was, in palm lengths."""
+
+    t_ms: float
+    sign: str | None
+    confidence: float = 0.0
+    likely: Chances = ()
+    hand: bool = True
+    x: float = 0.0
+    y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A letter that counts; SPACE and BACKSPACE are signs, too."""
+
+    sign: str
+    confidence: float
+    t_ms: float
+    likely: Chances = ()
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A sign while it is shown: since when, how often, where it began, and whether it counted already."""
+
+    sign: str
+    since_ms: float
+    last_ms: float
+    x: float
+    y: float
+    seen: int = 0
+    sure: int = 0
+    moving_ms: float = -math.inf
+    taken: bool = False
+    total: float = 0.0
+    likely: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float:
+        return self.total / max(self.seen, 1)
+
+    def chances(self) -> Chances:
+        mean = [(sign, chance / self.seen) for sign, chance in self.likely.items()]
+        return tuple(sorted(mean, key=lambda one: -one[1])[:3])
+
+
+class Sequence:
+    """One person's spelling. `see` each picture in order; `quiet` says whether to commit; `commit` hands it over."""
+
+    def __init__(self, *, digits: bool = False) -> None:
+        self._digits = digits
+        self._hold: _Hold | None = None
+        self._released: float | None = None
+        self._last_sign: str | None = None
+        self._active_ms: float | None = None
+        self._path: deque[Sight] = deque(maxlen=64)
+        self._letters: list[Taken] = []
+
+    @property
+    def letters(self) -> list[Taken]:
+        return list(self._letters)
+
+    def see(self, sight: Sight) -> Taken | None:
+        """Take a picture in; gives the letter it completed, if any."""
+        speed = self._speed(sight)
+        self._path.append(sight)
+        if sight.sign in MOTIONS:
+            return self._take(Taken(sight.sign or "", sight.confidence, sight.t_ms, sight.likely), None)
+        if self._swiped(sight):
+            self._path.clear()
+            return self._take(Taken(BACKSPACE, sight.confidence, sight.t_ms), self._hold)
+        sign = sight.sign or _likeliest(sight)
+        if sign is None:
+            self._lost(sight, speed)
+            return None
+        return self._shown(sight, sign, speed)
+
+    def quiet(self, t_ms: float) -> bool:
+        """Something was spelled, and for QUIET_MS nothing new was shown."""
+        return bool(self._letters) and self._active_ms is not None and t_ms - self._active_ms >= QUIET_MS
+
+    def commit(self) -> list[Taken]:
+        """The letters so far, spaces at the ends left out; the next sequence begins. A sign still held stays taken."""
+        letters, self._letters = self._letters, []
+        while letters and letters[-1].sign == SPACE:
+            letters.pop()
+        return letters
+
+    def clear(self) -> None:
+        self.__init__(digits=self._digits)  # type: ignore[misc]
+
+    def _lost(self, sight: Sight, speed: float) -> None:
+        if sight.hand and speed > STILL:
+            self._active_ms = sight.t_ms
+        hold = self._hold
+        if hold is not None and sight.t_ms - hold.last_ms > RELEASE_MS:
+            self._hold = None
+
+    def _shown(self, sight: Sight, sign: str, speed: float) -> Taken | None:
+        hold = self._hold
+        if hold is None or hold.sign != sign:
+            if hold is not None and sight.t_ms - hold.last_ms <= RELEASE_MS and self._flicker(sight):
+                return None
+            hold = self._hold = _Hold(sign, sight.t_ms, sight.t_ms, sight.x, sight.y)
+            self._active_ms = sight.t_ms
+        hold.last_ms = sight.t_ms
+        hold.seen += 1
+        hold.sure += sight.sign is not None
+        hold.total += sight.confidence
+        for other, chance in sight.likely:
+            hold.likely[other] = hold.likely.get(other, 0.0) + chance
+        if speed > STILL:
+            hold.moving_ms = sight.t_ms
+        if hold.taken:
+            return self._doubled(hold, sight, speed)
+        still_ms = sight.t_ms - max(hold.since_ms, hold.moving_ms)
+        if hold.seen >= FEWEST and still_ms >= (HOLD_MS if 2 * hold.sure > hold.seen else DOUBTFUL_HOLD_MS):
+            return self._take(self._told(hold, sight), hold)
+        return None
+
+    def _flicker(self, sight: Sight) -> bool:
+        """A single picture read otherwise does not end a hold; a second one does."""
+        before = self._path[-2] if len(self._path) > 1 else None
+        return before is None or (before.sign or _likeliest(before)) != (sight.sign or _likeliest(sight))
+
+    def _doubled(self, hold: _Hold, sight: Sight, speed: float) -> Taken | None:
+        """The same shape slid to the side, and came to rest: once more."""
+        if abs(sight.x - hold.x) < SLIDE or speed > STILL or hold.sign == OPEN_HAND:
+            return None
+        hold.x, hold.y = sight.x, sight.y
+        return self._take(self._told(hold, sight), hold)
+
+    def _told(self, hold: _Hold, sight: Sight) -> Taken:
+        sign = SPACE if hold.sign == OPEN_HAND and not self._spells_digits() else hold.sign
+        return Taken(sign, round(hold.confidence, 4), sight.t_ms, hold.chances())
+
+    def _spells_digits(self) -> bool:
+        return self._digits or (bool(self._letters) and self._letters[-1].sign.isdigit())
+
+    def _take(self, taken: Taken, hold: _Hold | None) -> Taken | None:
+        if hold is not None:
+            hold.taken = True
+            hold.x, hold.y = self._path[-1].x if self._path else hold.x, hold.y
+        else:
+            self._hold = None
+        self._active_ms = taken.t_ms
+        if taken.sign == BACKSPACE:
+            if self._letters:
+                self._letters.pop()
+            return taken
+        if taken.sign == SPACE and (not self._letters or self._letters[-1].sign == SPACE):
+            return None
+        if len(self._letters) < LONGEST:
+            self._letters.append(taken)
+        return taken
+
+    def _speed(self, sight: Sight) -> float:
+        """Palm lengths a second since the last picture with a hand."""
+        before = self._path[-1] if self._path else None
+        if before is None or not before.hand or not sight.hand or sight.t_ms <= before.t_ms:
+            return 0.0
+        return math.hypot(sight.x - before.x, sight.y - before.y) / (sight.t_ms - before.t_ms) * 1000
+
+    def _swiped(self, sight: Sight) -> bool:
+        """An open hand that went sideways quickly."""
+        if sight.sign != OPEN_HAND or self._spells_digits():
+            return False
+        recent = [one for one in self._path if sight.t_ms - one.t_ms <= SWIPE_MS]
+        opened = [one for one in recent if one.sign in (OPEN_HAND, None) and one.hand]
+        if len(opened) < len(recent) or len(opened) < FEWEST:
+            return False
+        across = [one.x for one in opened]
+        return max(across) - min(across) >= SWIPE and abs(opened[-1].y - opened[0].y) < SWIPE / 2
+
+
+def _likeliest(sight: Sight) -> str | None:
+    """The best letter of a picture that is not sure, when it is clear enough to be followed."""
+    if not sight.likely or sight.likely[0][1] < DOUBTFUL:
+        return None
+    return sight.likely[0][0]

@@ -1,0 +1,121 @@
+"""Batch translation over HTTP: a URL as JSON, or the video itself as a form's file; asking after a job, cancelling
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from core.contracts.signs import LANGUAGES, BatchAccepted, BatchOptions, BatchRequest, BatchStatus
+from relay.access import Access
+from relay.errors import DetectorMissing, InvalidLanguage, TooLarge, VideoRefused
+from relay.signs.batch.service import ESTIMATE_MS, BatchService, Job
+from relay.signs.detection.lookout import Lookout
+
+MAX_BODY_BYTES = 65_536
+FORM_OVERHEAD = 65_536
+_COPY_BYTES = 1 << 20
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": BatchRequest.model_json_schema(ref_template="#/components/schemas/{model}")},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "language": {"type": "string", "default": "en"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def routes(service: BatchService, lookout: Lookout, access: Access, most_bytes: int) -> APIRouter:
+    router = APIRouter(prefix="/api/v1/batch-translate", tags=["batch"])
+
+    @router.post("", response_model=BatchAccepted, openapi_extra=_BODY)
+    async def begin(request: Request) -> BatchAccepted:
+        """Begin to read a video: fetched from `video_url`, or sent as the form field `file`."""
+        who = access.principal(request)
+        access.may_measure(who, None)
+        owner = access.reach(who)
+        if lookout.problem is not None:
+            raise DetectorMissing(f"Hands cannot be detected here: {lookout.problem}.")
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            job = await _upload(request, service, owner, most_bytes)
+        else:
+            wanted = BatchRequest.model_validate_json(await _body(request))
+            job = service.fetch(wanted.video_url, _language(wanted.language), wanted.options, owner)
+        return BatchAccepted(job_id=job.id, estimated_time_ms=ESTIMATE_MS)
+
+    @router.get("/{job_id}", response_model=BatchStatus, response_model_exclude_none=True)
+    async def status(request: Request, job_id: str) -> BatchStatus:
+        """How far a job is; `result` when it is completed, `error` and `code` when it failed."""
+        return service.find(job_id, access.reach(access.principal(request))).status
+
+    @router.delete("/{job_id}", response_model=BatchStatus, response_model_exclude_none=True)
+    async def cancel(request: Request, job_id: str) -> BatchStatus:
+        """Stop a job; its video is deleted."""
+        job = service.find(job_id, access.reach(access.principal(request)))
+        service.cancel(job)
+        return job.status
+
+    return router
+
+
+def _language(wanted: str) -> str:
+    if wanted not in LANGUAGES:
+        raise InvalidLanguage(f"Language {wanted!r} is not one of {', '.join(LANGUAGES)}.")
+    return wanted
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise TooLarge(f"Expected a body of at most {MAX_BODY_BYTES} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _upload(request: Request, service: BatchService, owner: str | None, most_bytes: int) -> Job:
+    """The file of a form, copied to where the job reads it. The form's own bound stops it before the disk is full."""
+    if int(request.headers.get("content-length", "0") or 0) > most_bytes + FORM_OVERHEAD:
+        raise TooLarge(f"The video is larger than {most_bytes} bytes.")
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise VideoRefused("Expected a form with the video in its field `file`.")
+            options = BatchOptions.model_validate(msgspec.json.decode(str(form.get("options") or "{}")))
+            job = service.upload(_language(str(form.get("language") or "en")), options, owner)
+            await _copy(file, job, most_bytes)
+    except (MultiPartException, msgspec.DecodeError):
+        raise VideoRefused("The form cannot be read.") from None
+    service.ready(job)
+    return job
+
+
+async def _copy(file: UploadFile, job: Job, most_bytes: int) -> None:
+    size = 0
+    with job.path.open("wb") as target:
+        while part := await file.read(_COPY_BYTES):
+            size += len(part)
+            if size > most_bytes:
+                break
+            await asyncio.to_thread(target.write, part)
+    if size > most_bytes or not size:
+        job.path.unlink(missing_ok=True)
+        raise TooLarge(f"The video is larger than {most_bytes} bytes.") if size else VideoRefused("The video is empty.")

@@ -1,0 +1,1 @@
+"""Spelled letters to sentences: a language model where there is a key, the offline speller always."""

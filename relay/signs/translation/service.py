@@ -1,0 +1,218 @@
+"""Letters to sentences, and what each session said before. Nobody is left without an answer: the speller is always
+there.
+
+A language model's answer counts only when it still spells what was signed; anything else is a steered or invented
+answer, and the speller's goes out instead, marked `fallback`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from core.contracts.signs import LANGUAGES, TranslationResponse
+from core.fingerspelling.digits import settle
+from core.fingerspelling.sentences import latin, written
+from core.fingerspelling.speller import Spelled, Speller
+from relay.errors import InvalidLanguage, InvalidSession, InvalidSignSequence, LlmFailed, LlmRateLimit, LlmTimeout
+from relay.metrics import Metrics
+from relay.signs.translation.gateway import Translated
+
+HISTORY = 50
+CONTEXTS = 5_000
+OFFLINE_AT_MOST = 0.75
+LIKENESS = 0.5
+"""Twice the letters that a model's answer and the spelled letters share in order, over those of both."""
+_EXTRA = 40
+"""Characters beyond four times the letters that an answer may have."""
+_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ")
+
+Chances = Mapping[str, float]
+log = structlog.get_logger(__name__)
+
+
+class Model(Protocol):
+    """A language model."""
+
+    async def translate(self, letters: str, draft: str, before: str, language: str) -> Translated: ...
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One session's past, newest last. `owner` is who began it."""
+
+    owner: str | None
+    past: deque[tuple[list[str], str]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+
+class TranslationService:
+    """`translate` for the documented endpoint, `spelled` for sequences that were just signed."""
+
+    def __init__(
+        self,
+        load: Callable[[str], tuple[Speller, Mapping[str, str]]],
+        model: Model | None,
+        metrics: Metrics,
+    ) -> None:
+        self._load = load
+        self._model = model
+        self._metrics = metrics
+        self._spellers: dict[str, asyncio.Task[tuple[Speller, Mapping[str, str]]]] = {}
+        self._conversations: OrderedDict[str, Conversation] = OrderedDict()
+        self.failing: str | None = None
+
+    async def translate(
+        self, signs: Sequence[str], session_id: str, *, before: str | None, language: str, owner: str | None
+    ) -> TranslationResponse:
+        """The documented answer. Raises InvalidSignSequence, InvalidLanguage, LlmTimeout or LlmRateLimit."""
+        letters = checked(signs)
+        if language not in LANGUAGES:
+            raise InvalidLanguage(f"Language {language[:16]!r} is not one of {', '.join(LANGUAGES)}.")
+        began = time.monotonic()
+        conversation = self._conversation(session_id, owner)
+        if before is None:
+            before = " ".join(text for _, text in list(conversation.past)[-5:])
+        answer = await self._answer(letters, None, before, language, strict=True)
+        return self._told(answer, list(signs), session_id, conversation, began)
+
+    async def spelled(
+        self, signs: Sequence[str], seen: Sequence[Chances], session_id: str, *, language: str, owner: str | None
+    ) -> TranslationResponse:
+        """A sequence that a reader committed: always answered, by the speller when the model cannot."""
+        began = time.monotonic()
+        conversation = self._conversation(session_id, owner)
+        before = " ".join(text for _, text in list(conversation.past)[-5:])
+        answer = await self._answer(checked(signs), seen, before, language, strict=False)
+        return self._told(answer, list(signs), session_id, conversation, began)
+
+    def context(self, session_id: str, owner: str | None) -> Conversation:
+        """Raises InvalidSession. `owner` None may see everybody's."""
+        found = self._conversations.get(session_id)
+        if found is None or owner not in (None, found.owner):
+            raise InvalidSession("Session not found")
+        return found
+
+    def clear(self, session_id: str, owner: str | None) -> None:
+        self.context(session_id, owner)
+        del self._conversations[session_id]
+
+    async def warm(self) -> None:
+        """Have the English speller ready before the first patient waits for it."""
+        await self._speller("en")
+
+    def _conversation(self, session_id: str, owner: str | None) -> Conversation:
+        found = self._conversations.setdefault(session_id, Conversation(owner))
+        if owner not in (None, found.owner):
+            raise InvalidSession("Session not found")
+        self._conversations.move_to_end(session_id)
+        while len(self._conversations) > CONTEXTS:
+            self._conversations.popitem(last=False)
+            self._metrics.signs_dropped.labels("context").inc()
+        return found
+
+    def _told(
+        self, answer: TranslationResponse, signs: list[str], session_id: str, conversation: Conversation, began: float
+    ) -> TranslationResponse:
+        answer.session_id = session_id
+        answer.processing_time_ms = round((time.monotonic() - began) * 1000)
+        conversation.past.append((signs, answer.translation))
+        self._metrics.signs_translated.labels("offline" if answer.fallback else "model").inc()
+        return answer
+
+    async def _answer(
+        self, letters: list[str], seen: Sequence[Chances] | None, before: str, language: str, *, strict: bool
+    ) -> TranslationResponse:
+        offline = await self._offline(letters, seen, language)
+        if self._model is None:
+            return offline.model_copy(update={"reason": "no language model is configured"})
+        try:
+            spelled = "".join(letters)
+            found = await self._model.translate(spelled, offline.translation, before, language)
+            self.failing = None
+            if resembles(found.text, spelled, language):
+                return _response(found.text, found.confidence, found.alternatives, fallback=None)
+            reason = "the model's answer was not what was spelled"
+        except (LlmTimeout, LlmRateLimit) as error:
+            self.failing = reason = str(error)
+            if strict:
+                raise
+        except LlmFailed as error:
+            self.failing = reason = str(error)
+        log.warning("translation_fell_back", reason=reason)
+        return offline.model_copy(update={"reason": reason})
+
+    async def _offline(self, letters: list[str], seen: Sequence[Chances] | None, language: str) -> TranslationResponse:
+        speller, dictionary = await self._speller(language)
+        signs = [one.lower() for one in settle(letters)]
+        found = await asyncio.to_thread(speller.spell, signs, seen)
+        texts = list(dict.fromkeys(written(one.words, language, dictionary) for one in found))
+        confidence = _confidence(found[0], found[1:])
+        return _response(texts[0], confidence, tuple(texts[1:]), fallback=True)
+
+    async def _speller(self, language: str) -> tuple[Speller, Mapping[str, str]]:
+        if language not in self._spellers:
+            self._spellers[language] = asyncio.create_task(asyncio.to_thread(self._load, language))
+        return await asyncio.shield(self._spellers[language])
+
+
+def checked(signs: Sequence[str]) -> list[str]:
+    """One upper-case letter, digit or space each; a word given as one sign is taken apart. Raises
+    InvalidSignSequence.
+    """
+    letters = [letter for sign in signs for letter in (latin(sign.lower(), "kz").upper() or " ")]
+    if not any(letter != " " for letter in letters):
+        raise InvalidSignSequence("Sign sequence cannot be empty")
+    for letter in letters:
+        if letter not in _ALPHABET:
+            raise InvalidSignSequence(f"Sign {letter!r} is not a letter of the manual alphabet, a digit or a space")
+    return letters
+
+
+def resembles(text: str, spelled: str, language: str) -> bool:
+    """Whether a model's answer can be what was spelled: not much longer, and, in English, holding its letters in
+    order.
+    """
+    if not text or len(text) > 4 * len(spelled) + _EXTRA:
+        return False
+    if language != "en":
+        return True
+    said, meant = ("".join(one for one in words.upper() if one.isalnum()) for words in (text, spelled))
+    return 2 * _common(said, meant) >= LIKENESS * (len(said) + len(meant))
+
+
+def _common(text: str, spelled: str) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(spelled) + 1)
+    for letter in text:
+        diagonal = 0
+        for index, wanted in enumerate(spelled, 1):
+            diagonal, row[index] = row[index], diagonal + 1 if letter == wanted else max(row[index], row[index - 1])
+    return row[-1]
+
+
+def _confidence(best: Spelled, others: Sequence[Spelled]) -> float:
+    """Known words without repairs OFFLINE_AT_MOST, less for each repair, unknown letter and close second reading."""
+    letters = max(sum(len(word) for word in best.words), 1)
+    certain = OFFLINE_AT_MOST * best.known * max(0.3, 1 - 1.5 * best.repaired / letters)
+    close = bool(others) and best.score - others[0].score < 1.0
+    return round(max(certain * (0.85 if close else 1.0), 0.1), 3)
+
+
+def _response(
+    text: str, confidence: float, alternatives: Sequence[str], *, fallback: bool | None
+) -> TranslationResponse:
+    others = [one for one in alternatives if one != text]
+    return TranslationResponse(
+        translation=text,
+        confidence=round(confidence, 3),
+        session_id="",
+        processing_time_ms=0,
+        alternatives=others,
+        fallback=fallback,
+    )
