@@ -28,6 +28,7 @@ class ClusterProgram:
         ready = self.child.wait_for_event("cluster_ready", START_WITHIN_S)
         self.relays: list[str] = ready["relays"]
         self.care: list[str] = ready["care"]
+        self.tls: list[str] = ready["tls"]
         self.nats: list[str] = ready["nats"]
         self.mqtt_ports = [int(kits.rsplit(":", 1)[1]) for kits in ready["kits"]]
         self.database = f"postgresql://homeside@127.0.0.1:{ready['database']}/postgres"
