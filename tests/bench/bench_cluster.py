@@ -1,4 +1,4 @@
-"""Three relays, three NATS servers and a PostgreSQL on this one machine, beside one relay alone: ratios are what to read.
+"""Three relays, three NATS servers and a PostgreSQL on one machine, beside one relay alone: read the ratios.
 
 `python -m tests.bench.bench_cluster`.
 """
