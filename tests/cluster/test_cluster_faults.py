@@ -31,7 +31,7 @@ def judge(report: faultrun.Report) -> None:
 
 @pytest.mark.timeout(400)
 def test_random_faults_lose_nothing(cluster: ClusterProgram) -> None:
-    judge(faultrun.run(cluster, 40.0, seed=10))
+    judge(faultrun.run(cluster, 30.0, seed=10))
 
 
 @pytest.mark.soak
