@@ -1,7 +1,7 @@
 """Fingerspelling: letters on people not trained on, the round trip of a frame, twenty clients at once, the speller.
 
-`HOMESIDE_DATA=... python -m tests.bench.bench_signs`. Letters are judged by leaving each recorded source out of training in
-turn, which takes about a minute; the goals beside them are for signers nobody here trained on.
+`HOMESIDE_DATA=... python -m tests.bench.bench_signs`. Letters are judged by leaving each source out of training in
+turn, which takes a minute or two; the goals beside them are for signers nobody here trained on.
 """
 
 from __future__ import annotations
@@ -132,7 +132,6 @@ async def _crowd(url: str, image: str) -> list[tuple[int, list[float]]]:
 def _socket(data: Path) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         relay = RelayProgram(Path(folder))
-        relay.child.wait_for_event("hand_detectors_ready", 60.0)
         url, image = relay.signs.replace("http", "ws") + "/ws/sign-detection", _picture(data)
         trips = asyncio.run(_trips(url, image))
         crowd = asyncio.run(_crowd(url, image))

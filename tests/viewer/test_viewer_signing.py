@@ -34,7 +34,6 @@ def y4m(path: Path, pictures: list[tuple[Any, float]], rate: int = 10) -> Path:
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProgram]:
     program = RelayProgram(tmp_path_factory.mktemp("relay"))
-    program.child.wait_for_event("hand_detectors_ready", 60.0)
     yield program
     assert program.stop() == 0
     assert not program.faults()
