@@ -56,7 +56,7 @@ class Port:
         self._otherwise = otherwise or self._rooted[0]
         self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
-        self._guarded = guarded
+        self.guarded = guarded
         self._opened = frozenset(map(id, opened))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +72,7 @@ class Port:
         await self._marked(self._answering(scope), scope)(scope, receive, send)
 
     def _marked(self, app: ASGIApp, scope: Scope) -> ASGIApp:
-        scope[GUARDED] = self._guarded and id(app) not in self._opened
+        scope[GUARDED] = self.guarded and id(app) not in self._opened
         return app
 
     def _description(self) -> dict[str, Any]:

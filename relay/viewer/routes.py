@@ -40,6 +40,7 @@ PLAIN = {
     "me.html": ["/app/me"],
     "exercise.html": ["/app/session/{session_id}"],
     "progress.html": ["/app/progress/{patient_id}"],
+    "fleet.html": ["/app/fleet"],
 }
 """Pages that draw without the chart library."""
 FILMING = "signing.html"
