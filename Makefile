@@ -18,8 +18,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto chromium ffmpeg libatomic1 systemd postgresql
-BENCH_PEERS := mosquitto nginx libnginx-mod-nchan
+TEST_PEERS := mosquitto chromium coturn janus ffmpeg libatomic1 systemd postgresql
+BENCH_PEERS := janus mosquitto nginx libnginx-mod-nchan
 
 # Words for pytest (make test TESTS='tests/core -k clock') and for the demonstration (make demo DEMO='--port 8010').
 TESTS ?=

@@ -30,6 +30,7 @@ PROGRAMS = {
     "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
     "sensors": Program("agent.sensors.__main__:sensors_app", "agent", "Find, test, watch, set and update sensors."),
+    "net-test": Program("agent.__main__:net_test_app", "agent,vision", "Say which way pictures can take to the relay."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),

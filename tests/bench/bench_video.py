@@ -29,7 +29,7 @@ def load(kind: str, address: str, pid: int, viewers: int) -> dict[str, Any]:
     """The load's figures; CPU is the server's, in cores."""
     command = [sys.executable, "-m", "tests.bench.video_load", kind, address, str(pid), str(viewers), str(SECONDS)]
     done = subprocess.run(
-        ["taskset", "-c", LOAD, *command], cwd=REPO_ROOT, capture_output=True, text=True, timeout=200, check=False
+        ["taskset", "-c", LOAD, *command], cwd=REPO_ROOT, capture_output=True, text=True, timeout=220, check=False
     )
     if not done.stdout.strip():
         raise RuntimeError(f"{kind} with {viewers} viewers: {done.stderr[-800:]}")

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from relay.video import sample
 from tests.janus import Desk
 
 RATE, RATE_BPS, WARM_S = 30, 1_200_000, 3.0
-REPORTED = 4
+REPORTED, AT_ONCE = 4, 6
 NUMBERS = 1 << sample.BITS
 
 
@@ -139,6 +140,10 @@ class Load:
             await peer.setRemoteDescription(RTCSessionDescription(answer.json()["sdp"], "answer"))
         await settled(peer)
 
+    async def join(self, counter: Counter) -> None:
+        await self.watch(counter.peer)
+        counter.blind()
+
 
 async def settled(peer: RTCPeerConnection) -> None:
     async with asyncio.timeout(60):
@@ -172,9 +177,8 @@ async def main(kind: str, address: str, pid: int, count: int, seconds: float) ->
     eye.on("track", lambda track: looking.append(asyncio.ensure_future(look(track, load.film, ages))))
     await load.watch(eye)
     counters = [Counter() for _ in range(count - 1)]
-    for counter in counters:
-        await load.watch(counter.peer)
-        counter.blind()
+    for at in range(0, len(counters), AT_ONCE):
+        await asyncio.gather(*(load.join(counter) for counter in counters[at : at + AT_ONCE]))
     await asyncio.sleep(WARM_S)
     ages.clear()
     before = [(one.packets, one.frames) for one in counters]
@@ -201,7 +205,9 @@ if __name__ == "__main__":
     kind, address, pid, count, seconds = sys.argv[1:]
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(asyncio.wait_for(main(kind, address, int(pid), int(count), float(seconds)), 120))
+            runner.run(asyncio.wait_for(main(kind, address, int(pid), int(count), float(seconds)), 180))
+    except (TimeoutError, AssertionError):
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(0)  # hundreds of peers need no goodbye
