@@ -73,7 +73,7 @@ async def _relay(target: Target) -> list[Rung]:
 
 async def _direct(peer: RTCPeerConnection) -> Rung:
     settled = asyncio.Event()
-    peer.on("connectionstatechange", lambda: peer.connectionState != "connecting" and settled.set())
+    peer.on("connectionstatechange", settled.set)
     with suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
             while peer.connectionState in ("new", "connecting"):

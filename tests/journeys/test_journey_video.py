@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import paho.mqtt.client as mqtt
 import pytest
 
+from core.contracts.topics import Lane, topic
 from tests.cameras import KitCamera
+from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
 from tests.watching import Watcher, eventually
 
@@ -88,6 +92,25 @@ async def test_nothing_leaves_that_the_patient_does_not_allow(relay: RelayProgra
             assert camera.publisher.figures()["frames"] <= before + 1
 
 
+@pytest.mark.parametrize("loss", [0.02, 0.1])
+async def test_a_bad_line_is_repaired_and_harms_nobody_else(relay: RelayProgram, loss: float) -> None:
+    kit = f"bed-loss-{loss:g}"
+    async with KitCamera(whip(relay, kit)) as camera:
+        await camera.connected()
+        async with Watcher(relay.http, kit=kit) as good, Watcher(relay.http, kit=kit, loss=loss) as bad:
+            await good.frames(1)
+            await bad.frames(1)
+            before = len(good.sizes), len(bad.sizes)
+            await good.frames(240)
+            seen = len(good.sizes) - before[0], len(bad.sizes) - before[1]
+        assert bad.dropped >= 3
+        assert seen[1] > 0.8 * seen[0], f"{seen} with {bad.dropped} datagrams dropped"
+    left = {entry["session"]: entry for entry in relay.child.events("video_left")}
+    assert left[bad.session]["repaired"] >= bad.dropped * 0.5
+    assert left[good.session]["repaired"] == 0
+    assert left[good.session]["skipped"] == 0
+
+
 async def test_viewers_go_on_when_the_kit_comes_back(relay: RelayProgram) -> None:
     async with KitCamera(whip(relay, "bed-gone")) as camera:
         await camera.connected()
@@ -146,3 +169,35 @@ async def test_beyond_loopback_tokens_say_who_sends_and_who_sees(tmp_path: Path)
             mine = (await client.get("/api/cameras", headers={"Authorization": f"Bearer {other}"})).json()
             assert mine == {"cameras": []}
     assert relay.stop() == 0
+
+
+async def test_the_kits_own_program_shows_its_camera_once_the_patient_agrees(tmp_path: Path) -> None:
+    """homeside agent with a camera: no picture before a consent has come down, then pictures, until it ends."""
+    relay = await asyncio.to_thread(RelayProgram, tmp_path / "relay")
+    words = ("--camera", "test", "--broker", f"mqtt://127.0.0.1:{relay.mqtt_port}", "--kit", "bed-9")
+    env = {"HOMESIDE_AGENT_VIDEO__RELAY": relay.http}
+    agent = start_homeside("agent", *words, "--state", tmp_path / "kit", env=env)
+    try:
+        await asyncio.to_thread(agent.wait_for_event, "video_connected", 60.0)
+        async with Watcher(relay.http, kit="bed-9", pose=True) as seen:
+            await seen.until(lambda: bool(seen.poses), "word from the kit")
+            assert seen.poses[-1]["level"] == "skeleton"
+            assert seen.sizes == []
+            await asyncio.to_thread(tell, relay, "bed-9", {"level": "clear", "minutes": 5, "by": "Anna, by telephone"})
+            await seen.frames(10, within=60)
+            await asyncio.to_thread(tell, relay, "bed-9", {"level": "skeleton"})
+            await seen.until(lambda: seen.poses[-1]["level"] == "skeleton", "the end of consent")
+    finally:
+        assert agent.end(15.0) == 0
+        assert relay.stop() == 0
+
+
+def tell(relay: RelayProgram, kit: str, args: dict[str, object]) -> None:
+    """A command down, as the relay sends it."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", relay.mqtt_port)
+    client.loop_start()
+    body = {"type": "command", "payload": {"name": "set_privacy", "args": args}}
+    client.publish(topic(kit, Lane.COMMAND), json.dumps(body), qos=1).wait_for_publish(10)
+    client.loop_stop()
+    client.disconnect()
