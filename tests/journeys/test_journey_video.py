@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import httpx
 import paho.mqtt.client as mqtt
 import pytest
 
 from core.contracts.topics import Lane, topic
+from relay.video.sample import read_squares
 from tests.cameras import KitCamera
 from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
@@ -190,6 +193,57 @@ async def test_the_kits_own_program_shows_its_camera_once_the_patient_agrees(tmp
     finally:
         assert agent.end(15.0) == 0
         assert relay.stop() == 0
+
+
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, codec: str) -> None:
+    relay = await asyncio.to_thread(RelayProgram, tmp_path)
+    url = f"{relay.http}/video/api"
+    async with KitCamera(whip(relay, "bed-1"), codec=codec) as camera, httpx.AsyncClient(timeout=30) as client:
+        await camera.connected()
+        assert (await client.post(f"{url}/cameras/bed-1/recording", json={})).status_code == 400
+        begun = await client.post(f"{url}/cameras/bed-1/recording", json={"by": "Dr. Sato, gait"})
+        assert begun.status_code == 201
+        assert (await client.post(f"{url}/cameras/bed-1/recording", json={"by": "x"})).status_code == 409
+        picture = await client.get(f"{url}/cameras/bed-1/snapshot.jpg")
+        assert picture.headers["content-type"] == "image/jpeg"
+        assert picture.content[:2] == b"\xff\xd8"
+        assert (await client.get(f"{url}/cameras")).json()["cameras"][0]["recorded"] is True
+        filmed = camera.publisher.figures()["frames"]
+        async with asyncio.timeout(60):
+            while camera.publisher.figures()["frames"] < filmed + 90:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+        await asyncio.to_thread(relay.kill)
+        relay = await asyncio.to_thread(relay.again)
+        listed = (await client.get(f"{url}/recordings")).json()["recordings"]
+        assert [(one["by"], one["running"], one["ended_ms"]) for one in listed] == [("Dr. Sato, gait", False, None)]
+        file = await client.get(f"{url}/recordings/{begun.json()['id']}")
+        assert (await client.get(f"{url}/recordings/..%2f..%2fsecret")).status_code == 404
+        cut = counters_in(file.content, tmp_path / "cut")
+        assert len(cut) > 30, "a kill leaves all but the last fragments"
+        assert sum(0 < (b - a) % 60 < 30 for a, b in pairwise(cut)) > 0.8 * len(cut)
+        await camera.connected()
+
+        async def begins() -> bool:
+            return (await client.post(f"{url}/cameras/bed-1/recording", json={"by": "again"})).status_code == 201
+
+        await eventually(begins, "camera after the restart", within=60)
+        await asyncio.sleep(2)
+        ended = (await client.delete(f"{url}/cameras/bed-1/recording")).json()
+        assert ended["frames"] > 10
+        whole = await client.get(f"{url}/recordings/{ended['id']}", headers={"Range": "bytes=0-99"})
+        assert whole.status_code == 206
+        everything = (await client.get(f"{url}/recordings/{ended['id']}")).content
+        assert len(counters_in(everything, tmp_path / "whole")) == ended["frames"]
+    assert relay.stop() == 0
+
+
+def counters_in(data: bytes, path: Path) -> list[int]:
+    """The number in each picture of a recording."""
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        return [read_squares(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
 
 
 def tell(relay: RelayProgram, kit: str, args: dict[str, object]) -> None:
