@@ -21,7 +21,7 @@ from relay.errors import BadOffer, RelayError, TooLarge
 from relay.openapi30 import as_3_0
 from relay.ports import allowed_methods
 from relay.video import rules
-from relay.video.cameras.routes import Kit, cameras, recordings
+from relay.video.cameras.routes import Detail, Kit, cameras, recordings
 from relay.video.permissions import may_end, may_publish, may_watch, own
 from relay.video.service import VideoService, Wish
 
@@ -52,12 +52,6 @@ class Answer(BaseModel):
     sdp: str = Field(description="SDP answer to complete WebRTC handshake")
     type: str = Field(description='Will be "answer"')
     session_id: UUID = Field(description="UUID for tracking this session")
-
-
-class Detail(BaseModel):
-    """The document's body of an error."""
-
-    detail: str
 
 
 class States(BaseModel):
@@ -166,8 +160,8 @@ def _service(service: VideoService) -> APIRouter:
 
 def _signaling(service: VideoService, access: Access) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["signaling"])
-    missing: dict[int | str, dict[str, Any]] = {404: {"model": Detail}}
-    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 404, 413, 500, 503)}
+    missing: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (401, 403, 404)}
+    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404, 413, 500, 503)}
 
     @router.post("/offer", response_model=Answer, responses=refused, summary="Exchange SDP Offer/Answer")
     async def offer(request: Request, body: Offer) -> dict[str, str]:
@@ -214,9 +208,19 @@ def _server(url: str, username: str, password: str) -> dict[str, str]:
 
 def _exchange(service: VideoService, access: Access) -> APIRouter:
     """WHIP and WHEP: an SDP posted, an SDP answered, a resource to delete. Trickling is not needed and not offered."""
-    router = APIRouter(prefix="/api", tags=["whip", "whep"])
+    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404)}
+    router = APIRouter(prefix="/api", tags=["whip", "whep"], responses=refused)
+    body = {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}}
+    posted: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (413, 415, 500, 503)}
 
-    @router.post("/whip/{kit}", status_code=201, summary="Publish (WHIP)", response_class=Response)
+    @router.post(
+        "/whip/{kit}",
+        status_code=201,
+        summary="Publish (WHIP)",
+        response_class=Response,
+        responses=posted,
+        openapi_extra=body,
+    )
     async def publish(request: Request, kit: Kit, session: UUID | None = None) -> Response:
         """A kit, or any WHIP client with a kit's token, begins to send its camera."""
         may_publish(access.principal(request), kit)
@@ -229,7 +233,14 @@ def _exchange(service: VideoService, access: Access) -> APIRouter:
         await service.unpublish(kit, publishing)
         return Response(status_code=200)
 
-    @router.post("/whep/{kit}", status_code=201, summary="Play (WHEP)", response_class=Response)
+    @router.post(
+        "/whep/{kit}",
+        status_code=201,
+        summary="Play (WHEP)",
+        response_class=Response,
+        responses=posted,
+        openapi_extra=body,
+    )
     async def play(request: Request, kit: Kit) -> Response:
         """Any WHEP client watches a kit's camera; the kit `sample` is the sample video."""
         who = access.principal(request)

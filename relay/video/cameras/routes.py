@@ -18,6 +18,15 @@ from relay.video.service import Camera, VideoService
 Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
 
 
+class Detail(BaseModel):
+    """The document's body of an error."""
+
+    detail: str
+
+
+REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404, 409)}
+
+
 class CameraLine(BaseModel):
     """A kit that sends video, or whose viewers wait for it."""
 
@@ -40,7 +49,7 @@ class Cameras(BaseModel):
 
 
 def cameras(service: VideoService, access: Access) -> APIRouter:
-    router = APIRouter(prefix="/api/cameras", tags=["cameras"])
+    router = APIRouter(prefix="/api/cameras", tags=["cameras"], responses=REFUSED)
 
     @router.get("", response_model=Cameras, summary="List Cameras")
     async def cameras(request: Request) -> dict[str, Any]:
@@ -60,7 +69,7 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
 
 def recordings(service: VideoService, access: Access) -> APIRouter:
     """Staff alone begin, end and see recordings, and say by name who wanted them."""
-    router = APIRouter(prefix="/api", tags=["recordings"])
+    router = APIRouter(prefix="/api", tags=["recordings"], responses=REFUSED)
 
     @router.post("/cameras/{kit}/recording", status_code=201, summary="Begin a recording")
     async def begin(request: Request, kit: Kit, wanted: Wanted) -> dict[str, Any]:
