@@ -12,11 +12,13 @@ from typing import Any, Protocol
 from fastapi import APIRouter
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
 from relay.openapi30 import as_3_0
+
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Routed(Protocol):
@@ -54,7 +56,7 @@ class Port:
         self._otherwise = otherwise or self._rooted[0]
         self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
-        self._guarded = guarded
+        self.guarded = guarded
         self._opened = frozenset(map(id, opened))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +72,7 @@ class Port:
         await self._marked(self._answering(scope), scope)(scope, receive, send)
 
     def _marked(self, app: ASGIApp, scope: Scope) -> ASGIApp:
-        scope[GUARDED] = self._guarded and id(app) not in self._opened
+        scope[GUARDED] = self.guarded and id(app) not in self._opened
         return app
 
     def _description(self) -> dict[str, Any]:
@@ -114,12 +116,9 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
 
 def allowed_methods(request: Request) -> str:
     """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
-    found: set[str] = set()
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    for route in request.app.router.routes:
-        if isinstance(route, Route) and route.path_regex.match(path):
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+    routes = request.app.router.routes
+    found = [method for method in METHODS if _best_match(routes, {**request.scope, "method": method}) is Match.FULL]
+    return ", ".join(found)
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:

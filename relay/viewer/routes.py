@@ -39,6 +39,7 @@ PLAIN = {
     "me.html": ["/app/me"],
     "exercise.html": ["/app/session/{session_id}"],
     "progress.html": ["/app/progress/{patient_id}"],
+    "fleet.html": ["/app/fleet"],
 }
 """Pages that draw without the chart library."""
 POLICY = "; ".join(
