@@ -260,3 +260,18 @@ async def test_a_sensor_that_lacks_what_its_family_has(air: Air, radio: Radio) -
     async with WitMotionSensor(air, "Polar H10 fake"), reading(radio, "Polar H10 fake") as (_, sink):
         await comes(lambda: sink.problems)
     assert "is no Polar H10: it lacks fb005c81" in sink.problems[0]
+
+
+async def test_a_sensor_that_falls_silent_is_told_and_asked_anew(air: Air, radio: Radio) -> None:
+    async with (
+        HomesidePeripheral(air, chest(), "homeside-chest") as sensor,
+        reading(radio, "homeside-chest", silent_after_s=1.0) as (source, sink),
+    ):
+        await comes(lambda: sink.count > 20)
+        sensor.silent = True
+        await comes(lambda: sink.problems, within_s=30)
+        assert "connected, and silent for 1 s" in sink.problems[0]
+        sensor.silent = False
+        before = sink.count
+        await comes(lambda: sink.count > before + 20, within_s=30)
+        assert source.figures()["connections"] > 1
