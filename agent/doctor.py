@@ -26,7 +26,8 @@ from serial.tools import list_ports
 from agent.errors import AgentError, OutboxDamaged, OutboxInUse, PortError, SettingsError, SourceError, UplinkError
 from agent.outbox import OUTBOX_FILE
 from agent.outbox.inspection import inspect
-from agent.settings import AgentSettings, Ble
+from agent.sections import Ble
+from agent.settings import AgentSettings
 from agent.sources.ble.radio import Radio, Seen
 from agent.sources.port import Port
 from agent.uplink.link import V5, V311, Link

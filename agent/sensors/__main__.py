@@ -19,12 +19,12 @@ from serial.tools import list_ports
 
 from agent.errors import AgentError, CommandRefused, SettingsError
 from agent.logs import configure
+from agent.sections import Ble, Serial
 from agent.sensors.firmware import Image, Updater, Way
 from agent.sensors.meter import Meter
 from agent.sensors.plot import screen
 from agent.sensors.reading import read_for
 from agent.sensors.smp_link import LinkTransport
-from agent.settings import Ble, Serial
 from agent.sources import Source
 from agent.sources.ble.adapter import power_cycle
 from agent.sources.ble.radio import Radio, Seen

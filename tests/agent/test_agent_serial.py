@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from agent.backoff import Backoff
 from agent.errors import CommandRefused, PortError
-from agent.settings import Serial
+from agent.sections import Serial
 from agent.sources import SensorInfo
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port

@@ -14,8 +14,9 @@ from polar_python.models.acc_data import ACCData
 from polar_python.models.ecg_data import ECGData
 from polar_python.models.pmd_data_frame import PmdDataFrame
 
+from agent.sections import Ble, Dialect
 from agent.sensors.__main__ import sensors_app
-from agent.settings import AgentSettings, Ble, Dialect
+from agent.settings import AgentSettings
 from firmware_bridge import commands
 from firmware_bridge.decoders import Ecg, Reply, Samples, banglejs, movesense, polar, slip, thingy, witmotion
 from firmware_bridge.decoders.csv_lines import CsvLines

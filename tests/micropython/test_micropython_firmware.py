@@ -14,7 +14,7 @@ import pytest
 
 from agent.backoff import Backoff
 from agent.errors import CommandRefused
-from agent.settings import Serial
+from agent.sections import Serial
 from agent.sources import SensorInfo
 from agent.sources.port import Port
 from agent.sources.serial import SerialSource
