@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from serial.tools import list_ports
 
-from agent.app import OUTBOX_FILE
 from agent.errors import AgentError, OutboxDamaged, OutboxInUse, PortError, SettingsError, UplinkError
+from agent.outbox import OUTBOX_FILE
 from agent.outbox.inspection import inspect
 from agent.settings import AgentSettings
 from agent.sources.port import Port
@@ -75,6 +75,11 @@ async def examine(settings: AgentSettings | SettingsError, open_port: OpenPort) 
         await _source(settings, open_port),
         *[await check(settings) for check in checks],
     ]
+
+
+async def examine_running(settings: AgentSettings) -> list[Finding]:
+    """What can be looked at while the agent runs: its sensor's port is its own."""
+    return [await check(settings) for check in (_broker, _clock, _disk, _outbox)]
 
 
 def show(findings: list[Finding], *, as_json: bool) -> None:

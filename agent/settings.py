@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.errors import SettingsError
+from core.contracts.service import Manager, manager_of
 from core.contracts.topics import valid_kit
 
 PREFIX = "HOMESIDE_AGENT_"
+JOURNAL = "/run/systemd/journal/socket"
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 
@@ -215,16 +217,31 @@ class Source(_Section):
         return self
 
 
+class Identity(_Section):
+    relay: str = Field(
+        "", description="The relay's HTTPS address, where the certificate is renewed; enrolment sets it."
+    )
+
+
 def _own_name() -> str:
     name = platform.node().split(".")[0]
     return name if valid_kit(name) else "kit"
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Where a kit keeps what must outlive a restart, unless it is told otherwise."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "homeside" / "agent"
+
+
+class Update(_Section):
+    wanted: Path | None = Field(
+        None, description="Note for the updater: which release to fetch; empty is update.json in the state folder."
+    )
+    outcome: Path | None = Field(None, description="File in which the updater says what came of it.")
+    relay: str = Field("", description="Base of links that come without one; empty is where the kit enrolled.")
 
 
 class AgentSettings(BaseSettings):
@@ -234,7 +251,7 @@ class AgentSettings(BaseSettings):
 
     kit: str = Field(default_factory=_own_name, description="This kit's name on the broker; empty is the host's name.")
     state: Path = Field(
-        default_factory=_state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
+        default_factory=state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line written."
@@ -242,10 +259,18 @@ class AgentSettings(BaseSettings):
     status_every_s: float = Field(
         10.0, ge=1, le=3600, description="How often status is published; also when it changes."
     )
+    trial_s: float = Field(
+        120.0,
+        ge=1,
+        le=3600,
+        description="How long settings from afar may take to reach the relay before they are undone.",
+    )
     broker: Broker = Broker()
     outbox: Outbox = Outbox()
     session: Session = Session()
     source: Source = Source()
+    identity: Identity = Identity()
+    update: Update = Update()
     vision: Vision = Vision()
     privacy: Privacy = Privacy()
 
@@ -269,17 +294,41 @@ class AgentSettings(BaseSettings):
         return (init_settings, env_settings)
 
 
-def load(config: Path | None = None, options: dict[str, Any] | None = None) -> AgentSettings:
-    """Settings from a TOML file, the environment and options; the later wins. SettingsError names every bad key."""
+def service_manager() -> Manager:
+    """The service manager we run under, if any."""
+    return manager_of(os.environ, os.getpid())
+
+
+def journal() -> str | None:
+    """The journal's socket, when what we write to standard error goes to the journal (systemd.exec, JOURNAL_STREAM)."""
+    here = os.fstat(2)
+    return JOURNAL if os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}" else None
+
+
+def load(
+    config: Path | None = None, options: dict[str, Any] | None = None, remote: dict[str, Any] | None = None
+) -> AgentSettings:
+    """Settings from enrolment, a TOML file, the environment, an operator (`remote`) and options; the later wins.
+
+    SettingsError names every bad key.
+    """
     config = config or (Path(given) if (given := os.environ.get(PREFIX + "CONFIG")) else None)
     try:
         file = _read(config) if config else {}
         _know_environment()
         environment = AgentSettings().model_dump(exclude_unset=True)
-        return AgentSettings.model_validate(_merge(_merge(file, environment), options or {}))
+        known = _merge(_merge(file, environment), remote or {})
+        said = _merge(known, options or {})
+        return AgentSettings.model_validate(_merge(_enrolled(Path(said.get("state") or state_folder())), said))
     except ValidationError as error:
         problems = "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors())
         raise SettingsError(f"{problems}. docs/settings.md lists every key.") from None
+
+
+def _enrolled(state: Path) -> dict[str, Any]:
+    """What enrolment wrote, once it was through; everything else that is said wins over it."""
+    folder = state / "identity"
+    return _read(folder / "agent.toml") if (folder / "kit.pem").is_file() else {}
 
 
 def _problem(where: tuple[int | str, ...], kind: str, text: str) -> str:

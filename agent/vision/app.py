@@ -21,6 +21,8 @@ from agent.settings import AgentSettings
 from agent.sources.camera.choose import device_of
 from agent.sources.camera.source import CameraSource
 from agent.sources.slot import Slot
+from agent.spelling import Spelling
+from agent.spelling import session_of as signing_session
 from agent.supervisor import supervise
 from agent.vision.eyes import Eyes, Seen
 from agent.wall_clock import WallClock
@@ -45,6 +47,7 @@ class Watch:
             settings.state / "privacy.log", show=partial(show_on, settings.privacy.led), changed=self._stepped
         )
         self.exercise = Exercise(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
+        self.spelling = Spelling(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
         self.eyes = Eyes(settings.vision, self.slot, self._see)
         self._usual = settings.vision.mode
         self._changed = changed
@@ -52,6 +55,8 @@ class Watch:
 
     async def run(self) -> None:
         """Raises CameraUnusable for a file that cannot be played, ModelsMissing when nothing can be seen."""
+        if self._usual == "hands":
+            self.spelling.begin(*signing_session({}))
         beside = [
             asyncio.create_task(self._kept("vision", self.eyes.run, self._looked)),
             asyncio.create_task(self._expire()),
@@ -67,9 +72,11 @@ class Watch:
                 task.cancel()
             await asyncio.gather(filming, *beside, return_exceptions=True)
             self.exercise.flush()
+            self.spelling.end()
 
     def end(self) -> None:
         self.exercise.end()
+        self.spelling.end()
 
     def commands(self) -> dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]]:
         return {"set_privacy": self.privacy.command, "look": self._look}
@@ -77,6 +84,7 @@ class Watch:
     async def start_session(self, args: Arguments) -> dict[str, Any]:
         """A planned exercise: from now on poses are its frames."""
         session, name = session_of(args)
+        self.spelling.end()
         self.exercise.begin(session, name)
         self.eyes.mode = "pose"
         return {"session": session, "exercise": name}
@@ -94,6 +102,7 @@ class Watch:
             "camera": {**self.camera.figures(), "problem": self._problem("camera", self.camera.frames)},
             "vision": {**self.eyes.figures(), "problem": self._problem("vision", self.eyes.looked)},
             "exercise": self.exercise.figures(),
+            "spelling": self.spelling.figures(),
             "privacy": self.privacy.figures(),
         }
 
@@ -101,6 +110,9 @@ class Watch:
         if seen.mode == "pose":
             about = {"fps": round(self.eyes.fps, 1), "ageMs": round(seen.age_ms), "size": _size(seen)}
             self.exercise.take(seen.pose, seen.frame.captured_ns, about)
+        else:
+            width, height = _size(seen)
+            self.spelling.take(seen.hands, seen.frame.captured_ns, width / height)
         self.seen(seen)
 
     async def _look(self, args: Arguments) -> dict[str, Any]:
@@ -109,8 +121,11 @@ class Watch:
             raise CommandRefused("look: for is pose, hands or null")
         if self.exercise.session is not None:
             raise CommandRefused("look: an exercise is going on; end_session first")
+        self.spelling.end()
+        if mode == "hands":
+            self.spelling.begin(*signing_session(args))
         self.eyes.mode = mode
-        return {"look": mode}
+        return {"look": mode, "session": self.spelling.session}
 
     async def _kept(self, name: str, duty: Callable[[], Awaitable[None]], count: Callable[[], int]) -> None:
         def troubled(text: str) -> None:

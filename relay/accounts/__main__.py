@@ -1,4 +1,4 @@
-"""`homeside users` and `homeside assign`: accounts made and unmade by whoever may read the relay's data folder.
+"""`homeside users`, `assign` and `patients`: accounts and patients, for whoever may read the data folder.
 
 There is no default password and no default account; the first admin is made here. A password is asked for on the
 terminal, or read as one line from the input; it is never an option, which others could see.
@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.accounts.passwords import Passwords
 from relay.accounts.store import Account, AccountStore
-from relay.auth import Role
-from relay.db.engine import database_url, migrate, open_engine
-from relay.errors import RelayError, SettingsError
-from relay.logs import configure
-from relay.settings import load
+from relay.auth import Role, load_secret
+from relay.clock import SystemClock
+from relay.db.command import with_database
+from relay.errors import SettingsError
+from relay.physio.main import records_of, videos_of
+from relay.physio.records.service import Erased, Records
+from relay.settings import RelaySettings
 
 users_app = typer.Typer(
     add_completion=False,
@@ -34,11 +38,18 @@ users_app = typer.Typer(
     epilog="Example:  homeside users add admin@example.org --role admin   makes the first account.",
 )
 assign_app = typer.Typer(add_completion=False)
+patients_app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Export or erase all that is kept of a patient.",
+    epilog="Example:  homeside patients export pat@example.org pat.zip",
+)
 T = TypeVar("T")
 
 Data = Annotated[Path | None, typer.Option(help="The relay's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="The relay's settings as a TOML file.")]
 Email = Annotated[str, typer.Argument(help="The e-mail address somebody signs in with.")]
+Patient = Annotated[str, typer.Argument(help="The patient's e-mail address.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -120,25 +131,65 @@ def assign(
     typer.echo(f"{patient} is {'no longer' if end else 'now'} a patient of {physiotherapist}")
 
 
+@patients_app.command()
+def export(
+    email: Patient,
+    file: Annotated[Path, typer.Argument(help="The ZIP file to write; it must not exist.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write profile, sessions, frames, videos, reviews and who saw them to a ZIP file.
+
+    Example: homeside patients export pat@example.org pat.zip
+    """
+    if file.exists():
+        raise typer.BadParameter(f"{file} is there already", param_hint="FILE")
+
+    async def work(records: Records) -> None:
+        with await records.export(None, await records.patient_of(email)) as made:
+            await asyncio.to_thread(_copy, made, file)
+
+    _with_records(work, data, config)
+    typer.echo(f"{file} holds all that is kept of {email}")
+
+
+@patients_app.command()
+def erase(
+    email: Patient,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Erase a patient, the account and all that was recorded. Copies in backups are yours to erase.
+
+    Example: homeside patients erase pat@example.org
+    """
+    if not yes:
+        typer.confirm(f"Erase {email} and all that was recorded of them? This cannot be undone.", abort=True)
+
+    async def work(records: Records) -> Erased:
+        return await records.erase(None, await records.patient_of(email), email)
+
+    gone = _with_records(work, data, config)
+    typer.echo(f"{email} is erased, with {gone.sessions} sessions and {gone.videos} videos")
+
+
+def _copy(made: BinaryIO, file: Path) -> None:
+    with file.open("xb") as target:
+        shutil.copyfileobj(made, target)
+
+
+def _with_records(work: Callable[[Records], Awaitable[T]], data: Path | None, config: Path | None) -> T:
+    async def opened(settings: RelaySettings, engine: AsyncEngine) -> T:
+        clock = SystemClock()
+        videos = videos_of(settings, engine, clock, load_secret(settings.data / "secret"))
+        return await work(records_of(settings, engine, clock, videos))
+
+    return with_database(opened, data, config)
+
+
 def _with_store(work: Callable[[AccountStore], Awaitable[T]], data: Path | None, config: Path | None) -> T:
-    """Run `work` on the accounts of the relay with these settings; a RelayError ends the command with its text."""
-    try:
-        return asyncio.run(_opened(work, data, config))
-    except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-
-
-async def _opened(work: Callable[[AccountStore], Awaitable[T]], data: Path | None, config: Path | None) -> T:
-    settings = load(config, {"data": data} if data else {})
-    configure("warning")
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_engine(database_url(settings.database_url, settings.data))
-    try:
-        await migrate(engine)
-        return await work(AccountStore(engine))
-    finally:
-        await engine.dispose()
+    return with_database(lambda _, engine: work(AccountStore(engine)), data, config)
 
 
 def _password() -> str:

@@ -1,31 +1,42 @@
-"""Physiotherapy put together: accounts, sessions, frames and videos behind one reception."""
+"""Physiotherapy put together: sessions, frames, videos and patients' records behind one reception."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 
 from relay.accounts.routes import bearer
 from relay.auth import Tokens, load_secret
+from relay.clock import Clock
 from relay.envelopes import Limiter, Reception
 from relay.errors import Unauthorized
 from relay.ground import Ground, Part, Root
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
+<<<<<<< HEAD
 from relay.physio.live.gateway import TYPES, FramesGateway
 from relay.physio.live.routes import add_live
 from relay.physio.live.service import LiveService
 from relay.physio.live.store import LiveStore
+=======
+from relay.physio.records.service import Records
+from relay.physio.records.store import RecordStore
+>>>>>>> refs/heads/main
 from relay.physio.routes import application, is_stream
 from relay.physio.sealing import Seal
 from relay.physio.service import PhysioService
 from relay.physio.store import PhysioStore
-from relay.physio.video.gateway import VideoFolder
+from relay.physio.video.gateway import Shelf, VideoBucket, VideoFolder
 from relay.physio.video.service import Videos
+from relay.physio.video.spool import Spool
 from relay.physio.video.store import UploadStore
 from relay.ports import base_url
 from relay.settings import RelaySettings
+
+log = structlog.get_logger(__name__)
 
 
 def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
@@ -35,24 +46,33 @@ def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
 
 def open_physio(ground: Ground) -> Part:
     chosen, window_s = ground.settings.physio, max(1, ground.settings.physio.window_ms // 1000)
+<<<<<<< HEAD
     videos = _videos(ground)
     frames = FrameStore(ground.engine)
+=======
+    videos = videos_of(ground.settings, ground.engine, ground.clock, ground.secret)
+>>>>>>> refs/heads/main
     service = PhysioService(
         PhysioStore(ground.engine),
         frames,
         videos,
-        Seal(chosen.encryption_key.encode() or load_secret(ground.settings.data / "encryption.key")),
+        _seal(ground.settings),
         ground.clock.now_ms,
         consent_required=chosen.consent_required,
     )
+    records = records_of(ground.settings, ground.engine, ground.clock, videos)
     attempts = Limiter(chosen.failed_sign_ins, window_s)
 
     def links_begin(connection: HTTPConnection) -> str:
         return _links_begin(connection, ground.settings.public_url)
 
+<<<<<<< HEAD
     app = application(service, ground.accounts, videos, links_begin, attempts, chosen.cors_origins)
     live = _live(ground, service, frames)
     add_live(app, live, ground.accounts)
+=======
+    app = application(service, ground.accounts, videos, records, links_begin, attempts, chosen.cors_origins)
+>>>>>>> refs/heads/main
     reception = Reception(
         app,
         sender=lambda connection: _sender(connection, ground),
@@ -60,6 +80,7 @@ def open_physio(ground: Ground) -> Part:
         limiter=Limiter(chosen.requests, window_s),
         streaming=Limiter(chosen.stream_requests, window_s),
     )
+<<<<<<< HEAD
     duties = {"pose_frames": live.store_for_ever}
     return Part("physio", reception, root=Root.CARE, base="/api", duties=duties, drained=live.drained)
 
@@ -78,18 +99,43 @@ def _live(ground: Ground, service: PhysioService, frames: FrameStore) -> LiveSer
     ground.kits.answer(TYPES, FramesGateway(live).take)
     ground.kits.listen_status(live.heard)
     return live
+=======
+    return Part("physio", reception, root=Root.CARE, base="/api", duties={"uploads": videos.sweep_for_ever})
+>>>>>>> refs/heads/main
 
 
-def _videos(ground: Ground) -> Videos:
-    chosen = ground.settings.physio
+def videos_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, secret: bytes) -> Videos:
+    chosen, folder = settings.physio, settings.data / "videos"
     return Videos(
-        UploadStore(ground.engine),
-        VideoFolder(ground.settings.data / "videos", chosen.video_bytes),
-        Links(ground.secret),
-        ground.clock.now_ms,
+        UploadStore(engine),
+        Spool(folder, chosen.video_bytes),
+        _shelf(settings),
+        Links(secret),
+        clock.now_ms,
         timedelta(hours=chosen.link_hours),
         consent_required=chosen.consent_required,
     )
+
+
+def records_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, videos: Videos) -> Records:
+    made_in = settings.data / "exports"
+    return Records(RecordStore(engine), FrameStore(engine), videos, _seal(settings), clock.now_ms, made_in)
+
+
+def _seal(settings: RelaySettings) -> Seal:
+    return Seal(settings.physio.encryption_key.encode() or load_secret(settings.data / "encryption.key"))
+
+
+def _shelf(settings: RelaySettings) -> Shelf:
+    """The bucket, where one is named with its keys; else videos stay in the data folder, and that is said."""
+    storage = settings.storage
+    if storage.bucket and storage.access_key:
+        keys = (storage.access_key, storage.secret_key)
+        log.info("videos_in_bucket", bucket=storage.bucket, endpoint=storage.endpoint)
+        return VideoBucket(storage.bucket, storage.prefix, endpoint=storage.endpoint, region=storage.region, keys=keys)
+    if storage.bucket:
+        log.warning("videos_stay_in_data_folder", reason="storage.bucket is named without access_key and secret_key")
+    return VideoFolder(settings.data / "videos")
 
 
 def _sender(connection: HTTPConnection, ground: Ground) -> str:

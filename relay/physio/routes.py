@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -17,7 +18,11 @@ from relay.accounts.service import Accounts, Visit
 from relay.auth import Role
 from relay.envelopes import Limiter, answer, documented, iso, speak_envelopes
 from relay.errors import NotFound, TooLarge
+from relay.physio.openapi import described
+from relay.physio.records import routes as record
+from relay.physio.records.service import Records
 from relay.physio.service import Page, PhysioService
+from relay.physio.shapes import canonical
 from relay.physio.store import Filters
 from relay.physio.video import routes as video
 from relay.physio.video.service import Videos
@@ -31,7 +36,13 @@ PageSize = Annotated[int, Query(alias="per_page", ge=1, le=100)]
 
 
 def application(
-    service: PhysioService, accounts: Accounts, videos: Videos, base: Base, attempts: Limiter, origins: tuple[str, ...]
+    service: PhysioService,
+    accounts: Accounts,
+    videos: Videos,
+    records: Records,
+    base: Base,
+    attempts: Limiter,
+    origins: tuple[str, ...],
 ) -> FastAPI:
     """The physiotherapy API as an application of its own. `base` is where its links begin, prefix included."""
     app = FastAPI(title="Homeside physiotherapy", version="1.0", docs_url=None, redoc_url=None)
@@ -41,14 +52,18 @@ def application(
     app.include_router(_patients(service, guards, base))
     app.include_router(_physio(service, guards, base))
     app.include_router(video.routes(videos))
+    app.include_router(record.routes(records, guards))
     speak_envelopes(app)
     if origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Upload-Offset", "Upload-Complete"],
+            expose_headers=["Upload-Offset", "Upload-Complete", "Upload-Limit"],
         )
+    made = app.openapi
+    app.openapi = cache(lambda: described(made()))  # type: ignore[method-assign]
     return app
 
 
@@ -121,7 +136,7 @@ def _sessions(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
     @router.post("/upload/generate-url", summary="Get signed upload URLs")
     async def generate_url(request: Request, body: GenerateUrl, visit: Visit = anyone) -> Response:
         session = body.session_id
-        link, expires = await service.upload_link(visit, session)
+        link, expires = await service.upload_link(visit, session, body.content_type)
         root = base(request)
         urls = {"video": root + link, "metadata": f"{root}/api/sessions/{session}/data"}
         signed = {"upload_url": urls["video"], "upload_urls": urls, "method": "PUT", "expires_at": iso(expires)}
@@ -203,10 +218,10 @@ def _linked(request: Request, found: list[dict[str, Any]], base: Base) -> list[d
 
 def _known(session_id: str) -> str:
     """A session's id as stored; what is no UUID is no session."""
-    try:
-        return str(uuid.UUID(session_id))
-    except ValueError:
-        raise NotFound("Session not found") from None
+    found = canonical(session_id)
+    if found is None:
+        raise NotFound("Session not found")
+    return found
 
 
 async def _body(request: Request) -> bytes:

@@ -40,3 +40,13 @@ class Seal:
         except InvalidTag:
             raise SettingsError(f"{column} was sealed with another encryption_key; restore that one") from None
         return msgspec.json.decode(plain)
+
+    def seal_column(self, value: Any, column: str) -> Any:
+        """As the column's type takes it: a list of texts, or an object."""
+        sealed = self.seal(value, column)
+        return {"sealed": sealed} if column == "emergency_contact" else [sealed]
+
+    def open_column(self, stored: Any, column: str) -> Any:
+        if not stored:
+            return stored
+        return self.open(stored["sealed"] if isinstance(stored, dict) else stored[0], column)

@@ -31,12 +31,11 @@ from relay.physio.frames.store import FrameStore
 from relay.physio.progress import movement, progress
 from relay.physio.rules import Statistics
 from relay.physio.sealing import Seal
-from relay.physio.shapes import Row
+from relay.physio.shapes import SEALED, Row
 from relay.physio.store import Filters, PhysioStore
 from relay.physio.video.service import Videos
 
 PERSONAL = ("first_name", "last_name", "phone")
-SEALED = ("medical_conditions", "medications", "emergency_contact")
 PATIENTS_MAY_CHANGE = frozenset({"start_time", "end_time", "equipment_used", "environment_notes"})
 IN_A_THREAD_FROM = 65_536
 """Bodies of so many bytes are decoded beside the event loop, not on it."""
@@ -100,12 +99,12 @@ class PhysioService:
         row = await self._visible(visit, session)
         review = await self._store.review(session)
         await self._audit(visit, "read", "session", [session])
-        return shapes.details(row, review, self._video(row)), self._video(row)
+        return shapes.details(row, review, self._video(visit, row)), self._video(visit, row)
 
     async def sessions(self, visit: Visit, filters: Filters, page: Page) -> tuple[list[Row], dict[str, int]]:
         found, total = await self._store.sessions(visit.account, filters, page.number, page.size)
         await self._audit(visit, "list", "patient", {row["patient_id"] for row in found})
-        return [shapes.list_line(row, self._video(row)) for row in found], page.of(total)
+        return [shapes.list_line(row, self._video(visit, row)) for row in found], page.of(total)
 
     async def update(self, visit: Visit, session: str, body: UpdateSession) -> Row:
         """Change what was given; a patient only what happened, not what was prescribed."""
@@ -116,7 +115,7 @@ class PhysioService:
         values, statistics = await self._changes(visit, row, given)
         await self._store.update_session(session, values, statistics)
         await self._audit(visit, "update", "session", [session])
-        return shapes.session_head(await self._visible(visit, session), self._video(row))
+        return shapes.session_head(await self._visible(visit, session), self._video(visit, row))
 
     async def _changes(self, visit: Visit, row: Row, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         statistics: dict[str, Any] = {}
@@ -136,18 +135,17 @@ class PhysioService:
         return given, statistics
 
     async def delete(self, visit: Visit, session: str) -> None:
-        row = await self._visible(visit, session)
+        await self._visible(visit, session)
         if visit.account.role is Role.PATIENT:
             raise Forbidden("A session is deleted by a physiotherapist. Ask yours.")
+        await self._videos.remove(session)
         await self._store.delete_session(session)
-        if row["video_storage_key"]:
-            await self._videos.remove(row["video_storage_key"])
         await self._audit(visit, "delete", "session", [session])
 
-    async def upload_link(self, visit: Visit, session: str) -> tuple[str, datetime]:
+    async def upload_link(self, visit: Visit, session: str, kind: str) -> tuple[str, datetime]:
         row = await self._visible(visit, session)
         self._check_consent(row)
-        return await self._videos.upload_link(session, row["scheduled_datetime"])
+        return await self._videos.upload_link(session, row["scheduled_datetime"], kind)
 
     # -- frames --------------------------------------------------------------------------------------------------
 
@@ -155,10 +153,25 @@ class PhysioService:
         """Store a body's frames, each once however often it is sent."""
         row = await self._visible(visit, session)
         self._check_consent(row)
-        data = await self._decoded(body)
-        return await self.add(session, data)
+        return await self._add(session, await self._decoded(body))
 
-    async def add(self, session: str, data: PoseData) -> Row:
+    async def take_from_kit(self, kit: str, body: bytes) -> Row:
+        """The same for a kit: `body` as over HTTP, with its session's id as `sessionId`.
+
+        Committed when this returns, and once however often it comes. A kit that knows a session's id was given it.
+        Invalid, NotFound and ConsentMissing are final; StoreUnavailable is to be tried again.
+        """
+        data = await self._decoded(body)
+        session = shapes.canonical(data.session_id or "")
+        row = await self._store.session(None, session) if session else None
+        if session is None or row is None:
+            raise NotFound("Session not found")
+        self._check_consent(row)
+        added = await self._add(session, data)
+        log.debug("kit_frames_stored", kit=kit, session=session, stored=added["frames_stored"])
+        return added
+
+    async def _add(self, session: str, data: PoseData) -> Row:
         added = await self._frames.add(session, data)
         return {
             "session_id": session,
@@ -178,17 +191,7 @@ class PhysioService:
         await self._visible(visit, session)
         found = await self._frames.page(session, after_ms, limit)
         await self._audit(visit, "read", "session", [session])
-        return [
-            {
-                "frame_number": row["frame_number"],
-                "timestamp": row["timestamp_ms"],
-                "landmarks": row["landmarks"],
-                "angles": row["calculated_angles"],
-                "quality_score": row["quality_score"],
-                "form_issues": row["form_issues"],
-            }
-            for row in found
-        ]
+        return [shapes.frame(row) for row in found]
 
     async def timeline(self, visit: Visit, session: str) -> Row:
         """Angles over time, repetitions, issues and tempo of a session."""
@@ -204,7 +207,7 @@ class PhysioService:
     async def profile(self, visit: Visit) -> Row:
         row = await self._own_patient(visit)
         await self._audit(visit, "read", "patient", [row["id"]])
-        return self._profile(row)
+        return shapes.profile(row, self._seal.open_column)
 
     async def update_profile(self, visit: Visit, body: UpdateProfile) -> Row:
         given = body.model_dump(exclude_unset=True)
@@ -214,12 +217,11 @@ class PhysioService:
             given["consent_date"] = self._now() if agreed else None
         for column in SEALED:
             if given.get(column) is not None:
-                sealed = self._seal.seal(given[column], column)
-                given[column] = {"sealed": sealed} if column == "emergency_contact" else [sealed]
+                given[column] = self._seal.seal_column(given[column], column)
         await self._store.update_patient(visit.account, person, given)
         row = await self._own_patient(visit)
         await self._audit(visit, "update", "patient", [row["id"]])
-        return self._profile(row)
+        return shapes.profile(row, self._seal.open_column)
 
     async def patients(self, visit: Visit, page: Page) -> tuple[list[Row], dict[str, int]]:
         found, total = await self._store.patients(visit.account, page.number, page.size)
@@ -296,25 +298,8 @@ class PhysioService:
                 "The patient does so with PUT /api/patients/profile and consent_given true."
             )
 
-    def _profile(self, row: Row) -> Row:
-        body = {key: row[key] for key in ("email", "first_name", "last_name", "phone", "consent_given")}
-        for column in SEALED:
-            body[column] = self._opened(row[column], column)
-        return {
-            "patient_id": row["id"],
-            "user_id": row["user_id"],
-            **body,
-            "date_of_birth": row["date_of_birth"].isoformat() if row["date_of_birth"] else None,
-            "consent_date": shapes.moment(row["consent_date"]),
-        }
-
-    def _opened(self, stored: Any, column: str) -> Any:
-        if not stored:
-            return stored
-        return self._seal.open(stored["sealed"] if isinstance(stored, dict) else stored[0], column)
-
-    def _video(self, row: Row) -> str | None:
-        return self._videos.play_link(row["id"]) if row["video_storage_key"] else None
+    def _video(self, visit: Visit, row: Row) -> str | None:
+        return self._videos.play_link(row["id"], visit.account.id) if row["video_storage_key"] else None
 
     async def _audit(self, visit: Visit, action: str, kind: str, ids: Iterable[str]) -> None:
         """One row for each patient or session that was shown; a list of nothing is recorded too."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from relay.physio.rules import Statistics
 
 Row = dict[str, Any]
+SEALED = ("medical_conditions", "medications", "emergency_contact")
+
+
+def canonical(identity: str) -> str | None:
+    """An id as it is stored; None for what is no UUID, and so nobody's id."""
+    try:
+        return str(uuid.UUID(identity))
+    except ValueError:
+        return None
 
 
 def moment(value: datetime | None) -> str | None:
@@ -79,4 +90,28 @@ def patient_line(row: Row) -> Row:
         "session_count": row["session_count"],
         "review_pending": int(row["review_pending"]),
         "last_session_at": moment(row["last_session_at"]),
+    }
+
+
+def profile(row: Row, opened: Callable[[Any, str], Any]) -> Row:
+    """A patient's own words; `opened` unseals a column."""
+    body = {key: row[key] for key in ("email", "first_name", "last_name", "phone", "consent_given")}
+    return {
+        "patient_id": row["id"],
+        "user_id": row["user_id"],
+        **body,
+        **{column: opened(row[column], column) for column in SEALED},
+        "date_of_birth": row["date_of_birth"].isoformat() if row["date_of_birth"] else None,
+        "consent_date": moment(row["consent_date"]),
+    }
+
+
+def frame(row: Row) -> Row:
+    return {
+        "frame_number": row["frame_number"],
+        "timestamp": row["timestamp_ms"],
+        "landmarks": row["landmarks"],
+        "angles": row["calculated_angles"],
+        "quality_score": row["quality_score"],
+        "form_issues": row["form_issues"],
     }

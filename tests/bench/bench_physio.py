@@ -35,6 +35,7 @@ from relay.physio.service import Page, PhysioService
 from relay.physio.store import Filters, PhysioStore
 from relay.physio.video.gateway import VideoFolder
 from relay.physio.video.service import Videos
+from relay.physio.video.spool import Spool
 from relay.physio.video.store import UploadStore
 from tests.bench.rows import Row, show
 from tests.peers_postgres import Postgres
@@ -59,7 +60,8 @@ def _service(engine: AsyncEngine, folder: Path) -> PhysioService:
 
     store = UploadStore(engine)
     hold = timedelta(hours=1)
-    videos = Videos(store, VideoFolder(folder, 1 << 30), Links(b"x"), now_ms, hold, consent_required=True)
+    spool, shelf = Spool(folder, 1 << 30), VideoFolder(folder)
+    videos = Videos(store, spool, shelf, Links(b"x"), now_ms, hold, consent_required=True)
     return PhysioService(PhysioStore(engine), FrameStore(engine), videos, Seal(b"x"), now_ms, consent_required=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 from relay.collector import Collector
 
@@ -30,3 +31,25 @@ def test_survivors_are_frozen_and_their_garbage_goes_with_the_next_walk() -> Non
         collector.settle()
         assert kept() is None
     assert (gc.get_freeze_count(), len(gc.callbacks)) == (0, callbacks)
+
+
+def test_no_walk_under_the_policy_is_long_however_much_is_made() -> None:
+    """In objects, not in seconds: what one full collection had to look at while 400,000 came to stay."""
+    walked: list[int] = []
+
+    def note(phase: str, info: dict[str, Any]) -> None:
+        if phase == "start" and info["generation"] == 2:
+            walked.append(sum(len(gc.get_objects(generation)) for generation in range(3)))
+
+    collector = Collector()
+    before = gc.get_threshold()
+    with collector.policy():
+        gc.callbacks.insert(0, note)
+        try:
+            kept = [[number] for number in range(400_000)]
+        finally:
+            gc.callbacks.remove(note)
+    assert len(walked) > 10
+    assert max(walked) < 40_000
+    assert len(kept) == 400_000
+    assert gc.get_threshold() == before

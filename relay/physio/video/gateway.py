@@ -1,68 +1,134 @@
-"""The folder videos are kept in. A video appears under its name whole and on the disk, or not at all."""
+"""Where whole videos are kept: a folder of the relay's own, or a bucket of an S3-compatible storage.
+
+A video appears under its key whole, or not at all. Keys begin with their session's id, so that all of a session's can
+be found and removed, be one of them known to the database or not.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, Protocol
 
-from relay.errors import Conflict, TooLarge
+import structlog
 
-LEAST_FREE_BYTES = 512 * 1024 * 1024
-"""What stays free on the disk whatever is uploaded: the database must go on writing."""
+from relay.errors import StoreUnavailable
+
+PIECE_BYTES = 256 * 1024
+PATIENCE = timedelta(seconds=10)
+AWAY = "The storage of videos does not answer. Try again in a moment."
+log = structlog.get_logger(__name__)
+
+
+class Shelf(Protocol):
+    """A place for whole videos."""
+
+    async def keep(self, key: str, file: Path) -> None:
+        """Take the file over, under this key."""
+        ...
+
+    async def size(self, key: str) -> int | None:
+        """Its bytes; None when there is no such video."""
+        ...
+
+    def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, not including, `stop`."""
+        ...
+
+    async def remove(self, prefix: str) -> int:
+        """Remove every video whose key begins so; how many."""
+        ...
 
 
 class VideoFolder:
-    """Names are made here, from UUIDs; nothing a client says becomes part of a path."""
+    """Videos as files."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._max_bytes = max_bytes
 
-    async def save(self, session: str, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
-        """Write what comes to a file of its own; its key and size. TooLarge beyond the bound, leaving nothing."""
-        key = f"{uuid.UUID(session)}-{uuid.uuid4().hex[:8]}"
-        part = self._folder / f"{key}.part"
-        size = 0
+    async def keep(self, key: str, file: Path) -> None:
+        await asyncio.to_thread(file.replace, self._path(key))
+
+    async def size(self, key: str) -> int | None:
         try:
-            file = await asyncio.to_thread(self._open, part)
-            try:
-                async for chunk in chunks:
-                    size += len(chunk)
-                    self._check(size)
-                    await asyncio.to_thread(file.write, chunk)
-                await asyncio.to_thread(_to_disk, file, size)
-            finally:
-                file.close()
-            await asyncio.to_thread(part.replace, self._folder / key)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        return key, size
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            return None
 
-    def _check(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise TooLarge(f"A video may have {self._max_bytes} bytes at most.")
+    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        with await asyncio.to_thread(self._path(key).open, "rb") as file:
+            file.seek(start)
+            while start < stop:
+                piece = await asyncio.to_thread(file.read, min(PIECE_BYTES, stop - start))
+                if not piece:
+                    return
+                start += len(piece)
+                yield piece
 
-    def path(self, key: str) -> Path:
+    async def remove(self, prefix: str) -> int:
+        found = [path for path in self._folder.glob(f"{Path(prefix).name}*") if path.suffix == ""]
+        for path in found:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        return len(found)
+
+    def _path(self, key: str) -> Path:
         return self._folder / Path(key).name
 
-    async def remove(self, key: str) -> None:
-        await asyncio.to_thread(self.path(key).unlink, missing_ok=True)
 
-    def _open(self, part: Path) -> BinaryIO:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES:
-            raise TooLarge("The relay's disk is nearly full; its operator has to make room.")
-        return part.open("xb")
+class VideoBucket:
+    """Videos as objects; uploaded in parts beyond a few megabytes, read by ranges. The bucket itself must exist."""
 
+    def __init__(self, bucket: str, prefix: str, *, endpoint: str, region: str, keys: tuple[str, str]) -> None:
+        import obstore
+        from obstore.store import S3Store
 
-def _to_disk(file: BinaryIO, size: int) -> None:
-    if size == 0:
-        raise Conflict("The upload held no bytes. Send the video as the body.")
-    file.flush()
-    os.fsync(file.fileno())
+        self._calls: Any = obstore
+        self._prefix = prefix
+        self._store = S3Store(
+            bucket,
+            endpoint=endpoint or None,
+            region=region,
+            access_key_id=keys[0],
+            secret_access_key=keys[1],
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": endpoint.startswith("http://"), "connect_timeout": "5s"},
+            retry_config={"max_retries": 2, "retry_timeout": PATIENCE},
+        )
+
+    async def keep(self, key: str, file: Path) -> None:
+        with self._answering("keep"):
+            await self._calls.put_async(self._store, self._prefix + key, file)
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+
+    async def size(self, key: str) -> int | None:
+        with self._answering("size"):
+            try:
+                return int((await self._calls.head_async(self._store, self._prefix + key))["size"])
+            except FileNotFoundError:
+                return None
+
+    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        with self._answering("read"):
+            found = await self._calls.get_async(self._store, self._prefix + key, options={"range": (start, stop)})
+            async for piece in found.stream(min_chunk_size=PIECE_BYTES):
+                yield bytes(piece)
+
+    async def remove(self, prefix: str) -> int:
+        with self._answering("remove"):
+            folder, _, begins = (self._prefix + prefix).rpartition("/")
+            listed = await self._calls.list(self._store, folder or None).collect_async()
+            found = [one["path"] for one in listed if one["path"].rpartition("/")[2].startswith(begins)]
+            if found:
+                await self._calls.delete_async(self._store, found)
+        return len(found)
+
+    @contextmanager
+    def _answering(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._calls.exceptions.BaseError as error:
+            log.error("video_storage_failed", what=what, error=type(error).__name__, reason=str(error).splitlines()[0])
+            raise StoreUnavailable(AWAY) from error

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from relay.errors import Conflict, ConsentMissing, NotFound
 from relay.physio.links import Links
-from relay.physio.rules import links_expire
-from relay.physio.video.gateway import VideoFolder
+from relay.physio.rules import LONGEST_LINK, links_expire
+from relay.physio.shapes import Row
+from relay.physio.video.gateway import Shelf
+from relay.physio.video.spool import Spool
 from relay.physio.video.store import UploadStore
 
 UPLOAD, PLAY = "upload", "play"
 DEFAULT_TYPE = "video/mp4"
+SWEEP_EVERY_S = 3600.0
+USED = "This link was used already; each takes one upload. Ask for a new one."
+Link = tuple[str, str, str]
+"""Upload id, expiry and signature, as the link bears them."""
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """How far an upload is."""
+
+    session: str
+    size: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video to be played: its size, its type, and a way to its bytes."""
+
+    key: str
+    size: int
+    kind: str
+    read: Callable[[int, int], AsyncIterator[bytes]]
 
 
 class Videos:
     def __init__(
         self,
         store: UploadStore,
-        folder: VideoFolder,
+        spool: Spool,
+        shelf: Shelf,
         links: Links,
         now_ms: Callable[[], float],
         hold: timedelta,
@@ -32,63 +62,116 @@ class Videos:
     ) -> None:
         self._consent_required = consent_required
         self._store = store
-        self._folder = folder
+        self._spool = spool
+        self._shelf = shelf
         self._links = links
         self._now_ms = now_ms
         self._hold = hold
 
-    async def upload_link(self, session: str, scheduled: datetime | None) -> tuple[str, datetime]:
+    async def upload_link(
+        self, session: str, scheduled: datetime | None, kind: str | None = None
+    ) -> tuple[str, datetime]:
         """Path and query of a link that takes one upload, and when it expires."""
         expires = links_expire(self._now(), scheduled, self._hold)
-        upload = await self._store.add(session, expires)
+        upload = await self._store.add(session, expires, kind)
         return f"/api/upload/{upload}?{self._links.query(UPLOAD, upload, expires)}", expires
 
-    def play_link(self, session: str) -> str:
-        return f"/api/videos/{session}?{self._links.query(PLAY, session, self._now() + self._hold)}"
+    def play_link(self, session: str, user: str) -> str:
+        """A link of this user's: what is played by it is recorded as theirs."""
+        signed = self._links.query(PLAY, f"{session} {user}", self._now() + self._hold)
+        return f"/api/videos/{session}?user={user}&{signed}"
+
+    # -- uploads -------------------------------------------------------------------------------------------------
+
+    async def arrived(self, link: Link) -> tuple[int, int, bool]:
+        """How many bytes of an upload are here, how many it may have, and whether it is whole."""
+        self._check(link)
+        row = await self._store.upload(link[0])
+        if row["used_at"] is not None:
+            return row["size_bytes"] or 0, self._spool.max_bytes, True
+        return self._spool.size(link[0]), self._spool.max_bytes, False
 
     async def upload(
-        self, upload: str, expires: str, signature: str, content_type: str, chunks: AsyncIterator[bytes]
-    ) -> tuple[str, int]:
-        """Take the one upload of a link; the session and the size. Forbidden or Conflict, and nothing changes."""
-        self._links.check(UPLOAD, upload, expires, signature, self._now())
-        session = await self._store.take(upload, self._now())
-        if session is None:
-            raise Conflict("This link was used already; each takes one upload. Ask for a new one.")
-        try:
-            await self._check_consent(session)
-            key, size = await self._folder.save(session, chunks)
-        except BaseException:
-            await self._store.give_back(upload)
-            raise
-        before = await self._store.video(session)
-        await self._store.finish(upload, session, key, _video_type(content_type), size)
-        if before is not None:
-            await self._folder.remove(before["video_storage_key"])
-        log.info("video_stored", session=session, bytes=size)
-        return session, size
+        self, link: Link, content_type: str, chunks: AsyncIterator[bytes], offset: int, *, whole: bool
+    ) -> Uploaded:
+        """Take the video, or the part of it from `offset` on. Forbidden, Conflict or ConsentMissing, and nothing
+        changes; what had arrived when a connection broke stays for the next try."""
+        self._check(link)
+        row = await self._store.upload(link[0])
+        if row["used_at"] is not None:
+            raise Conflict(USED)
+        session = row["session_id"]
+        await self._check_consent(session, link[0])
+        size = await self._spool.append(link[0], offset, chunks)
+        if whole:
+            part = await self._spool.whole(link[0])
+            await self._finish(link[0], session, part, _video_type(content_type) or row["content_type"] or DEFAULT_TYPE)
+            log.info("video_stored", session=session, bytes=size)
+        return Uploaded(session, size, whole)
 
-    async def _check_consent(self, session: str) -> None:
+    async def _finish(self, upload: str, session: str, part: Path, kind: str) -> None:
+        """The video takes its place, unless consent was withdrawn or the link used up while it was on its way."""
+        size = self._spool.size(upload)
+        await self._check_consent(session, upload)
+        key = f"{uuid.UUID(session)}-{uuid.uuid4().hex[:8]}"
+        before = await self._store.video(session)
+        await self._shelf.keep(key, part)
+        if not await self._store.finish(upload, session, key, kind, size, self._now()):
+            await self._shelf.remove(key)
+            raise Conflict(USED)
+        if before is not None:
+            await self._shelf.remove(before["video_storage_key"])
+
+    async def _check_consent(self, session: str, upload: str) -> None:
         """A link may be older than what the patient says now."""
         if self._consent_required and not await self._store.consented(session):
+            self._spool.drop(upload)
             raise ConsentMissing("The patient has not agreed to being recorded; nothing of the video was kept.")
 
-    async def play(self, session: str, expires: str, signature: str) -> tuple[Path, str]:
-        """The file a playback link is for, and its type."""
-        self._links.check(PLAY, session, expires, signature, self._now())
-        found = await self._store.video(session)
-        if found is None or not self._folder.path(found["video_storage_key"]).is_file():
-            raise NotFound("This session has no video")
-        return self._folder.path(found["video_storage_key"]), found["content_type"] or DEFAULT_TYPE
+    def _check(self, link: Link) -> None:
+        upload, expires, signature = link
+        self._links.check(UPLOAD, upload, expires, signature, self._now())
 
-    async def remove(self, key: str) -> None:
-        await self._folder.remove(key)
+    async def sweep_for_ever(self) -> None:
+        """Uploads that nobody goes on with are removed once no link to them can hold."""
+        while True:
+            gone = await asyncio.to_thread(self._spool.sweep, (LONGEST_LINK + self._hold).total_seconds())
+            if gone:
+                log.info("uploads_swept", count=gone)
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    # -- videos --------------------------------------------------------------------------------------------------
+
+    async def play(self, session: str, user: str, expires: str, signature: str, seen_by: Row) -> Clip:
+        """The video a playback link is for. Who sees it, and from where, is recorded first."""
+        self._links.check(PLAY, f"{session} {user}", expires, signature, self._now())
+        clip = await self.clip(session)
+        if clip is None:
+            raise NotFound("This session has no video")
+        await self._store.log_play(session, user, seen_by)
+        return clip
+
+    async def clip(self, session: str) -> Clip | None:
+        """A session's video, if it has one."""
+        found = await self._store.video(session)
+        size = await self._shelf.size(found["video_storage_key"]) if found else None
+        if found is None or size is None:
+            return None
+        key = found["video_storage_key"]
+        return Clip(key, size, found["content_type"] or DEFAULT_TYPE, partial(self._shelf.read, key))
+
+    async def remove(self, session: str) -> int:
+        """All of a session's videos, whole or not; how many were whole."""
+        for upload in await self._store.uploads(session):
+            self._spool.drop(upload)
+        return await self._shelf.remove(f"{uuid.UUID(session)}-")
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._now_ms() / 1000, UTC)
 
 
-def _video_type(said: str) -> str:
+def _video_type(said: str) -> str | None:
     """What the upload said it is, as far as it is a video; playback must never be a page."""
     kind = said.partition(";")[0].strip().lower()
     known = kind.startswith("video/") and kind.removeprefix("video/").replace("-", "").replace(".", "").isalnum()
-    return kind[:100] if known else DEFAULT_TYPE
+    return kind[:100] if known else None

@@ -1,4 +1,4 @@
-"""Upload links at rest. A link is used up when an upload begins, and given back when that upload fails."""
+"""Upload links at rest. A link is used up when its upload is whole; until then it may be tried again."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.db.physio import exercise_sessions, patients, uploads
-from relay.db.transactions import Row, first, transaction
+from relay.db.physio import access_logs, exercise_sessions, patients, uploads
+from relay.db.transactions import Row, first, rows, transaction
+from relay.errors import NotFound
 
 
 class UploadStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def add(self, session: str, expires: datetime) -> str:
+    async def add(self, session: str, expires: datetime, kind: str | None) -> str:
         upload = str(uuid.uuid4())
         async with transaction(self._engine, write=True) as connection:
-            values = {"id": upload, "session_id": session, "expires_at": expires}
+            values = {"id": upload, "session_id": session, "expires_at": expires, "content_type": kind}
             await connection.execute(sa.insert(uploads).values(**values))
         return upload
 
-    async def take(self, upload: str, now: datetime) -> str | None:
-        """The session an unused link is for; from now on it is used."""
-        query = sa.update(uploads).where(uploads.c.id == upload, uploads.c.used_at.is_(None)).values(used_at=now)
-        async with transaction(self._engine, write=True) as connection:
-            row = await first(connection, query.returning(uploads.c.session_id))
-        return str(row["session_id"]) if row else None
+    async def upload(self, upload: str) -> Row:
+        """A link's row. NotFound once its session was deleted."""
+        async with transaction(self._engine) as connection:
+            row = await first(connection, sa.select(uploads).where(uploads.c.id == upload))
+        if row is None:
+            raise NotFound("The session of this link was deleted.")
+        return row
+
+    async def uploads(self, session: str) -> list[str]:
+        """The links there were for a session."""
+        async with transaction(self._engine) as connection:
+            found = await rows(connection, sa.select(uploads.c.id).where(uploads.c.session_id == session))
+        return [row["id"] for row in found]
 
     async def consented(self, session: str) -> bool:
         """Whether the session's patient agrees to being recorded, as of now."""
@@ -37,17 +45,21 @@ class UploadStore:
             row = await first(connection, agreed.where(exercise_sessions.c.id == session))
         return bool(row and row["consent_given"])
 
-    async def give_back(self, upload: str) -> None:
+    async def finish(self, upload: str, session: str, key: str, kind: str, size: int, now: datetime) -> bool:
+        """The video is whole: its session has it and the link is used, in one commit. False when it was used before."""
         async with transaction(self._engine, write=True) as connection:
-            await connection.execute(sa.update(uploads).where(uploads.c.id == upload).values(used_at=None))
-
-    async def finish(self, upload: str, session: str, key: str, content_type: str, size: int) -> None:
-        """The video is whole: its session has it from now on."""
-        async with transaction(self._engine, write=True) as connection:
-            known = sa.update(uploads).where(uploads.c.id == upload)
-            await connection.execute(known.values(content_type=content_type, size_bytes=size))
+            unused = sa.update(uploads).where(uploads.c.id == upload, uploads.c.used_at.is_(None))
+            used = await connection.execute(unused.values(used_at=now, content_type=kind, size_bytes=size))
+            if used.rowcount == 0:
+                return False
             own = sa.update(exercise_sessions).where(exercise_sessions.c.id == session)
             await connection.execute(own.values(video_storage_key=key))
+        return True
+
+    async def log_play(self, session: str, user: str, seen_by: Row) -> None:
+        entry = {"user_id": user, "resource_type": "video", "resource_id": session, "action": "play", **seen_by}
+        async with transaction(self._engine, write=True) as connection:
+            await connection.execute(sa.insert(access_logs), [entry])
 
     async def video(self, session: str) -> Row | None:
         """Where a session's video is and of what type."""
@@ -55,7 +67,7 @@ class UploadStore:
             sa.select(exercise_sessions.c.video_storage_key, uploads.c.content_type)
             .select_from(exercise_sessions.outerjoin(uploads, uploads.c.session_id == exercise_sessions.c.id))
             .where(exercise_sessions.c.id == session, exercise_sessions.c.video_storage_key.is_not(None))
-            .order_by(uploads.c.used_at.desc())
+            .order_by(uploads.c.used_at.is_(None), uploads.c.used_at.desc())
             .limit(1)
         )
         async with transaction(self._engine) as connection:

@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 
 from relay.errors import VideoRefused
 from relay.signs.detection.pictures import MAX_PIXELS, Pixels
+
+if TYPE_CHECKING:
+    import av
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Picture:
 
 def pictures(path: Path, rate: float, most_minutes: float) -> Iterator[Picture]:
     """Pictures `1 / rate` s apart. Raises VideoRefused for what is no video, has none in it, or is too long."""
+    import av  # a relay that is asked for no film starts without its libraries
+
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}) as film:
             yield from _pictures(film, rate, most_minutes)

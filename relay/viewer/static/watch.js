@@ -1,143 +1,183 @@
-// The exercise as the kit sees it now: skeleton, degrees and repetitions, and who may see more than that.
+// The cameras: a wall of all that may be seen, or one. Each tile says its own state.
 
-import { $, accessToken, request } from './care.js'
-import { DASH, fixed } from './formats.js'
-import { drawSkeleton } from './skeleton.js'
-import { SessionSocket } from './socket.js'
+import { Announcer } from './announce.js'
+import { limbsOf } from './skeleton.js'
+import { ask, Player } from './player.js'
+import { describe, qualityWords } from './watchwords.js'
+import { tokenIn, withToken } from './api.js'
 
-export const STALE_AFTER_MS = 2000
-const LOOK_EVERY_MS = 500
-const CLEAR_MINUTES = 30
-const DOUBTFUL_BELOW = 0.5
-const JOINTS = { squat: 'knee', squat_front: 'knee', wall_sit: 'knee', shoulder_raise: 'shoulder', glute_bridge: 'hip' }
-const LEVELS = {
-  skeleton: 'Only this skeleton leaves the home, no picture.',
-  blurred: 'Blurred video leaves the home, as the patient agreed.',
-  clear: 'Clear video leaves the home, as the patient agreed.',
-}
+const EVERY_MS = 4000
+const MOST = 9
+const LINE = 4
 
-export const jointOf = (exercise) => JOINTS[exercise] ?? 'knee'
+const $ = (id) => document.getElementById(id)
 
-/** What the card says of itself: {tone, pill, text}. `heardMs` is how long ago poses came, null when none did. */
-export function words(state, { phase, heardMs, seen }) {
-  if (!state || phase === 'connecting') return { tone: 'off', pill: 'Connecting', text: '' }
-  if (phase !== 'open') return { tone: 'doubt', pill: 'Connection lost', text: 'Trying again. What the kit sees meanwhile is kept and sent later.' }
-  if (!state.watching) return { tone: 'off', pill: 'Not live', text: 'No kit sees this session now.' }
-  const problem = state.camera?.problem ?? state.vision?.problem
-  if (problem) return { tone: 'doubt', pill: 'No picture', text: `The kit ${state.kit} says: ${problem}` }
-  if (heardMs === null) return state.online
-    ? { tone: 'off', pill: 'Waiting', text: `The kit ${state.kit} is there and has not seen anything yet.` }
-    : { tone: 'off', pill: 'Waiting', text: `Waiting for the kit ${state.kit}. Is it switched on?` }
-  if (heardMs > STALE_AFTER_MS) return { tone: 'doubt', pill: `Stale since ${Math.round(heardMs / 1000)} s`, text: `Nothing came from the kit ${state.kit}.` }
-  if (!seen) return { tone: 'doubt', pill: 'Nobody seen', text: 'Nobody is in front of the camera.' }
-  return { tone: 'live', pill: 'Live', text: '' }
-}
+/** A camera's tile: the player's facts become words, its frames a picture with the skeleton on it. */
+class Tile {
+  constructor(source, name, token, announce) {
+    this.element = $('camera').content.firstElementChild.cloneNode(true)
+    this.parts = Object.fromEntries([...this.element.querySelectorAll('[data-part]')].map((part) => [part.dataset.part, part]))
+    this.name = name
+    this.announce = announce
+    this.shown = true
+    this.exact = 0
+    const { video, skeleton, full, snapshot } = this.parts
+    this.parts.name.textContent = name
+    if (source.kit) this.parts.name.href = withToken(`/watch/${source.kit}`, token)
+    video.setAttribute('aria-label', `Picture of ${name}`)
+    skeleton.addEventListener('click', () => this.#toggle())
+    full.addEventListener('click', () => (document.fullscreenElement ? document.exitFullscreen() : this.parts.picture.requestFullscreen()))
+    snapshot.addEventListener('click', () => this.#save())
+    this.player = new Player(video, source, token, {
+      onFrame: (rtp) => this.#drawAt(rtp),
+      onPose: () => this.player?.level === 'skeleton' && this.#draw(this.player.poses.newest, false),
+      onChange: () => this.show(),
+    })
+    this.show()
+  }
 
-/** Follows one session in the card `#live`. */
-export class Watch {
-  #session
-  #user
-  #socket
-  #state = null
-  #frame = null
-  #live = {}
-  #heardAt = null
-  #drawn = 0
+  show() {
+    const player = this.player
+    if (!player) return
+    const { tone, pill, words, stale } = describe({ ...player, now: Date.now() })
+    const { state, video, words: told, quality, snapshot } = this.parts
+    if (state.textContent !== pill) state.textContent = pill
+    state.dataset.tone = tone
+    if (told.textContent !== words) told.textContent = words
+    told.hidden = !words
+    video.classList.toggle('stale', stale)
+    video.hidden = player.level === 'skeleton'
+    snapshot.disabled = stale || player.lastAt === null
+    const graded = tone === 'live' && !stale ? qualityWords(player.quality) : ''
+    if (quality.textContent !== graded) quality.textContent = graded
+    this.announce(`${this.name}: ${pill.replace(/ · .*/, '')}. ${words}`)
+    if (stale && player.level !== 'skeleton') this.#clear()
+  }
 
-  constructor(session, user) {
-    this.#session = session
-    this.#user = user
-    const url = new URL(`/physio/api/sessions/${session}/live`, location.href)
-    url.protocol = url.protocol.replace('http', 'ws')
-    url.searchParams.set('token', accessToken())
-    this.#socket = new SessionSocket(url.href, {
-      onMessage: (message) => this.#take(message),
-      onPhase: () => this.#say(),
+  end() {
+    this.player.end()
+    this.element.remove()
+  }
+
+  #toggle() {
+    this.shown = !this.shown
+    this.parts.skeleton.setAttribute('aria-pressed', String(this.shown))
+    this.player.hold(this.shown)
+    if (!this.shown) this.#clear()
+  }
+
+  #drawAt(rtp) {
+    if (!this.shown) return
+    const found = this.player.poses.of(rtp)
+    if (!found) return this.#clear()
+    this.exact += found.lateMs === 0
+    this.element.dataset.exact = this.exact
+    this.#draw(found.pose, found.lateMs > 0)
+  }
+
+  #draw(pose, late) {
+    const context = this.#clear()
+    if (!pose?.landmarks || !this.shown) return
+    const { x, y, width, height } = this.#picture()
+    const style = getComputedStyle(document.documentElement)
+    context.lineWidth = LINE * devicePixelRatio
+    context.lineCap = 'round'
+    context.setLineDash(late ? [8, 8] : [])
+    for (const { from, to, right } of limbsOf(pose.landmarks)) {
+      context.strokeStyle = style.getPropertyValue(right ? '--doubt' : '--live')
+      context.beginPath()
+      context.moveTo(x + from.x * width, y + from.y * height)
+      context.lineTo(x + to.x * width, y + to.y * height)
+      context.stroke()
+    }
+  }
+
+  #clear() {
+    const { overlay } = this.parts
+    const [width, height] = [overlay.clientWidth * devicePixelRatio, overlay.clientHeight * devicePixelRatio].map(Math.round)
+    if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height })
+    const context = overlay.getContext('2d')
+    context.clearRect(0, 0, overlay.width, overlay.height)
+    return context
+  }
+
+  /** Where the picture stands within its box, which has another shape. */
+  #picture() {
+    const { overlay, video } = this.parts
+    const shape = video.videoWidth ? video.videoWidth / video.videoHeight : 4 / 3
+    const width = Math.min(overlay.width, overlay.height * shape)
+    const height = width / shape
+    return { x: (overlay.width - width) / 2, y: (overlay.height - height) / 2, width, height }
+  }
+
+  /** The picture as it is seen now, into a file of the viewer's own. */
+  #save() {
+    const { video } = this.parts
+    const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight })
+    canvas.getContext('2d').drawImage(video, 0, 0)
+    const moment = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
+    canvas.toBlob((blob) => {
+      const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${this.name} ${moment}.png` })
+      link.click()
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000)
     })
   }
+}
 
-  start() {
-    $('live').hidden = false
-    $('live-assign').addEventListener('submit', (event) => this.#assign(event))
-    $('live-stop').addEventListener('click', () => this.#ask('kit', { method: 'DELETE' }))
-    $('live-show').addEventListener('click', () => this.#privacy('clear', CLEAR_MINUTES))
-    $('live-hide').addEventListener('click', () => this.#privacy('skeleton', 0))
-    this.#socket.start()
-    setInterval(() => this.#say(), LOOK_EVERY_MS)
-  }
+function state(tone, words) {
+  $('state').dataset.tone = tone
+  if ($('state').textContent !== words) $('state').textContent = words
+}
 
-  #take({ type, payload }) {
-    if (type === 'state') {
-      this.#state = payload
-      if (!payload.watching) this.#frame = this.#heardAt = null
+function notice(head, text) {
+  $('notice').hidden = !head
+  $('notice-head').textContent = head
+  $('notice-text').textContent = text
+}
+
+function one(kit, token) {
+  const announcer = new Announcer($('announcements'))
+  $('title').textContent = `Camera of ${kit}`
+  document.title = `${kit} · Homeside`
+  $('cameras').classList.add('one')
+  const tile = new Tile(kit === 'sample' ? { video_path: 'sample_video.mp4' } : { kit }, kit, token, (words) => announcer.state(words))
+  $('cameras').append(tile.element)
+  setInterval(() => state(tile.parts.state.dataset.tone, tile.parts.state.textContent), 250)
+  addEventListener('pagehide', () => tile.end())
+}
+
+async function wall(token) {
+  const tiles = new Map()
+  const refresh = async () => {
+    const answer = await ask('/cameras', token).catch(() => null)
+    if (!answer?.ok) return unreachable(answer)
+    const found = (await answer.json()).cameras.map((camera) => camera.kit).slice(0, MOST)
+    for (const [kit, tile] of tiles) if (!found.includes(kit)) tiles.delete(kit) && tile.end()
+    for (const kit of found.filter((name) => !tiles.has(name))) {
+      const tile = new Tile({ kit }, kit, token, () => {})
+      tiles.set(kit, tile)
+      $('cameras').append(tile.element)
     }
-    if (type === 'pose') {
-      this.#heardAt = performance.now()
-      this.#live = payload.live
-      this.#frame = payload.frames.at(-1) ?? null
-      if (!this.#drawn) this.#drawn = requestAnimationFrame(() => this.#draw())
-    }
-    this.#say()
+    state(found.length ? 'live' : 'off', found.length ? `${found.length} ${found.length === 1 ? 'camera' : 'cameras'}` : 'No camera now')
+    notice(found.length ? '' : 'No camera sends a picture now', found.length ? '' : 'A kit’s camera appears here by itself when its patient shows a picture.')
   }
+  await refresh()
+  setInterval(() => document.visibilityState === 'visible' && refresh(), EVERY_MS)
+  addEventListener('pagehide', () => tiles.forEach((tile) => tile.end()))
+}
 
-  #say() {
-    const heardMs = this.#heardAt === null ? null : performance.now() - this.#heardAt
-    const { tone, pill, text } = words(this.#state, { phase: this.#socket.phase, heardMs, seen: this.#frame !== null })
-    $('live-state').dataset.tone = tone
-    if ($('live-state').textContent !== pill) $('live-state').textContent = pill
-    if ($('live-words').textContent !== text) $('live-words').textContent = text
-    $('live-now').hidden = this.#frame === null
-    $('live-now').dataset.stale = String(tone !== 'live')
-    this.#controls()
-  }
-
-  #controls() {
-    const watching = this.#state?.watching ?? false
-    const level = this.#state?.privacy?.level
-    $('live-assign').hidden = watching || this.#state === null
-    $('live-stop').hidden = !watching
-    $('live-show').hidden = !watching || this.#user.role !== 'patient' || level === 'clear'
-    $('live-hide').hidden = !watching || !level || level === 'skeleton'
-    const until = this.#state?.privacy?.until
-    const words = watching ? LEVELS[level ?? 'skeleton'] + (until ? ` Until ${new Date(until).toLocaleTimeString()}.` : '') : ''
-    if ($('live-privacy').textContent !== words) $('live-privacy').textContent = words
-  }
-
-  #draw() {
-    this.#drawn = 0
-    if (!this.#frame) return
-    const [width, height] = this.#live.size ?? [1, 1]
-    drawSkeleton($('live-skeleton'), this.#frame.landmarks, { aspect: width / height, label: 'The pose now' })
-    const joint = jointOf(this.#state?.exercise)
-    for (const side of ['left', 'right']) {
-      const angle = this.#frame.angles?.[`${joint}_${side}`]
-      $(`live-${side}-name`).textContent = `${joint[0].toUpperCase()}${joint.slice(1)} ${side}`
-      $(`live-${side}`).textContent = angle == null ? 'not seen' : `${fixed(angle, 0)}°`
-    }
-    $('live-repetitions').textContent = this.#live.repetitions == null ? DASH : String(this.#live.repetitions)
-    if ($('live-advice').textContent !== (this.#live.advice ?? '')) $('live-advice').textContent = this.#live.advice ?? ''
-    const doubt = (this.#frame.quality_score ?? 1) < DOUBTFUL_BELOW
-    $('live-now').dataset.doubt = String(doubt)
-    const two = this.#live.people > 1 ? `${this.#live.people} people are in view; one is followed. ` : ''
-    $('live-doubt').textContent = two + (doubt ? 'The joint is not seen well: read these degrees with doubt.' : '')
-    $('live-rate').textContent = `${fixed(this.#live.fps ?? 0, 0)} poses a second, each ${fixed(this.#live.ageMs ?? 0, 0)} ms old when it left the kit`
-  }
-
-  #assign(event) {
-    event.preventDefault()
-    this.#ask('kit', { method: 'PUT', body: { kit: $('live-kit').value.trim() } })
-  }
-
-  #privacy(level, minutes) {
-    this.#ask('privacy', { method: 'PUT', body: { level, minutes } })
-  }
-
-  async #ask(what, options) {
-    $('live-said').textContent = ''
-    try {
-      await request(`/sessions/${this.#session}/${what}`, options)
-    } catch (error) {
-      $('live-said').textContent = error.message
-    }
+function unreachable(answer) {
+  if ([401, 403].includes(answer?.status)) {
+    state('off', 'Not allowed')
+    notice('Not allowed', 'The cameras are for staff. Open the link you were given.')
+  } else {
+    state('doubt', 'Relay not reached')
+    notice('The relay does not answer', 'This page keeps asking.')
   }
 }
+
+const token = tokenIn(location.href)
+const kit = decodeURIComponent(location.pathname.split('/')[2] ?? '')
+$('wall').href = withToken('/watch', token)
+if (kit) one(kit, token)
+else wall(token)

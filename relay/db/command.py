@@ -1,0 +1,41 @@
+"""A command's way to the database: settings read, tables up to date, one piece of work, closed; errors in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from relay.db.engine import database_url, migrate, open_engine
+from relay.errors import RelayError
+from relay.logs import configure
+from relay.settings import RelaySettings, load
+
+T = TypeVar("T")
+Work = Callable[[RelaySettings, AsyncEngine], Awaitable[T]]
+
+
+def with_database(work: Work[T], data: Path | None, config: Path | None) -> T:
+    """Run `work` on the database of the relay with these settings; a RelayError ends the command with its text."""
+    try:
+        return asyncio.run(_opened(work, data, config))
+    except RelayError as error:
+        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
+    settings = load(config, {"data": data} if data else {})
+    configure("warning")
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = open_engine(database_url(settings.database_url, settings.data))
+    try:
+        await migrate(engine)
+        return await work(settings, engine)
+    finally:
+        await engine.dispose()

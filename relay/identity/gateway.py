@@ -1,0 +1,93 @@
+"""Keeps a broker of its own told of who is trusted: lists rewritten, the broker asked to read them, the revoked gone.
+
+Where the broker's files are is a setting; so is its process id, for a relay that may signal it. Without that, whoever
+runs the broker has it reload when the files change (a systemd path unit does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiomqtt
+import structlog
+
+from relay.bus import Address
+from relay.files import write_whole
+from relay.identity import brokers
+from relay.standing import Standing
+
+ANEW_AFTER_S = 12 * 3600.0
+"""A list of revoked certificates ends; mosquitto would then refuse everybody."""
+SEND_OFF_WITHIN_S = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+class BrokerFiles:
+    """The files in `folder` that change: a CRL for mosquitto, users for NATS. `run` for ever."""
+
+    def __init__(
+        self,
+        folder: Path,
+        pid_file: Path | None,
+        standing: Standing,
+        address: Address,
+        revocations: Callable[[], Awaitable[bytes]],
+        trusted_kits: Callable[[], Awaitable[list[str]]],
+    ) -> None:
+        self._folder = folder
+        self._pid_file = pid_file
+        self._standing = standing
+        self._address = address
+        self._revocations = revocations
+        self._trusted_kits = trusted_kits
+        self._changed = asyncio.Event()
+        self._gone: frozenset[str] = frozenset()
+        standing.listen(self._changed.set)
+
+    async def run(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._tell()
+            try:
+                async with asyncio.timeout(ANEW_AFTER_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _tell(self) -> None:
+        gone = self._standing.kits
+        write_whole(self._folder / brokers.CRL, await self._revocations(), 0o644)
+        users = self._folder / brokers.NATS_KITS
+        if users.exists():
+            kits = [kit for kit in await self._trusted_kits() if brokers.nats_can_name(kit)]
+            secret = (self._folder / brokers.NATS_SECRET).read_text()
+            write_whole(users, brokers.nats_kits(secret, kits).encode(), 0o600)
+        self._signal()
+        if not users.exists():
+            await asyncio.gather(*(self._send_off(kit) for kit in gone - self._gone))
+        self._gone = gone
+
+    def _signal(self) -> None:
+        if self._pid_file is None:
+            return
+        try:
+            os.kill(int(self._pid_file.read_text().strip()), signal.SIGHUP)
+        except (OSError, ValueError) as error:
+            log.error("broker_not_told", pid_file=str(self._pid_file), reason=str(error))
+
+    async def _send_off(self, kit: str) -> None:
+        """A second client of the same id ends the first (MQTT-3.1.4-2), and kits' ids there are their names."""
+        where = self._address
+        client = aiomqtt.Client(
+            where.host, where.port, username=where.username, password=where.password, identifier=kit
+        )
+        try:
+            async with asyncio.timeout(SEND_OFF_WITHIN_S), client:
+                log.warning("kit_dropped", kit=kit, reason="revoked")
+        except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+            log.error("kit_not_dropped", kit=kit, reason=str(error))

@@ -1,0 +1,103 @@
+"""Uploads under way: one file each, appended to until the video is whole.
+
+What has arrived stays when a connection breaks, so that the sender goes on where it stopped. Of two senders of one
+upload the later one goes on; the earlier, which may be a connection nobody holds any more, writes nothing further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+from weakref import WeakValueDictionary
+
+from relay.errors import Conflict, TooLarge
+
+LEAST_FREE_BYTES = 512 * 1024 * 1024
+"""What stays free on the disk whatever is uploaded: the database must go on writing."""
+SUFFIX = ".part"
+
+
+class Spool:
+    """Names are made here, from UUIDs; nothing a client says becomes part of a path."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self.max_bytes = max_bytes
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._senders: dict[str, object] = {}
+
+    def size(self, upload: str) -> int:
+        """Bytes of it that are here."""
+        try:
+            return self._part(upload).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    async def append(self, upload: str, offset: int, chunks: AsyncIterator[bytes]) -> int:
+        """Write what comes from `offset` on, 0 beginning anew; the size then. Conflict unless it ends at `offset`."""
+        sender = self._senders[upload] = object()
+        lock = self._locks.setdefault(upload, asyncio.Lock())
+        try:
+            async with lock:
+                file = await asyncio.to_thread(self._open, upload, offset)
+            with file:
+                size = offset
+                async for chunk in chunks:
+                    size += len(chunk)
+                    async with lock:
+                        await self._write(upload, sender, file, chunk, size)
+            return size
+        finally:
+            if self._senders.get(upload) is sender:
+                del self._senders[upload]
+
+    async def _write(self, upload: str, sender: object, file: BinaryIO, chunk: bytes, size: int) -> None:
+        if self._senders.get(upload) is not sender:
+            raise Conflict("Another sender goes on with this upload.")
+        if size > self.max_bytes:
+            self.drop(upload)
+            raise TooLarge(f"A video may have {self.max_bytes} bytes at most.")
+        await asyncio.to_thread(file.write, chunk)
+
+    async def whole(self, upload: str) -> Path:
+        """The file, on the disk for good. Conflict when it holds nothing."""
+        part = self._part(upload)
+        if self.size(upload) == 0:
+            raise Conflict("The upload held no bytes. Send the video as the body.")
+        await asyncio.to_thread(_to_disk, part)
+        return part
+
+    def drop(self, upload: str) -> None:
+        self._part(upload).unlink(missing_ok=True)
+
+    def sweep(self, older_than_s: float) -> int:
+        """Remove what nobody went on with; how many."""
+        before = time.time() - older_than_s
+        old = [part for part in self._folder.glob(f"*{SUFFIX}") if part.stat().st_mtime < before]
+        for part in old:
+            part.unlink(missing_ok=True)
+        return len(old)
+
+    def _part(self, upload: str) -> Path:
+        return self._folder / f"{uuid.UUID(upload)}{SUFFIX}"
+
+    def _open(self, upload: str, offset: int) -> BinaryIO:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES:
+            raise TooLarge("The relay's disk is nearly full; its operator has to make room.")
+        if offset == 0:
+            return self._part(upload).open("wb", buffering=0)
+        if (size := self.size(upload)) != offset:
+            raise Conflict(f"The relay has {size} bytes of this upload, not {offset}. Ask for its offset with HEAD.")
+        return self._part(upload).open("ab", buffering=0)
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
