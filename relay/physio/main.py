@@ -16,15 +16,12 @@ from relay.errors import Unauthorized
 from relay.ground import Ground, Part, Root
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
-<<<<<<< HEAD
 from relay.physio.live.gateway import TYPES, FramesGateway
 from relay.physio.live.routes import add_live
 from relay.physio.live.service import LiveService
 from relay.physio.live.store import LiveStore
-=======
 from relay.physio.records.service import Records
 from relay.physio.records.store import RecordStore
->>>>>>> refs/heads/main
 from relay.physio.routes import application, is_stream
 from relay.physio.sealing import Seal
 from relay.physio.service import PhysioService
@@ -46,12 +43,8 @@ def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
 
 def open_physio(ground: Ground) -> Part:
     chosen, window_s = ground.settings.physio, max(1, ground.settings.physio.window_ms // 1000)
-<<<<<<< HEAD
-    videos = _videos(ground)
-    frames = FrameStore(ground.engine)
-=======
     videos = videos_of(ground.settings, ground.engine, ground.clock, ground.secret)
->>>>>>> refs/heads/main
+    frames = FrameStore(ground.engine)
     service = PhysioService(
         PhysioStore(ground.engine),
         frames,
@@ -66,13 +59,9 @@ def open_physio(ground: Ground) -> Part:
     def links_begin(connection: HTTPConnection) -> str:
         return _links_begin(connection, ground.settings.public_url)
 
-<<<<<<< HEAD
-    app = application(service, ground.accounts, videos, links_begin, attempts, chosen.cors_origins)
+    app = application(service, ground.accounts, videos, records, links_begin, attempts, chosen.cors_origins)
     live = _live(ground, service, frames)
     add_live(app, live, ground.accounts)
-=======
-    app = application(service, ground.accounts, videos, records, links_begin, attempts, chosen.cors_origins)
->>>>>>> refs/heads/main
     reception = Reception(
         app,
         sender=lambda connection: _sender(connection, ground),
@@ -80,8 +69,7 @@ def open_physio(ground: Ground) -> Part:
         limiter=Limiter(chosen.requests, window_s),
         streaming=Limiter(chosen.stream_requests, window_s),
     )
-<<<<<<< HEAD
-    duties = {"pose_frames": live.store_for_ever}
+    duties = {"uploads": videos.sweep_for_ever, "pose_frames": live.store_for_ever}
     return Part("physio", reception, root=Root.CARE, base="/api", duties=duties, drained=live.drained)
 
 
@@ -99,9 +87,6 @@ def _live(ground: Ground, service: PhysioService, frames: FrameStore) -> LiveSer
     ground.kits.answer(TYPES, FramesGateway(live).take)
     ground.kits.listen_status(live.heard)
     return live
-=======
-    return Part("physio", reception, root=Root.CARE, base="/api", duties={"uploads": videos.sweep_for_ever})
->>>>>>> refs/heads/main
 
 
 def videos_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, secret: bytes) -> Videos:
