@@ -34,7 +34,7 @@ export function words(state, { phase, heardMs, seen }) {
 }
 
 /** Follows one session in the card `#live`. */
-export class LiveExercise {
+export class Watch {
   #session
   #user
   #socket

@@ -17,7 +17,7 @@ import pytest
 
 from agent.backoff import Backoff
 from agent.errors import ModelsMissing, VisionLost
-from agent.settings import Vision
+from agent.sections import Vision
 from agent.sources.slot import Frame, Slot
 from agent.supervisor import supervise
 from agent.vision.eyes import Eyes, Seen
