@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from agent.settings import Vision
-from agent.sources.slot import Frame, Image, Slot
+from agent.sources.slot import Image
 from agent.vision.boxes import anchors, decode
-from agent.vision.eyes import Eyes, Seen
 from agent.vision.hands import HandDetector
-from agent.vision.pose import MASK, Floats, Pose, PoseDetector
+from agent.vision.pose import MASK, Pose, PoseDetector
 from agent.vision.regions import Region, crop, direction
 from agent.vision.smoothing import OneEuro, Tuning
 from agent.vision.trimmed import without_output
@@ -23,6 +20,7 @@ from agent.vision.weights import Models
 from core.motion.angles import joint_angles
 from core.motion.form import analyse
 from core.motion.view import believed, turned_away
+from tests.agent.vision.looked import jitter, looked, pixels
 from tests.agent.vision.pictures import odd_pictures, photographs, pictures, walking
 
 STEP_NS = 33_333_333
@@ -41,11 +39,6 @@ def squat(data_dir: Path) -> list[Image]:
 def squatting(squat: list[Image]) -> list[Pose | None]:
     detector = PoseDetector(size="lite")
     return [detector.detect(image, number * STEP_NS) for number, image in enumerate(squat)]
-
-
-def pixels(pose: Pose, image: Image) -> Floats:
-    height, width = image.shape[:2]
-    return pose.landmarks[:, :2] * np.array([width, height], np.float32)
 
 
 def test_the_squat_is_two_squats(squat: list[Image], squatting: list[Pose | None]) -> None:
@@ -116,32 +109,6 @@ def test_the_trimmed_model_says_the_same_to_the_last_bit() -> None:
     assert len(trimmed) == len(whole) - 1
     for ours, theirs in zip(trimmed, whole[:MASK] + whole[MASK + 1 :], strict=True):
         assert np.array_equal(ours, theirs)
-
-
-def looked(images: list[Image], mode: str, **settings: object) -> list[Seen]:
-    """What MediaPipe's own Tasks see, in the process without network: they report to their maker otherwise."""
-    slot, seen = Slot(), list[Seen]()
-
-    async def look() -> None:
-        vision = Vision(mode=mode, fps=60, backend="mediapipe", **settings)  # type: ignore[arg-type]
-        eyes = Eyes(vision, slot, seen.append)
-        running = asyncio.create_task(eyes.run())
-        async with asyncio.timeout(100):
-            for number, image in enumerate(images, 1):
-                slot.put(Frame(image, number * STEP_NS, number))
-                while len(seen) < number:
-                    await asyncio.sleep(0.001)
-                    assert not running.done(), running
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(look())
-    return seen
-
-
-def jitter(points: list[Floats]) -> float:
-    """How much movement changes from one picture to the next, in pixels."""
-    return float(np.median(np.linalg.norm(np.diff(np.array(points), n=2, axis=0), axis=2)))
 
 
 def test_poses_agree_with_mediapipes_own(squat: list[Image], squatting: list[Pose | None]) -> None:
