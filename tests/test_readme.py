@@ -67,7 +67,8 @@ def test_every_example_of_the_apis_works(repo_root: Path, relay: RelayProgram) -
     assert added.returncode == 0, added.stderr
     stands_for = {
         "http://127.0.0.1:8000": relay.http,
-        "http://127.0.0.1:3000": f"http://127.0.0.1:{relay.care_port}",
+        "http://127.0.0.1:3000": relay.care,
+        "http://127.0.0.1:8002": relay.translate,
         "SESSION": httpx.post(f"{relay.http}/api/v1/sessions").json()["sessionId"],
         "TOKEN": token(relay.data, "--role", "admin"),
         "PASSWORD": PASSWORD,
