@@ -64,7 +64,8 @@ class Bench:
 
 
 def names(folder: str) -> list[str]:
-    return sorted(path.name for path in Path(folder).iterdir())
+    """All but what other programs of this machine share by files of their own name."""
+    return sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith("PostgreSQL"))
 
 
 def children() -> list[int]:
