@@ -38,7 +38,7 @@ HEATMAP, REACH = 64, 3
 REFINED_FROM = 0.5
 COUNT_EVERY_NS = 2_000_000_000
 """How often people are counted while one is followed: a second one may have come into view."""
-IN_THE_PICTURE = Tuning(least_hz=0.05, beta=72.0)
+IN_THE_PICTURE = Tuning(least_hz=0.05, beta=70.0)
 IN_THE_WORLD = Tuning(least_hz=0.1, beta=40.0)
 VISIBILITY_WEIGHT = 0.1
 

@@ -180,7 +180,7 @@ def test_anchors_and_detections() -> None:
 
 def test_smoothing_stills_what_is_still_and_follows_what_moves() -> None:
     rng = np.random.default_rng(2)
-    still, quick = OneEuro(Tuning(0.05, 72.0)), OneEuro(Tuning(0.05, 72.0))
+    still, quick = OneEuro(Tuning(0.05, 70.0)), OneEuro(Tuning(0.05, 70.0))
     noise = rng.normal(0, 0.2, 90).astype(np.float32)
     smooth = [float(still.apply(np.array([value]), n * STEP_NS, 300.0)[0]) for n, value in enumerate(noise)]
     assert np.std(np.diff(smooth)) < 0.5 * np.std(np.diff(noise))
