@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from agent.backoff import Backoff
 from agent.errors import CameraUnusable, CommandRefused, ModelsMissing
-from agent.exercise import Exercise, session_of
+from agent.exercise import Exercise, landmarks_of, session_of
 from agent.indicator import show_on
 from agent.outbox import Outbox
 from agent.privacy import Level, Privacy
@@ -24,6 +27,7 @@ from agent.sources.slot import Slot
 from agent.spelling import Spelling
 from agent.spelling import session_of as signing_session
 from agent.supervisor import supervise
+from agent.video.app import build_video
 from agent.vision.eyes import Eyes, Seen
 from agent.wall_clock import WallClock
 
@@ -49,6 +53,7 @@ class Watch:
         self.exercise = Exercise(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
         self.spelling = Spelling(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
         self.eyes = Eyes(settings.vision, self.slot, self._see)
+        self.video = build_video(settings, self.slot, self.privacy)
         self._usual = settings.vision.mode
         self._changed = changed
         self._problems: dict[str, tuple[str, int]] = {}
@@ -61,6 +66,8 @@ class Watch:
             asyncio.create_task(self._kept("vision", self.eyes.run, self._looked)),
             asyncio.create_task(self._expire()),
         ]
+        if self.video is not None:
+            beside.append(asyncio.create_task(self._kept("video", self.video.run, self._connected)))
         filming = asyncio.create_task(self._kept("camera", self.camera.run, self._filmed))
         try:
             await asyncio.wait([filming, *beside], return_when=asyncio.FIRST_COMPLETED)
@@ -104,12 +111,17 @@ class Watch:
             "exercise": self.exercise.figures(),
             "spelling": self.spelling.figures(),
             "privacy": self.privacy.figures(),
+            "video": self._video(),
         }
 
     def _see(self, seen: Seen) -> None:
         if seen.mode == "pose":
             about = {"fps": round(self.eyes.fps, 1), "ageMs": round(seen.age_ms), "size": _size(seen)}
             self.exercise.take(seen.pose, seen.frame.captured_ns, about)
+            if self.video is not None and seen.pose is not None:
+                found = seen.pose
+                body = {"landmarks": msgspec.to_builtins(landmarks_of(found)), "people": found.people}
+                self.video.pose(seen.frame.captured_ns, body, np.column_stack((found.landmarks, found.visibility)))
         else:
             width, height = _size(seen)
             self.spelling.take(seen.hands, seen.frame.captured_ns, width / height)
@@ -146,6 +158,14 @@ class Watch:
 
     def _looked(self) -> int:
         return self.eyes.looked
+
+    def _connected(self) -> int:
+        return self.video.connections if self.video is not None else 0
+
+    def _video(self) -> dict[str, Any] | None:
+        if self.video is None:
+            return None
+        return {**self.video.figures(), "problem": self._problem("video", self.video.connections)}
 
     def _stepped(self, _: Level) -> None:
         self._changed()
