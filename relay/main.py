@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -48,6 +49,8 @@ from relay.viewer.documentation import reference_application
 from relay.viewer.routes import pages
 
 STOP_WITHIN_S = 5.0
+VISION = ("ai_edge_litert", "cv2")
+"""What the kit's hand detector is built on; the extra `vision` brings it."""
 Listener = tuple[Server, socket.socket]
 
 log = structlog.get_logger(__name__)
@@ -95,7 +98,7 @@ class Relay:
         history = open_replica(settings.cluster.history_url, settings.data)
         ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits, cluster, history, tracing)
         parts = [
-            open_signs(ground, hand_detector),
+            open_signs(ground, hand_detector, hands_lack),
             open_scg(ground),
             await open_timers(ground),
             open_physio(ground),
@@ -243,6 +246,12 @@ def hand_detector() -> Detector:
         return HandDetector(threads=1)
     except ModelsMissing as error:
         raise DetectorMissing(str(error)) from None
+
+
+def hands_lack() -> str | None:
+    """What the hand detector needs and is not installed; looked up without loading any of it."""
+    missing = [name for name in VISION if find_spec(name) is None]
+    return f"{', '.join(missing)} not installed (pip install 'homeside[vision]')" if missing else None
 
 
 def _all(checks: list[Check]) -> Check:
