@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from relay.cluster.subjects import PARTITIONS, mappings
+from relay.identity.authority import own_authority
 from relay.metrics import Metrics
 from relay.settings import RelaySettings
 from relay.tls import own_certificate
@@ -98,7 +99,9 @@ def test_the_clusters_relays_and_servers_agree_on_partitions(monkeypatch: pytest
 
 def test_nats_takes_the_configuration(tmp_path: Path) -> None:
     program = find_peer("nats-server", "nats-server")
-    certificate, key = own_certificate(tmp_path / "tls", datetime.now(UTC))
+    now = datetime.now(UTC)
+    authority = own_authority(tmp_path / "authority", now)
+    certificate, key = own_certificate(tmp_path / "tls", authority, ["localhost"], now)
     text = configured("homeside-nats", "nats.conf").replace("/data", str(tmp_path / "data"))
     for name, path in (("tls.crt", certificate), ("tls.key", key), ("ca.crt", certificate)):
         text = text.replace(f"/tls/{name}", str(path))

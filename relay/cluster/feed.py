@@ -25,7 +25,7 @@ from core.contracts.seq_ranges import SeqRanges
 from core.contracts.topics import Lane
 from relay.cluster import subjects
 from relay.cluster.link import Link
-from relay.errors import RelayError
+from relay.errors import Full, RelayError
 from relay.metrics import Metrics
 from relay.scg.live import Live
 from relay.scg.rules import Elsewhere
@@ -37,6 +37,7 @@ LOOK_EVERY_S = 0.1
 SILENT_S = 15.0
 ANSWERS_WITHIN_S = 0.05
 """What the first socket of a session waits here to learn who is in its rooms elsewhere."""
+WATCH_WITHIN_S = 2.0
 QUIET_S = (0.7, 2.0, 5.0)
 """After so long a silence the database is asked what was missed: no later message would tell."""
 HELD = 1_000
@@ -124,13 +125,17 @@ class ClusterFeed:
                 (subjects.kit_lane(live.session.kit, Lane.STATUS), self._status),
             ]
         try:
-            for subject, heard in wanted:
-                watch.heard.append(await self._link.hear(subject, _bound(heard, watch)))
+            async with asyncio.timeout(WATCH_WITHIN_S):
+                for subject, heard in wanted:
+                    watch.heard.append(await self._link.hear(subject, _bound(heard, watch)))
             watch.stored = await self._store.seen(live.session.id)
             recent = await self._store.since(live.session.id, None, self._backlog_ms)
-        except (RelayError, NatsError) as error:
+        except (NatsError, TimeoutError) as error:
             self.unwatch(live)
-            raise error if isinstance(error, RelayError) else RelayError(str(error)) from error
+            raise Full("This relay does not hear the others. Try again in a moment.") from error
+        except RelayError:
+            self.unwatch(live)
+            raise
         if recent is not None and live.line is None:
             live.prime(recent)
         self._tell(live, ask=True)

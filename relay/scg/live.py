@@ -31,7 +31,7 @@ STANDARD_GRAVITY = 9.80665
 """m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
-MOST_AHEAD_MS = 10_000.0
+MOST_AHEAD_MS = 120_000.0
 """A viewer further ahead of the line than this has another clock, or another line, in mind."""
 
 

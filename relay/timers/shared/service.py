@@ -152,10 +152,12 @@ class SharedTimers(TimersService):
         raise Conflict("Too many changes at once. Try again.")
 
     def _written(self, live: Live, draft: Draft) -> None:
-        live.state, live.revision = draft.state, draft.revision + 1
-        now_ms = self.now_ms()
-        live.tell(draft.events, now_ms)
-        self._peers.tell(live.id, _encode(_as_news(live, draft.events, now_ms)))
+        """Tell it here, unless somebody read the row first and it was told then; and tell the other relays."""
+        now_ms, revision = self.now_ms(), draft.revision + 1
+        if live.revision < revision:
+            live.state, live.revision = draft.state, revision
+            live.tell(draft.events, now_ms)
+        self._peers.tell(draft.id, _encode(_as_news(draft.state, revision, draft.events, now_ms)))
         self._arm(live)
 
     def _settle(self, live: Live, now_ms: int) -> None:
@@ -170,7 +172,7 @@ class SharedTimers(TimersService):
             live = self._hold(held.state)
             live.revision = held.revision
             self._arm(live)
-        elif live.revision != held.revision:
+        elif live.revision < held.revision or live.state.plan.created_ms != held.state.plan.created_ms:
             before, live.state, live.revision = live.state, held.state, held.revision
             live.tell(_between(before, held.state), self.now_ms())
             self._arm(live)
@@ -217,7 +219,7 @@ class SharedTimers(TimersService):
             return
         found = await self._rows.revisions(list(shown))
         for key, live in shown.items():
-            if found.get(key) != live.revision:
+            if found.get(key, -1) != live.revision:
                 await self._refresh(key)
 
     async def _refresh(self, session_id: str) -> None:
@@ -292,11 +294,11 @@ def _between(before: State, after: State) -> tuple[Event, ...]:
     return (*ends, Changed(None)) if before.version != after.version else ends
 
 
-def _as_news(live: Live, events: list[Event], now_ms: int) -> News:
+def _as_news(state: State, revision: int, events: list[Event], now_ms: int) -> News:
     return News(
-        revision=live.revision,
+        revision=revision,
         at_ms=now_ms,
-        state=live.state,
+        state=state,
         expired=[event for event in events if isinstance(event, TimeExpired)],
         warnings=[event for event in events if isinstance(event, TimeWarning)],
     )
