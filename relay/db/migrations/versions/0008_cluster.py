@@ -8,7 +8,7 @@ from alembic import op
 from core.contracts.seq_ranges import SeqRanges
 
 revision = "0008"
-down_revision = "0010"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
