@@ -35,6 +35,7 @@ PROGRAMS = {
     "net-test": Program("agent.__main__:net_test_app", "agent,vision", "Say which way pictures can take to the relay."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
+    "load": Program("provisioning.load:load_app", "relay", "Be many kits and viewers; check that nothing was lost."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
     "patients": Program("relay.accounts.__main__:patients_app", "relay", "Export or erase all there is of a patient."),
