@@ -209,10 +209,7 @@ async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, co
         assert picture.headers["content-type"] == "image/jpeg"
         assert picture.content[:2] == b"\xff\xd8"
         assert (await client.get(f"{url}/cameras")).json()["cameras"][0]["recorded"] is True
-        filmed = camera.publisher.figures()["frames"]
-        async with asyncio.timeout(60):
-            while camera.publisher.figures()["frames"] < filmed + 90:
-                await asyncio.sleep(0.1)
+        await films(camera, 90)
         await asyncio.sleep(2)
         await asyncio.to_thread(relay.kill)
         relay = await asyncio.to_thread(relay.again)
@@ -229,7 +226,7 @@ async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, co
             return (await client.post(f"{url}/cameras/bed-1/recording", json={"by": "again"})).status_code == 201
 
         await eventually(begins, "camera after the restart", within=60)
-        await asyncio.sleep(2)
+        await films(camera, 60)
         ended = (await client.delete(f"{url}/cameras/bed-1/recording")).json()
         assert ended["frames"] > 10
         whole = await client.get(f"{url}/recordings/{ended['id']}", headers={"Range": "bytes=0-99"})
@@ -237,6 +234,14 @@ async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, co
         everything = (await client.get(f"{url}/recordings/{ended['id']}")).content
         assert len(counters_in(everything, tmp_path / "whole")) == ended["frames"]
     assert relay.stop() == 0
+
+
+async def films(camera: KitCamera, count: int) -> None:
+    """Returns when the kit has sent so many more frames."""
+    before = camera.publisher.figures()["frames"]
+    async with asyncio.timeout(60):
+        while camera.publisher.figures()["frames"] < before + count:
+            await asyncio.sleep(0.1)
 
 
 def counters_in(data: bytes, path: Path) -> list[int]:
