@@ -41,8 +41,8 @@ the same recording, so it flatters.
 | **mean** | | | **{macro:.3f}** | **{calibrated:.3f}** | |
 
 Sure from a confidence of {at:.2f} (temperature {heat:.2f}): {accuracy:.1%} of sure readings are right, and
-{coverage:.1%} of readings are sure; both are means over the left-out sources. Below it, a reading is “unsure” and
-nothing is taken.
+{coverage:.1%} of readings are sure; both are means over the left-out sources. Below it, a reading is “unsure”: no sign
+is told, and in a sequence it counts only after twice the hold.
 
 ## Letter by letter
 

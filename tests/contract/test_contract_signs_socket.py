@@ -245,15 +245,15 @@ async def test_calibration_is_kept_and_read_with(url: str, relay: RelayProgram, 
         }
         letters = {"X": shown["rock"], "Y": shown["call"], "B": shown["four"] * 2}
         body = {"letters": letters, "aspect": seen["call"][0]["payload"]["aspect"], "right": True}
-        saved = httpx.put(calibration, json=body)
+        saved = httpx.put(calibration, json=body, timeout=60.0)
         assert (saved.status_code, saved.json()["letters"]) == (200, ["B", "X", "Y"])
         await socket.send(command("start", session, extras=True, calibration=name))
         await asyncio.sleep(0)
         read = [await show(socket, one, session) for _ in range(2) for one in hands["rock"]]
         assert {one["payload"]["sign"] for one in read[3:]} == {"X"}
-    assert httpx.delete(calibration).status_code == 204
-    assert httpx.delete(calibration).status_code == 404
-    assert httpx.put(calibration, json={**body, "letters": {"X": shown["rock"]}}).status_code == 400
+    assert httpx.delete(calibration, timeout=60.0).status_code == 204
+    assert httpx.delete(calibration, timeout=60.0).status_code == 404
+    assert httpx.put(calibration, json={**body, "letters": {"X": shown["rock"]}}, timeout=60.0).status_code == 400
 
 
 async def test_an_unknown_calibration_is_an_error(url: str) -> None:

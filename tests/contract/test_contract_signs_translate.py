@@ -26,7 +26,7 @@ HOW_ARE_YOU = ["H", "O", "W", "A", "R", "E", "Y", "O", "U"]
 
 @pytest.fixture
 def signs(relay: RelayProgram) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=relay.translate) as client:
+    with httpx.Client(base_url=relay.translate, timeout=60.0) as client:
         yield client
 
 
@@ -134,7 +134,10 @@ def test_health_and_description(relay: RelayProgram, http: httpx.Client) -> None
     }
     paths = httpx.get(f"{relay.translate}/openapi.json").json()["paths"]
     assert {"/api/v1/translate", "/api/v1/context/{session_id}"} <= set(paths)
-    assert httpx.post(f"{relay.http}/signs/api/v1/translate", json=DOCUMENTED).json()["translation"] == "Hello"
+    assert (
+        httpx.post(f"{relay.http}/signs/api/v1/translate", json=DOCUMENTED, timeout=60.0).json()["translation"]
+        == "Hello"
+    )
 
 
 @pytest.fixture(scope="module")
