@@ -65,6 +65,7 @@ async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path)
         agent = await stack.enter_async_context(running(settings, radio))
         sources = await comes(lambda: (found := told(agent)["sources"])[2]["session"] and found, within_s=30)
         assert len({one["session"] for one in sources}) == 3
+        await asyncio.to_thread(relay.child.wait_for_event, "session_created", 30.0, 3)
         viewers = [
             await stack.enter_async_context(Socket(f"{relay.ws}/ws/{one['session']}?role=viewer&with=analysis"))
             for one in sources
