@@ -30,6 +30,7 @@ from relay.bus import Address
 from relay.certificates import Shown, shown_by
 from relay.clock import Clock
 from relay.errors import PortBusy, Unauthorized
+from relay.metrics import Metrics
 from relay.mqtt_packets import (
     LEVEL_311,
     NOT_AUTHORIZED,
@@ -208,6 +209,7 @@ class EmbeddedBroker:
         gate: Gate,
         tls: tuple[ssl.SSLContext, Path] | None = None,
         bounds: DoorBounds | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """`tls` is the context for kits, and the certificate by which the relay itself knows its broker."""
         self._host = host
@@ -215,6 +217,7 @@ class EmbeddedBroker:
         self._port = port or _free_port(host)
         self._gate = gate
         self._bounds = bounds or DoorBounds()
+        self._metrics = metrics or Metrics()
         self._broker: Broker | None = None
         self._server: asyncio.Server | None = None
         self._guests: set[_Guest] = set()
@@ -266,12 +269,14 @@ class EmbeddedBroker:
         for guest in list(self._guests):
             if not self._gate.still_trusts(guest.name, guest.shown, guest.since_s):
                 log.warning("kit_dropped", kit=guest.name, reason="revoked")
+                self._metrics.kits_dropped.inc()
                 guest.writer.transport.abort()
 
     async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = str((writer.get_extra_info("peername") or ("",))[0])
         if self._places[address] >= self._bounds.per_address and not is_loopback(address):
             log.warning("kit_address_full", address=address, connections=self._places[address])
+            self._metrics.kits_refused.labels("address_full").inc()
             writer.transport.abort()
             return
         self._places[address] += 1
@@ -294,6 +299,7 @@ class EmbeddedBroker:
         if name is None:
             claimed = shown.kit if shown else said.username or ""
             log.warning("kit_refused", kit=claimed[:64], address=address, by="certificate" if shown else "token")
+            self._metrics.kits_refused.labels("not_trusted").inc()
             writer.write(refusal(said.level, NOT_AUTHORIZED))
             return
         await self._seat(said, _Guest(name, self._own_id(name, said), shown, self._now_s(), writer), reader)
@@ -306,6 +312,7 @@ class EmbeddedBroker:
                 other.writer.transport.abort()
         if guest.name != RELAY_USER and not self._gate.open and len(mine) >= self._bounds.per_kit:
             log.warning("kit_has_too_many_connections", kit=guest.name, connections=len(mine))
+            self._metrics.kits_refused.labels("kit_full").inc()
             guest.writer.write(refusal(said.level, UNAVAILABLE))
             return
         first = said.admitted(guest.name or None, guest.client_id).packet()

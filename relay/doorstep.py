@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from relay.settings import is_loopback
 
-ASK_WITHIN_S = 20.0
+ASK_WITHIN_S = 60.0
 """From the connection, or the first byte of a request, to the end of its head."""
 HEAD_BYTES = 65_536
 

@@ -13,6 +13,7 @@ import uvicorn
 
 from relay.doorstep import Places, doorstep
 from relay.errors import PortBusy
+from relay.metrics import Metrics
 from relay.perimeter import Guard, Perimeter, own_names
 from relay.ports import Port
 from relay.settings import RelaySettings
@@ -39,10 +40,12 @@ class Server(uvicorn.Server):
         self.up.set()
 
 
-def configuration(port: Port, settings: RelaySettings, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+def configuration(
+    port: Port, settings: RelaySettings, metrics: Metrics, certificate: tuple[Path, Path] | None = None
+) -> uvicorn.Config:
     """uvicorn as every listener here runs it; with a certificate and its key it speaks TLS."""
     limits = settings.limits
-    app = Guard(port, _perimeter(settings, guarded=port.guarded, tls=certificate is not None))
+    app = Guard(port, _perimeter(settings, guarded=port.guarded, tls=certificate is not None), metrics)
     return uvicorn.Config(
         app,
         http=doorstep(Places(limits.connections_per_address)),

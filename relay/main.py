@@ -68,6 +68,7 @@ class Relay:
 
     def __init__(self, settings: RelaySettings) -> None:
         self.settings = settings
+        self._metrics = Metrics()
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
         self.addresses: dict[str, str] = {}
@@ -78,7 +79,7 @@ class Relay:
     async def run(self) -> None:
         settings = self.settings
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        clock, metrics, passwords = SystemClock(), Metrics(), Passwords()
+        clock, metrics, passwords = SystemClock(), self._metrics, Passwords()
         secret = load_secret(settings.data / "secret")
         tokens = Tokens(secret)
         url = database_url(settings.database_url, settings.data)
@@ -171,7 +172,8 @@ class Relay:
         bounds = DoorBounds(
             limits.kits_per_address, limits.kit_connections, limits.message_bytes, limits.kit_bytes_per_s
         )
-        broker = EmbeddedBroker(settings.host, settings.port, gate, broker_tls(self.settings, trust), bounds)
+        tls = broker_tls(self.settings, trust)
+        broker = EmbeddedBroker(settings.host, settings.port, gate, tls, bounds, self._metrics)
         scheme = "mqtts" if settings.tls else "mqtt"
         self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
@@ -233,7 +235,7 @@ class Relay:
     ) -> Listener:
         host, port = bound.getsockname()[:2]
         self.addresses[name] = f"{'https' if certificate else 'http'}://{host}:{port}"
-        return Server(configuration(app, self.settings, certificate)), bound
+        return Server(configuration(app, self.settings, self._metrics, certificate)), bound
 
 
 def hand_detector() -> Detector:

@@ -41,6 +41,15 @@ class Metrics:
             "homeside_commit_seconds", "Time a commit took.", buckets=_LATENCY_BUCKETS, registry=register
         )
         self.kits_online = Gauge("homeside_kits_online", "Kits that say they are online.", registry=register)
+        self.kits_refused = Counter(
+            "homeside_kits_refused", "Connections to the broker inside that were refused.", ["why"], registry=register
+        )
+        self.kits_dropped = Counter(
+            "homeside_kits_dropped", "Live connections ended because their kit was revoked.", registry=register
+        )
+        self.requests_refused = Counter(
+            "homeside_requests_refused", "Requests and sockets refused before any API.", ["status"], registry=register
+        )
         self.bus_connected = Gauge("homeside_bus_connected", "1 while the relay hears its broker.", registry=register)
         self.bus_dropped = Counter(
             "homeside_bus_dropped_messages",

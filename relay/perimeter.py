@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from relay.metrics import Metrics
 from relay.settings import is_loopback
 
 MOST_ADDRESSES = 20_000
@@ -53,8 +54,15 @@ def own_names(more: Iterable[str]) -> frozenset[str]:
 class Guard:
     """The ASGI application around a port."""
 
-    def __init__(self, app: ASGIApp, holds: Perimeter, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        holds: Perimeter,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
+        self._metrics = metrics or Metrics()
         self._holds = holds
         self._buckets = Buckets(holds.per_s, holds.burst, clock)
         self._always = dict(ALWAYS)
@@ -67,6 +75,7 @@ class Guard:
             return
         refused = self._refusal(scope)
         if refused is not None:
+            self._metrics.requests_refused.labels(str(refused[0])).inc()
             await self._refuse(scope, receive, send, *refused)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)

@@ -63,6 +63,9 @@ def test_on_the_broker_inside_a_revoked_kit_is_dropped_and_refused(relay: Trusti
     late = kits_token(relay)
     assert not Client(port, login=(STOLEN, late), ca=ca).admitted()
     assert not other.ended.is_set()
+    told = httpx.get(f"{relay.program.http}/metrics").text
+    assert "homeside_kits_dropped_total 2.0" in told
+    assert 'homeside_kits_refused_total{why="not_trusted"}' in told
     for client in (stolen, by_token, other):
         client.close()
 
