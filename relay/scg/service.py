@@ -141,10 +141,20 @@ class ScgService:
             return found
         task = self._loading.get(session_id)
         if task is None:
-            task = asyncio.create_task(self._load(session_id, kit))
-            self._loading[session_id] = task
-            task.add_done_callback(lambda _: self._loading.pop(session_id, None))
-        return await asyncio.shield(task)
+            return await asyncio.shield(self._begin_loading(session_id, kit))
+        try:
+            return await asyncio.shield(task)
+        except SessionNotFound:
+            if kit is None:
+                raise
+        # Somebody who may not begin it asked in the same moment: a kit's samples are not refused for that.
+        return await self.live(session_id, kit=kit)
+
+    def _begin_loading(self, session_id: str, kit: str | None) -> asyncio.Task[Live]:
+        task = asyncio.create_task(self._load(session_id, kit))
+        self._loading[session_id] = task
+        task.add_done_callback(lambda _: self._loading.pop(session_id, None))
+        return task
 
     async def _load(self, session_id: str, kit: str | None) -> Live:
         session = await self._store.session(session_id)

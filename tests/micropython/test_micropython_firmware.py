@@ -112,6 +112,7 @@ async def test_from_the_boards_pins_to_the_physicians_screen(
     words = ("--serial", one.path, "--broker", f"mqtt://127.0.0.1:{relay.mqtt_port}", "--state", tmp_path / "kit")
     agent = homeside("agent", *words, "--kit", "bedside-01")
     session = agent.wait_for_event("session_started")["session"]
+    relay.child.wait_for_event("session_created")
     async with Socket(f"{relay.ws}/ws/{session}?role=viewer&with=analysis") as viewer:
         await viewer.until(lambda _: len(viewer.points()) > 300, within_s=60)
     async with Socket(f"{relay.ws}/ws/{session}?role=viewer&with=analysis") as later:

@@ -12,9 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.contracts.scg import ClockNote, Columns
+from relay.clock import SystemClock
 from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.db.models import scg_chunks
+from relay.errors import SessionNotFound
 from relay.metrics import Metrics
+from relay.scg.live import Live
+from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Entry, Session, Store
 
 SESSION = "00000000-0000-4000-8000-000000000001"
@@ -129,3 +133,16 @@ async def test_a_full_store_says_so_and_has_room_again(engine: AsyncEngine) -> N
     assert resumed == [True]
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_who_may_not_begin_a_session_does_not_keep_a_kit_from_beginning_it(store: Store) -> None:
+    """A viewer asks for a session in the same moment as its kit's first samples come: one is told no, not both."""
+    bounds = Bounds(live_sessions=9, sockets=9, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
+    service = ScgService(store, SystemClock(), Metrics(), bounds)
+    asked = [service.live(SESSION), service.live(SESSION, kit="bedside-01"), service.live(SESSION, kit="bedside-01")]
+    viewer, one, again = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(viewer, SessionNotFound)
+    assert isinstance(one, Live)
+    assert one is again
+    assert one.session.kit == "bedside-01"
+    await store.drained()
