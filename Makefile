@@ -18,8 +18,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto chromium ffmpeg libatomic1 systemd postgresql
+TEST_PEERS := mosquitto nats-server chromium ffmpeg libatomic1 systemd postgresql poppler-utils dbus-daemon
 BENCH_PEERS := mosquitto nginx libnginx-mod-nchan
+
+# What a package or a release is to run.
+EXTRAS ?= agent,relay
 
 # Words for pytest (make test TESTS='tests/core -k clock') and for the demonstration (make demo DEMO='--port 8010').
 TESTS ?=
@@ -51,7 +54,7 @@ else \
 fi
 endef
 
-.PHONY: help install models demo test check bench soak lock wheel clean peers
+.PHONY: help install models demo test check bench soak lock wheel deb release clean peers sbom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +86,16 @@ soak: peers $(VENV)/.homeside $(VENV)/.dev $(VENV)/.pages ## the long fault runs
 wheel: $(VENV)/.homeside ## dist/: the sdist and the wheel
 	$(RUN) -m hatchling build
 
+deb: $(VENV)/.wheels ## dist/: a Debian package with all it needs inside (make deb EXTRAS=agent for a kit alone)
+	$(RUN) -m provisioning.install.debian --wheels build/wheels --out dist
+
+release: $(VENV)/.wheels ## dist/: an unsigned release for a fleet's updaters; homeside release sign does the rest
+	@version=$$($(RUN) -m hatchling version) && \
+	$(RUN) -m homeside release make --wheels build/wheels --lock build/lock.txt --out dist/homeside-$$version.unsigned.tar
+
+sbom: $(VENV)/.homeside ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
+	@$(RUN) -m tests.made_sbom dist/homeside.cdx.json
+
 lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade for newer versions)
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	echo "Getting uv into a throwaway environment"; \
@@ -93,6 +106,9 @@ lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade 
 	resolve pyproject.toml --extra agent --extra vision --extra relay --extra build --constraint locks/dev.txt --output-file locks/runtime.txt; \
 	resolve --group node --output-file locks/node.txt; \
 	if command -v npm >/dev/null; then npm install --package-lock-only --ignore-scripts --no-audit --no-fund >/dev/null; \
+	$(PYTHON) -c 'import json, pathlib; path = pathlib.Path("package-lock.json"); lock = json.loads(path.read_text()); \
+	  [one.pop("funding", None) for one in lock["packages"].values()]; \
+	  path.write_text(json.dumps(lock, indent=2, ensure_ascii=False) + "\n")'; \
 	else echo "No npm on PATH: package-lock.json is left as it is."; fi
 
 clean: ## remove all that make has made here: .venv, caches, builds, the demonstration's data
@@ -136,6 +152,15 @@ $(VENV)/.media: locks/demo.txt $(VENV)/pyvenv.cfg
 	mv "$$scratch"/Sports2D/Demo/demo.mp4 provisioning/media/walking.mp4 && \
 	mv "$$scratch"/sports2d-*.dist-info/licenses/LICENSE provisioning/media/LICENSE.walking
 	@touch $@
+
+.PHONY: $(VENV)/.wheels
+$(VENV)/.wheels: wheel
+	@mkdir -p build/wheels && rm -f build/wheels/homeside-*.whl
+	@$(RUN) -m homeside release lock locks/runtime.txt --extras $(EXTRAS) > build/lock.txt
+	@echo "Fetching $$(grep -c == build/lock.txt) wheels for $(EXTRAS)"
+	@$(PIP) wheel -qq --no-deps --require-hashes --only-binary=:all: --no-binary=crcmod --wheel-dir build/wheels \
+	  --requirement build/lock.txt
+	@cp "$$(ls -t dist/homeside-*.whl | head -1)" build/wheels/
 
 $(VENV)/.pages: package-lock.json $(VENV)/.homeside
 	@echo "Installing what the pages' tests need, from $<"

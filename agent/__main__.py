@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from agent.app import serve
+from agent.app import build_sources, serve
+from agent.configuration import Configuration
 from agent.doctor import examine, show
 from agent.errors import AgentError, SettingsError
 from agent.logs import configure
-from agent.settings import AgentSettings, load
+from agent.settings import AgentSettings, journal, load
+from agent.sources.ble.radio import Radio
 from agent.sources.port import Port
 
 agent_app = typer.Typer(add_completion=False)
@@ -81,12 +85,20 @@ def agent(
     try:
         if replay is None and (speed is not None or (loop and camera is None)):
             raise SettingsError("--speed and --loop belong to --replay FILE, and --loop to --camera FILE as well")
-        settings = load(config, options)
-        configure(settings.log_level)
-        asyncio.run(serve(settings))
+        configuration = Configuration(load(config, options).state)
+        settings = load(config, options, configuration.begin())
+        configure(settings.log_level, journal())
+        again = asyncio.run(serve(settings, configuration, lambda remote: _check(config, options, remote)))
     except AgentError as error:
         _errors.print(f"[bold]homeside agent:[/bold] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    if again:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the very program that runs
+
+
+def _check(config: Path | None, options: dict[str, Any], remote: dict[str, Any]) -> None:
+    """Whether an agent could be made of these settings."""
+    build_sources(load(config, options, remote))
 
 
 @doctor_app.command()
@@ -108,7 +120,7 @@ def doctor(
         settings: AgentSettings | SettingsError = load(config, options)
     except SettingsError as error:
         settings = error
-    findings = asyncio.run(examine(settings, Port))
+    findings = asyncio.run(examine(settings, Port, Radio))
     show(findings, as_json=as_json)
     if any(finding.failed for finding in findings):
         raise typer.Exit(1)

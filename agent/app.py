@@ -13,18 +13,27 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from agent import machine
 from agent.backoff import Backoff
+from agent.care import Care
 from agent.channels import Channel
 from agent.commands import Commands
+from agent.configuration import Configuration
+from agent.doctor import examine_running
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
-from agent.outbox import Outbox
+from agent.identity.folder import IdentityFolder
+from agent.identity.renewal import Renewal
+from agent.logs import recent
+from agent.notify import Watchdog, notify
+from agent.outbox import OUTBOX_FILE, Outbox
 from agent.recorder import Recorder
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
 from agent.sources.ble.adapter import power_cycle
 from agent.sources.ble.radio import Radio
@@ -36,19 +45,23 @@ from agent.status import Status
 from agent.supervisor import supervise
 from agent.uplink import Uplink
 from agent.wall_clock import WallClock
+from core.contracts.service import READY, STOPPING
 
 if TYPE_CHECKING:
     from agent.vision.app import Watch
 
 log = structlog.get_logger(__name__)
 
-OUTBOX_FILE = "outbox.db"
 DELIVER_WITHIN_S = 1.2
 """At the end: how long the last messages may take to be acknowledged; the rest is on disk for the next start."""
 DISCONNECT_WITHIN_S = 0.8
 REPLAYED_WITHIN_S = 30.0
+RESTART_AFTER_S = 0.3
+HEALTH_EVERY_S = 1.0
 SOURCE_RETRY_S = (0.3, 5.0)
 DUTY_RETRY_S = (0.5, 10.0)
+
+Check = Callable[[dict[str, Any]], None]
 
 
 def version() -> str:
@@ -94,7 +107,16 @@ def build_watch(settings: AgentSettings, outbox: Outbox, wall: WallClock, change
 class Agent:
     """`run` until `stop`, or until a recording is through and delivered."""
 
-    def __init__(self, settings: AgentSettings, radio: Radio | None = None) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        radio: Radio | None = None,
+        *,
+        configuration: Configuration | None = None,
+        check: Check = lambda _: None,
+    ) -> None:
+        self.again = False
+        """Whether it ended only to begin anew, with other settings."""
         self._settings = settings
         sources = build_sources(settings, radio)
         boot = secrets.token_hex(8)
@@ -106,15 +128,31 @@ class Agent:
         ]
         self._watch = build_watch(settings, self._outbox, wall, lambda: self._uplink.publish_status())
         self._status = Status(version(), self._channels, self._outbox, wall, self._watch)
-        self._commands = Commands(self._channels, self._watch, done=self._commanded)
+        self._care = Care(
+            settings,
+            self._outbox,
+            configuration or Configuration(settings.state),
+            check=check,
+            restart=self.restart,
+            report=self._report,
+        )
+        self._status.more = self._care.status
+        self._commands = Commands(self._channels, self._watch, done=self._commanded, more=self._care.commands)
         self._uplink = Uplink(
             settings.broker, settings.kit, self._outbox, status=self._status.body, command=self._commands.take
         )
         self._status.uplink = self._uplink
+        self._manager = service_manager()
+        self._watchdog = Watchdog(*self._manager, self._samples, self._status.problem)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
         self._stop.set()
+
+    def restart(self) -> None:
+        """End in order, keeping the session, to begin anew. After a moment, so that status can say why."""
+        self.again = True
+        asyncio.get_running_loop().call_later(RESTART_AFTER_S, self.stop)
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
@@ -124,13 +162,19 @@ class Agent:
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
-        others = [_duty("status", self._tell), _duty("commands", self._commands.run)]
+        duties = {"status": self._tell, "health": self._tell_health, "commands": self._commands.run}
+        duties |= {"care": self._care.run, "watchdog": self._watchdog.run}
+        others = [_duty(name, duty) for name, duty in duties.items()]
+        if relay := self._settings.identity.relay:
+            others.append(_duty("renewal", Renewal(IdentityFolder(self._settings.state), relay).run))
+        notify(self._manager.address, READY)
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         if self._watch is not None:
             reading.append(asyncio.create_task(self._watching(self._watch)))
         try:
             await self._stop.wait()
         finally:
+            notify(self._manager.address, STOPPING)
             unusable = await _ended(*reading)
             await _ended(*others)
             await self._deliver_the_rest()
@@ -173,6 +217,17 @@ class Agent:
             await asyncio.sleep(self._settings.status_every_s)
             self._uplink.publish_status()
 
+    async def _tell_health(self) -> None:
+        while True:
+            measuring = self._samples() > 0 and self._status.problem() is None
+            self._care.tell_health(version(), connected=self._uplink.connected, measuring=measuring)
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    def _samples(self) -> int:
+        """Samples and pictures since the start: what shows that this kit works."""
+        pictures = self._watch.camera.frames if self._watch is not None else 0
+        return pictures + sum(channel.source.samples for channel in self._channels)
+
     async def _deliver_the_rest(self) -> None:
         self._end_session()
         with suppress(OutboxError):  # told by _close_outbox, if what it held is not delivered meanwhile
@@ -196,10 +251,21 @@ class Agent:
         if self._watch is not None:
             self._watch.end()
         for channel in self._channels:
-            if self._settings.session.keep:
+            if self._settings.session.keep or self.again:
                 channel.recorder.flush()
             else:
                 channel.recorder.end()
+
+    async def _report(self) -> dict[str, Any]:
+        """This kit for whoever has to find out from afar what is wrong with it."""
+        findings = await examine_running(self._settings)
+        return {
+            "status": self._status.payload("online"),
+            "findings": [asdict(finding) for finding in findings],
+            "settings": self._settings.model_dump(mode="json"),
+            "packages": machine.packages()[1],
+            "events": list(recent),
+        }
 
     def _source_troubled(self, channel: Channel, text: str) -> None:
         if self._status.troubled(channel, text):
@@ -222,10 +288,14 @@ async def _ended(*tasks: asyncio.Task[None]) -> AgentError | None:
     return next((error for error in found if isinstance(error, AgentError)), None)
 
 
-async def serve(settings: AgentSettings) -> None:
-    """An agent until it is through or told to stop by SIGTERM or SIGINT."""
-    agent = Agent(settings)
+async def serve(settings: AgentSettings, configuration: Configuration, check: Check) -> bool:
+    """An agent until it is through or told to stop by SIGTERM or SIGINT; whether it is to begin anew.
+
+    `check` raises SettingsError for settings from afar that would not do.
+    """
+    agent = Agent(settings, configuration=configuration, check=check)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     await agent.run()
+    return agent.again

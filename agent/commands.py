@@ -7,14 +7,15 @@ end_session {session?}    end it, of every sensor; samples are let go until the 
 identify {sensor?}        ask the sensor anew who it is: the first, or the one of that name in status
 set_rate {hz, sensor?}    set the sensor's rate
 set_privacy {level, minutes, by}  skeleton, blurred or clear: what may leave the home, for how long, and who agreed
-look {for}                pose, hands or null: what to look for in the camera's pictures
+look {for, session?, language?}  pose, hands or null: what to look for in the camera's pictures; hands are read as
+                          letters into that session (any text; one of the kit's own when left out)
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,22 +33,31 @@ MAX_WAITING = 16
 """A command takes a second at most; whoever sends more than these at once is not a relay of ours."""
 
 Arguments = dict[str, Any]
+Handler = Callable[[Arguments], Awaitable[dict[str, Any]]]
 
 
 class Commands:
     """`take` what comes, `run` carries it out, `done` is called after each."""
 
-    def __init__(self, channels: Sequence[Channel], watch: Watch | None = None, *, done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        watch: Watch | None = None,
+        *,
+        done: Callable[[], None],
+        more: Mapping[str, Handler] | None = None,
+    ) -> None:
         self.last: dict[str, Any] | None = None
         """Name, ok, and what came of it or the code and message of the refusal."""
         self.dropped = 0
         self._channels, self._watch, self._done = channels, watch, done
         self._waiting: asyncio.Queue[tuple[str, Arguments]] = asyncio.Queue(MAX_WAITING)
-        self._known: dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]] = {
+        self._known: dict[str, Handler] = {
             "start_session": self._start_session,
             "end_session": self._end_session,
             "identify": self._identify,
             "set_rate": self._set_rate,
+            **(more or {}),
             **(watch.commands() if watch is not None else {}),
         }
 

@@ -21,7 +21,13 @@ AgentError
 │   ├── BrokerUnreachable  no TCP, TLS or MQTT connection came about
 │   ├── BrokerRefused      the broker answered, with no
 │   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
+├── IdentityError
+│   ├── IdentityUnusable   the kit's key or certificate cannot be read, written, or do not fit each other
+│   ├── EnrolRefused       the relay will not give this kit a certificate
+│   ├── RelayNotTrusted    who answers there is not the relay this kit was told to trust
+│   └── RelayAway          the relay cannot be reached or asks to try again
 ├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
+├── VideoError             the picture cannot be encoded or sent; a new connection is tried
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
 
@@ -120,8 +126,32 @@ class ProtocolRefused(UplinkError):
     code = "PROTOCOL_REFUSED"
 
 
+class IdentityError(AgentError):
+    code = "IDENTITY_ERROR"
+
+
+class IdentityUnusable(IdentityError):
+    code = "IDENTITY_UNUSABLE"
+
+
+class EnrolRefused(IdentityError):
+    code = "ENROL_REFUSED"
+
+
+class RelayNotTrusted(IdentityError):
+    code = "RELAY_NOT_TRUSTED"
+
+
+class RelayAway(IdentityError):
+    code = "RELAY_AWAY"
+
+
 class UpdateFailed(AgentError):
     code = "UPDATE_FAILED"
+
+
+class VideoError(AgentError):
+    code = "VIDEO_ERROR"
 
 
 class CommandRefused(AgentError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.channels import Channel
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 
 class Status:
-    """`uplink` and `command` are set by the wiring."""
+    """`uplink`, `command` and `more` are set by the wiring."""
 
     def __init__(
         self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock, watch: Watch | None = None
     ) -> None:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
+        self.more: Callable[[], dict[str, Any]] = dict
+        """What is said beside measuring."""
         self._version, self._channels, self._watch = version, channels, watch
         self._outbox, self._wall = outbox, wall
         self._troubles: dict[Channel, tuple[str, int]] = {}
@@ -52,12 +54,21 @@ class Status:
             **source.figures(),
         }
 
+    def problem(self) -> str | None:
+        """Why some sensor or the camera gives nothing, when that is known."""
+        found = [self._problem(channel) for channel in self._channels]
+        found.append(self._watch.figures()["camera"]["problem"] if self._watch is not None else None)
+        return next((text for text in found if text), None)
+
     def body(self, state: str) -> bytes:
         """The whole status message, `state` online or offline."""
+        return message("status", self.payload(state))
+
+    def payload(self, state: str) -> dict[str, Any]:
         figures = self._outbox.figures
         first = self._channels[0].recorder if self._channels else None
         error_ms = first.error_ms if first is not None else None
-        payload: dict[str, Any] = {
+        return {
             "state": state,
             "version": self._version,
             "session": first.session if first is not None else None,
@@ -78,8 +89,8 @@ class Status:
             "uplink": self._uplink(),
             "command": self.command,
             **(self._watch.figures() if self._watch is not None else {}),
+            **self.more(),
         }
-        return message("status", payload)
 
     def _uplink(self) -> dict[str, Any]:
         if self.uplink is None:

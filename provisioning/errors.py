@@ -7,7 +7,14 @@ ProvisioningError
 ├── PlaceTaken         a port or the folder of a demonstration is in use by another program
 ├── FolderUnusable     a demonstration cannot write where it was told to
 ├── SceneFailed        what a demonstration shows beside the heart could not be prepared
-└── ProgramEnded       one of its programs ended, or did not get ready; with its last lines
+├── ProgramEnded       one of its programs ended, or did not get ready; with its last lines
+├── SettingsError      what a program of ours was told is wrong; nothing was done
+├── ReleaseUnusable    a bundle that is not what it should be, or cannot be made
+├── UpdateRefused      a release this kit will not take: unsigned, older, corrupt, for another machine, no room
+├── Unreachable        the place a release comes from does not answer; tried again later
+├── InstallFailed      the services could not be installed here; what was begun can be undone
+├── TableUnusable      a table of kits with a line that says nothing usable
+└── ImageUnusable      a boot partition that is none, or cannot be written
 """
 
 from __future__ import annotations
@@ -47,3 +54,31 @@ class SceneFailed(ProvisioningError):
 
 class ProgramEnded(ProvisioningError):
     code = "PROGRAM_ENDED"
+
+
+class SettingsError(ProvisioningError):
+    code = "SETTINGS"
+
+
+class ReleaseUnusable(ProvisioningError):
+    code = "RELEASE_UNUSABLE"
+
+
+class UpdateRefused(ProvisioningError):
+    code = "UPDATE_REFUSED"
+
+
+class Unreachable(ProvisioningError):
+    code = "UNREACHABLE"
+
+
+class InstallFailed(ProvisioningError):
+    code = "INSTALL_FAILED"
+
+
+class TableUnusable(ProvisioningError):
+    code = "TABLE_UNUSABLE"
+
+
+class ImageUnusable(ProvisioningError):
+    code = "IMAGE_UNUSABLE"

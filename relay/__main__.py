@@ -17,7 +17,7 @@ from relay.collector import Collector
 from relay.errors import RelayError, Unauthorized
 from relay.logs import configure
 from relay.main import Relay
-from relay.settings import RelaySettings, load
+from relay.settings import RelaySettings, journal, load
 from relay.supervisor import supervise
 from relay.tls import lan_addresses
 
@@ -63,7 +63,7 @@ def relay(
         given["tls"] = {"enabled": True}
     try:
         settings = load(config, given)
-        configure(settings.log_level)
+        configure(settings.log_level, journal())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except RelayError as error:

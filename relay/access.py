@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from relay.auth import Principal, Role, Tokens
 from relay.errors import Forbidden, Unauthorized
+from relay.standing import Standing
 
 GUARDED = "homeside.guarded"
 """Key of an ASGI scope that came in by a listener which asks for tokens (set in relay.ports)."""
@@ -24,8 +25,11 @@ ANYBODY = Principal(subject="loopback", role=Role.ADMIN)
 class Access:
     """Turns a request into a principal, and says whether that one may look at or measure a session."""
 
-    def __init__(self, tokens: Tokens, now_ms: Callable[[], float], link_hours: float) -> None:
+    def __init__(
+        self, tokens: Tokens, now_ms: Callable[[], float], link_hours: float, standing: Standing | None = None
+    ) -> None:
         self._tokens = tokens
+        self._standing = standing or Standing()
         self._now_ms = now_ms
         self._link_s = link_hours * 3600
 
@@ -36,8 +40,14 @@ class Access:
         return self.bearer(connection)
 
     def bearer(self, connection: HTTPConnection) -> Principal:
-        """Who asks, for APIs that want a token on every listener. Raises Unauthorized without a good one."""
-        return self._tokens.read(self._token(connection), now_s=self._now_ms() / 1000)
+        """Who asks, for APIs that want a token on every listener. Raises Unauthorized without a good one.
+
+        A token whose signature is good is still refused when its kit was revoked or its sign-in has ended.
+        """
+        who = self._tokens.read(self.token(connection), now_s=self._now_ms() / 1000)
+        if refusal := self._standing.refusal(who):
+            raise Unauthorized(refusal)
+        return who
 
     def may_view(self, who: Principal, session: str) -> None:
         if who.role in STAFF or who.session == session:
@@ -68,7 +78,8 @@ class Access:
         return self._tokens.issue(bearer, now_s=self._now_ms() / 1000, lifetime_s=self._link_s)
 
     @staticmethod
-    def _token(connection: HTTPConnection) -> str:
+    def token(connection: HTTPConnection) -> str:
+        """The bearer token of a request. Raises Unauthorized when there is none."""
         scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and credentials:
             return credentials

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Principal:
     role: Role
     session: str | None = None
     sign_in: str | None = None
+    issued_s: float = field(default=0.0, compare=False)
+    """When the token was made, epoch seconds."""
 
 
 def load_secret(path: Path) -> bytes:
@@ -105,5 +107,6 @@ class Tokens:
             role = Role(claims["role"])
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
-        who = Principal(str(claims["sub"]), role, session=claims.get("session"), sign_in=claims.get("sid"))
+        issued_s = float(claims.get("iat", 0))
+        who = Principal(str(claims["sub"]), role, claims.get("session"), claims.get("sid"), issued_s)
         return who, float(claims["exp"])

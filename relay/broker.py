@@ -1,20 +1,25 @@
-"""The broker inside the relay, so that one box needs nothing installed: amqtt, MQTT 3.1.1.
+"""The broker inside the relay, so that one box needs nothing installed: amqtt, MQTT 3.1.1, behind a door of our own.
 
-On loopback it is open. Beyond it a kit shows its token as password, under its own name, and reaches its own topics
-only; the relay itself comes in by a password made anew at every start.
+The door reads CONNECT before amqtt does: who is not admitted never reaches it, and who is bears the name that was
+proved, under a client id that nobody else can take. It holds the bounds per address and kit, lets nothing out to a kit
+that is another's, and drops whoever loses trust. On loopback without TLS it is open.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
+import ssl
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
+from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
-from amqtt.contexts import Action, BrokerConfig, ListenerConfig
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
 from amqtt.errors import AMQTTError
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
@@ -22,37 +27,88 @@ from amqtt.session import Session
 from core.contracts import topics
 from relay.auth import Role, Tokens
 from relay.bus import Address
+from relay.certificates import Shown, shown_by
 from relay.clock import Clock
 from relay.errors import PortBusy, Unauthorized
+from relay.mqtt_packets import (
+    LEVEL_311,
+    NOT_AUTHORIZED,
+    UNAVAILABLE,
+    BadPacket,
+    Connect,
+    read_connect,
+    refusal,
+    topic_of,
+)
+from relay.settings import is_loopback
+from relay.standing import Standing
 
 RELAY_USER = "relay"
+CONNECT_WITHIN_S = 10.0
+"""To shake hands and say who one is; who only holds a connection open is let go."""
+CONNECT_BYTES = 65_536
+LISTENER = "default"
 _MODULE = __name__
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class DoorBounds:
+    """Against one sender that would take every place, or all the time."""
+
+    per_address: int = 2_000
+    per_kit: int = 4
+    packet_bytes: int = 1_048_576
+    bytes_per_s: int = 4 * 1_048_576
+
+
 @dataclass
 class Gate:
-    """What the broker's plugins ask: whose password holds."""
+    """Who is admitted, and to which topics."""
 
     tokens: Tokens
     clock: Clock
+    standing: Standing = field(default_factory=Standing)
     relay_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     open: bool = True
+    takes_tokens: bool = True
 
-    def admits(self, username: str | None, password: str | None) -> bool:
-        if username == RELAY_USER:
-            return secrets.compare_digest((password or "").encode(), self.relay_password.encode())
+    def admits(self, said: Connect, shown: Shown | None) -> str | None:
+        """The name a client has proved, empty for nobody in particular on an open door, or None."""
+        if said.username == RELAY_USER:
+            good = secrets.compare_digest((said.password or "").encode(), self.relay_password.encode())
+            return RELAY_USER if good else None
         if self.open:
-            return True
+            return said.username or ""
+        name = self._by_certificate(said, shown) if shown is not None else self._by_token(said)
+        if name is not None and said.will is not None and not self.reaches(name, said.will[0], Action.PUBLISH):
+            return None
+        return name
+
+    def _by_certificate(self, said: Connect, shown: Shown) -> str | None:
+        agrees = said.username in (None, "", shown.kit)
+        return shown.kit if agrees and self.standing.trusts_certificate(shown.kit, shown.serial) else None
+
+    def _by_token(self, said: Connect) -> str | None:
+        if not self.takes_tokens:
+            return None
         try:
-            who = self.tokens.read(password or "", now_s=self.clock.now_ms() / 1000)
+            who = self.tokens.read(said.password or "", now_s=self.clock.now_ms() / 1000)
         except Unauthorized:
-            return False
-        return who.role is Role.KIT and who.subject == username
+            return None
+        good = who.role is Role.KIT and who.subject == said.username and topics.valid_kit(who.subject)
+        return who.subject if good and self.standing.refusal(who) is None else None
+
+    def still_trusts(self, name: str, shown: Shown | None, since_s: float) -> bool:
+        if self.open or name == RELAY_USER:
+            return True
+        if shown is not None:
+            return self.standing.trusts_certificate(name, shown.serial)
+        return self.standing.trusts_token(name, since_s)
 
     def reaches(self, username: str | None, topic: str, action: Action) -> bool:
-        """A kit writes its own lanes up and reads its own lanes down; the relay does all; loopback is trusted."""
+        """A kit writes its own lanes up and reads its own lanes down; the relay does all; an open door trusts all."""
         if username == RELAY_USER or self.open:
             return True
         found = topics.parse(topic)
@@ -62,19 +118,15 @@ class Gate:
         return found.lane in lanes
 
 
-class KitAuthentication(BaseAuthPlugin):  # type: ignore[misc]
-    """Asks the gate at every CONNECT."""
+class AtTheDoor(BaseAuthPlugin):  # type: ignore[misc]
+    """amqtt wants somebody to say yes; who came through the door has been asked."""
 
     @dataclass
     class Config:
         gate: Any = None
 
     async def authenticate(self, *, session: Session) -> bool:
-        gate: Gate = self.config.gate
-        admitted = gate.admits(session.username, session.password)
-        if not admitted:
-            log.warning("kit_refused", kit=(session.username or "")[:64], reason="token")
-        return admitted
+        return True
 
 
 class KitTopics(BaseTopicPlugin):  # type: ignore[misc]
@@ -88,20 +140,86 @@ class KitTopics(BaseTopicPlugin):  # type: ignore[misc]
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool:
         gate: Gate = self.config.gate
-        if session is None or topic is None or action is None or action is Action.RECEIVE:
+        if session is None or topic is None or action is None:
             return True
         return gate.reaches(session.username, topic, action)
 
 
-class EmbeddedBroker:
-    """amqtt on one port. `start` raises PortBusy when another program has it."""
+class _Reader(StreamReaderAdapter):  # type: ignore[misc]
+    """First the CONNECT as the door rewrote it, then the stream: no packet too long, no more a second than may be."""
 
-    def __init__(self, host: str, port: int, gate: Gate, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, reader: asyncio.StreamReader, first: bytes, bounds: DoorBounds) -> None:
+        super().__init__(reader)
+        self._first = first
+        self._bounds = bounds
+        self._ahead_s = 0.0
+
+    async def read(self, n: int = -1) -> bytes:
+        if self._first:
+            taken, self._first = self._first[:n], self._first[n:]
+            return taken
+        if n > self._bounds.packet_bytes:
+            log.warning("kit_packet_too_long", bytes=n)
+            raise asyncio.IncompleteReadError(b"", n)
+        data: bytes = await super().read(n)
+        await self._pace(len(data))
+        return data
+
+    async def _pace(self, size: int) -> None:
+        """A leaky bucket a second deep: who sends faster is read more slowly, and loses nothing."""
+        now = asyncio.get_running_loop().time()
+        self._ahead_s = max(self._ahead_s, now) + size / self._bounds.bytes_per_s
+        if (wait := self._ahead_s - now - 1.0) > 0:
+            await asyncio.sleep(wait)
+
+
+class _Writer(StreamWriterAdapter):  # type: ignore[misc]
+    """Lets no message out that its reader may not have: amqtt sends what it retains to whoever connects."""
+
+    def __init__(self, writer: asyncio.StreamWriter, gate: Gate, name: str) -> None:
+        super().__init__(writer)
+        self._gate = gate
+        self._name = name
+
+    def write(self, data: bytes) -> None:
+        topic = topic_of(data)
+        if topic is None or self._gate.reaches(self._name, topic, Action.RECEIVE):
+            super().write(data)
+
+
+@dataclass(eq=False, slots=True)
+class _Guest:
+    """A connection that was admitted."""
+
+    name: str
+    client_id: str
+    shown: Shown | None
+    since_s: float
+    writer: asyncio.StreamWriter
+
+
+class EmbeddedBroker:
+    """amqtt behind the door, on one port. `start` raises PortBusy when another program has it."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        gate: Gate,
+        tls: tuple[ssl.SSLContext, Path] | None = None,
+        bounds: DoorBounds | None = None,
+    ) -> None:
+        """`tls` is the context for kits, and the certificate by which the relay itself knows its broker."""
         self._host = host
-        self._certificate = certificate
+        self._tls = tls
         self._port = port or _free_port(host)
         self._gate = gate
+        self._bounds = bounds or DoorBounds()
         self._broker: Broker | None = None
+        self._server: asyncio.Server | None = None
+        self._guests: set[_Guest] = set()
+        self._places: Counter[str] = Counter()
+        gate.standing.listen(self.sweep)
 
     @property
     def address(self) -> Address:
@@ -112,36 +230,103 @@ class EmbeddedBroker:
             port=self._port,
             username=RELAY_USER,
             password=self._gate.relay_password,
-            tls=self._certificate is not None,
-            trusted=self._certificate[0] if self._certificate else None,
+            tls=self._tls is not None,
+            trusted=self._tls[1] if self._tls else None,
         )
 
-    def _listener(self) -> ListenerConfig:
-        bind = f"{self._host}:{self._port}"
-        if self._certificate is None:
-            if not self._gate.open:
-                log.warning("kits_tokens_in_clear", host=self._host, remedy="set tls = true in [mqtt]")
-            return ListenerConfig(bind=bind)
-        certificate, key = self._certificate
-        return ListenerConfig(bind=bind, ssl=True, certfile=certificate, keyfile=key)
-
     async def start(self) -> None:
-        plugins = {f"{_MODULE}.{plugin.__name__}": {"gate": self._gate} for plugin in (KitAuthentication, KitTopics)}
-        config = BrokerConfig(listeners={"default": self._listener()}, plugins=plugins)
-        self._broker = Broker(config)
+        plugins = {f"{_MODULE}.{plugin.__name__}": {"gate": self._gate} for plugin in (AtTheDoor, KitTopics)}
+        inner = ListenerConfig(type=ListenerType.EXTERNAL, bind=f"{self._host}:{self._port}")
+        self._broker = Broker(BrokerConfig(listeners={LISTENER: inner}, plugins=plugins))
+        if self._tls is None and not self._gate.open:
+            log.warning("kits_tokens_in_clear", host=self._host, remedy="set tls = true in [mqtt]")
         try:
             await self._broker.start()
+            context = self._tls[0] if self._tls else None
+            self._server = await asyncio.start_server(self._arrived, self._host or None, self._port, ssl=context)
         except (AMQTTError, OSError) as error:
             raise PortBusy(
                 f"port {self._port} for kits (MQTT) cannot be had: {error}. "
                 "End the program that has it, choose another with --mqtt-port, or name that broker in mqtt.url."
             ) from error
-        log.info("broker_started", host=self._host, port=self._port, open=self._gate.open)
+        log.info("broker_started", host=self._host, port=self._port, open=self._gate.open, tls=self._tls is not None)
 
     async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for guest in self._guests:
+            guest.writer.close()
         if self._broker is not None:
             await self._broker.shutdown()
             self._broker = None
+
+    def sweep(self) -> None:
+        """Drop at once whoever has lost trust."""
+        for guest in list(self._guests):
+            if not self._gate.still_trusts(guest.name, guest.shown, guest.since_s):
+                log.warning("kit_dropped", kit=guest.name, reason="revoked")
+                guest.writer.transport.abort()
+
+    async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = str((writer.get_extra_info("peername") or ("",))[0])
+        if self._places[address] >= self._bounds.per_address and not is_loopback(address):
+            log.warning("kit_address_full", address=address, connections=self._places[address])
+            writer.transport.abort()
+            return
+        self._places[address] += 1
+        try:
+            await self._admit(reader, writer, address)
+        except (BadPacket, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            log.info("kit_connection_ended", address=address, reason=str(error) or type(error).__name__)
+        finally:
+            self._places -= Counter((address,))
+            writer.close()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            said = await read_connect(reader.readexactly, CONNECT_BYTES)
+        shown = shown_by(writer.get_extra_info("ssl_object"))
+        if said.level != LEVEL_311:
+            writer.write(refusal(said.level, 1))
+            return
+        name = self._gate.admits(said, shown)
+        if name is None:
+            claimed = shown.kit if shown else said.username or ""
+            log.warning("kit_refused", kit=claimed[:64], address=address, by="certificate" if shown else "token")
+            writer.write(refusal(said.level, NOT_AUTHORIZED))
+            return
+        await self._seat(said, _Guest(name, self._own_id(name, said), shown, self._now_s(), writer), reader)
+
+    async def _seat(self, said: Connect, guest: _Guest, reader: asyncio.StreamReader) -> None:
+        """Hand the connection to amqtt for as long as it lasts; the same client's older one ends (MQTT-3.1.4-2)."""
+        mine = [other for other in self._guests if other.name == guest.name and guest.name]
+        for other in mine:
+            if other.client_id == guest.client_id:
+                other.writer.transport.abort()
+        if guest.name != RELAY_USER and not self._gate.open and len(mine) >= self._bounds.per_kit:
+            log.warning("kit_has_too_many_connections", kit=guest.name, connections=len(mine))
+            guest.writer.write(refusal(said.level, UNAVAILABLE))
+            return
+        first = said.admitted(guest.name or None, guest.client_id).packet()
+        broker = self._broker
+        if broker is None:
+            return
+        self._guests.add(guest)
+        try:
+            inner = _Writer(guest.writer, self._gate, guest.name)
+            await broker.external_connected(_Reader(reader, first, self._bounds), inner, LISTENER)
+        finally:
+            self._guests.discard(guest)
+
+    def _own_id(self, name: str, said: Connect) -> str:
+        """No kit's name has a slash in it, so that nobody's id is within another's."""
+        if self._gate.open and name != RELAY_USER:
+            return said.client_id
+        return f"{name}/{said.client_id or secrets.token_hex(8)}"
+
+    def _now_s(self) -> float:
+        return self._gate.clock.now_ms() / 1000
 
 
 def _free_port(host: str) -> int:

@@ -18,6 +18,9 @@ RelayError
 ├── Full                  every place is taken; try again                    (503, retryable)
 ├── NotAllowed            the session as it stands does not allow it         (400)
 ├── ParticipantNotFound   nobody of that id in the session                   (404)
+├── ClaimRefused          unknown, expired, withdrawn or spent by another    (403)
+├── CsrRefused            a request for a certificate that is not in order   (400)
+├── IdentityRefused       a kit that is revoked, or does not hold its key    (403)
 ├── InvalidSignSequence   nothing spelled, or what is no sign                (400)
 ├── InvalidLanguage       a language the speller does not know               (400)
 ├── InvalidSession        no conversation of that id                         (404)
@@ -132,6 +135,21 @@ class TooMany(RelayError):
     def __init__(self, text: str, retry_after_s: int) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+
+
+class ClaimRefused(RelayError):
+    code = "CLAIM_REFUSED"
+    status = 403
+
+
+class CsrRefused(RelayError):
+    code = "CSR_REFUSED"
+    status = 400
+
+
+class IdentityRefused(RelayError):
+    code = "IDENTITY_REFUSED"
+    status = 403
 
 
 class InvalidSignSequence(RelayError):

@@ -7,11 +7,16 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
+from relay.doorstep import Places, doorstep
 from relay.errors import PortBusy
+from relay.perimeter import Guard, Perimeter, own_names
 from relay.ports import Port
+from relay.settings import RelaySettings
+from relay.tls import server_context
 from relay.wire import Connection
 
 BACKLOG = 2048
@@ -34,12 +39,15 @@ class Server(uvicorn.Server):
         self.up.set()
 
 
-def configuration(app: Port, message_bytes: int, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+def configuration(port: Port, settings: RelaySettings, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
     """uvicorn as every listener here runs it; with a certificate and its key it speaks TLS."""
+    limits = settings.limits
+    app = Guard(port, _perimeter(settings, guarded=port.guarded, tls=certificate is not None))
     return uvicorn.Config(
         app,
+        http=doorstep(Places(limits.connections_per_address)),
         ws=Connection,
-        ws_max_size=message_bytes,
+        ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
@@ -48,6 +56,20 @@ def configuration(app: Port, message_bytes: int, certificate: tuple[Path, Path] 
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=certificate[0] if certificate else None,
         ssl_keyfile=certificate[1] if certificate else None,
+        ssl_context_factory=(lambda *_: server_context(*certificate)) if certificate else None,
+    )
+
+
+def _perimeter(settings: RelaySettings, *, guarded: bool, tls: bool) -> Perimeter:
+    host = socket.gethostname()
+    public = urlsplit(settings.public_url).hostname or ""
+    return Perimeter(
+        guarded=guarded,
+        names=own_names([host, f"{host}.local", public, *settings.tls.names]),
+        origins=frozenset(settings.limits.origins),
+        per_s=settings.limits.requests_per_s,
+        burst=settings.limits.requests_burst,
+        hsts_s=settings.tls.hsts_days * 86_400 if tls else 0,
     )
 
 

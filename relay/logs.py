@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
+from typing import Any
 
 import structlog
+
+from core.contracts.service import journal_entry
 
 _QUIET = (
     "amqtt",
@@ -19,8 +23,8 @@ _QUIET = (
 )
 
 
-def configure(level: str) -> None:
-    """structlog for our own events; other libraries' warnings go the same way."""
+def configure(level: str, journal: str | None = None) -> None:
+    """structlog for our own events, to the `journal` with fields where there is one; other libraries' warnings too."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -29,9 +33,9 @@ def configure(level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, _entry if journal else structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=(lambda *_: Journal(journal)) if journal else structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -47,3 +51,23 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Journal:
+    """A logger that hands entries to journald; what it cannot take goes to standard error, which it reads as well."""
+
+    def __init__(self, address: str) -> None:
+        self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._address = address
+
+    def msg(self, entry: bytes) -> None:
+        try:
+            self._line.sendto(entry, self._address)
+        except OSError:
+            sys.stderr.write(entry.decode("utf-8", "replace"))
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def _entry(_logger: Any, _method: str, event: structlog.typing.EventDict) -> bytes:
+    return journal_entry(event, "homeside-relay")

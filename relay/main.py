@@ -7,7 +7,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,30 +14,35 @@ import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from core.contracts.service import READY, STOPPING
 from relay.access import Access
 from relay.accounts.passwords import Passwords
 from relay.accounts.service import Accounts, Lifetimes
 from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
-from relay.broker import EmbeddedBroker, Gate
+from relay.broker import DoorBounds, EmbeddedBroker, Gate
 from relay.bus import Address, MqttBus, parse_address
 from relay.clock import SystemClock
 from relay.db.engine import answers, database_url, migrate, open_engine
 from relay.errors import DetectorMissing
+from relay.fleet.main import open_fleet
 from relay.ground import Check, Duty, Ground, Part, Root
 from relay.health import health
+from relay.identity.main import Identities, broker_tls, identities, open_identity, server_certificate
 from relay.kits import Switchboard
 from relay.listening import Server, configuration, listen
 from relay.metrics import Metrics
+from relay.notify import notify, watch
 from relay.physio.main import open_physio, sign_in_tokens
 from relay.ports import Port
 from relay.scg.main import open_scg
-from relay.settings import RelaySettings, is_loopback
+from relay.settings import RelaySettings, is_loopback, service_manager
 from relay.signs.detection.lookout import Detector
 from relay.signs.main import open_signs
 from relay.supervisor import supervise
 from relay.timers.main import open_timers
-from relay.tls import own_certificate
+from relay.video.main import open_video
+from relay.viewer.documentation import reference_application
 from relay.viewer.routes import pages
 
 STOP_WITHIN_S = 5.0
@@ -75,20 +79,32 @@ class Relay:
         url = database_url(settings.database_url, settings.data)
         engine = open_engine(url, connections=settings.database_connections)
         await migrate(engine)
+        trust = await identities(settings, engine, tokens, clock.now_ms)
         sockets = self._bind()
-        broker, address = self._broker(tokens, clock)
+        broker, address = self._broker(tokens, clock, trust)
         if broker is not None:
             await broker.start()
         bus = MqttBus(address, metrics)
         kits = Switchboard(bus, metrics)
-        access = Access(tokens, clock.now_ms, settings.link_hours)
+        access = Access(tokens, clock.now_ms, settings.link_hours, trust.standing)
         accounts = self._accounts(engine, passwords, secret, clock)
         ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits)
-        parts = [open_signs(ground, hand_detector), open_scg(ground), await open_timers(ground), open_physio(ground)]
+        parts = [
+            open_signs(ground, hand_detector),
+            open_scg(ground),
+            await open_timers(ground),
+            open_physio(ground),
+            open_identity(ground, trust, address),
+            open_video(ground),
+            await open_fleet(ground),
+        ]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
         for part in parts:
             duties |= part.duties
-        servers = self._servers(sockets, parts, self._operations(parts, engine, bus, metrics))
+        stored = [check for part in parts if (check := part.checks.get("database")) is not None]
+        if (manager := service_manager()).within_s is not None:
+            duties["watchdog"] = lambda: watch(manager, _all(stored))
+        servers = self._servers(sockets, parts, self._operations(parts, engine, bus, metrics), trust)
         await self._serve(servers, duties, [part.drained for part in parts if part.drained is not None])
         if broker is not None:
             with contextlib.suppress(TimeoutError):
@@ -100,7 +116,7 @@ class Relay:
     async def _serve(
         self, servers: list[Listener], duties: dict[str, Duty], drained: Iterable[Callable[[], Awaitable[None]]]
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop, manager = asyncio.get_running_loop(), service_manager()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self.stop)
@@ -109,8 +125,10 @@ class Relay:
         await asyncio.gather(*(server.up.wait() for server, _ in servers))
         log.info("relay_ready", **self.addresses)
         self.ready.set()
+        notify(manager.address, READY)
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
+        notify(manager.address, STOPPING)
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*serving, return_exceptions=True)
@@ -129,13 +147,17 @@ class Relay:
             wanted["tls"] = (settings.tls.host, settings.tls.port)
         return {name: listen(host, port) for name, (host, port) in wanted.items()}
 
-    def _broker(self, tokens: Tokens, clock: SystemClock) -> tuple[EmbeddedBroker | None, Address]:
+    def _broker(self, tokens: Tokens, clock: SystemClock, trust: Identities) -> tuple[EmbeddedBroker | None, Address]:
         settings = self.settings.mqtt
         if settings.url:
             return None, parse_address(settings.url)
-        gate = Gate(tokens=tokens, clock=clock, open=is_loopback(settings.host))
-        certificate = self._certificate() if settings.tls else None
-        broker = EmbeddedBroker(settings.host, settings.port, gate, certificate)
+        open_ = is_loopback(settings.host) and not settings.tls
+        gate = Gate(tokens, clock, trust.standing, open=open_, takes_tokens=settings.tokens)
+        limits = self.settings.limits
+        bounds = DoorBounds(
+            limits.kits_per_address, limits.kit_connections, limits.message_bytes, limits.kit_bytes_per_s
+        )
+        broker = EmbeddedBroker(settings.host, settings.port, gate, broker_tls(self.settings, trust), bounds)
         scheme = "mqtts" if settings.tls else "mqtt"
         self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
@@ -161,7 +183,9 @@ class Relay:
         app.include_router(health({name: _all(of) for name, of in checks.items()}, metrics, program_version()))
         return app
 
-    def _servers(self, sockets: dict[str, socket.socket], parts: list[Part], operations: FastAPI) -> list[Listener]:
+    def _servers(
+        self, sockets: dict[str, socket.socket], parts: list[Part], operations: FastAPI, trust: Identities
+    ) -> list[Listener]:
         settings = self.settings
         viewer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         viewer.include_router(pages())
@@ -170,14 +194,15 @@ class Relay:
         prefixed = {f"/{part.name}": part.app for part in parts}
         roots = {root: [part.app for part in parts if root in (part.root, *part.also)] for root in Root}
         bases = {part.base: part.app for part in parts if part.base is not None}
+        reference = reference_application()
         heart = next(part.app for part in parts if part.root is Root.SCG)
         ports = {
             "scg": Port(
                 [*roots[Root.SCG], viewer, operations], prefixed, guarded=guarded, opened=opened, otherwise=heart
             ),
-            "care": Port(roots[Root.CARE], prefixed, guarded=guarded, opened=opened, bases=bases),
-            "signs": Port(roots[Root.SIGNS], prefixed, guarded=guarded, opened=opened),
-            "translate": Port(roots[Root.TRANSLATE], prefixed, guarded=guarded, opened=opened),
+            "care": Port([*roots[Root.CARE], reference], prefixed, guarded=guarded, opened=opened, bases=bases),
+            "signs": Port([*roots[Root.SIGNS], reference], prefixed, guarded=guarded, opened=opened),
+            "translate": Port([*roots[Root.TRANSLATE], reference], prefixed, guarded=guarded, opened=opened),
         }
         for part in parts:
             if part.openable:
@@ -186,7 +211,7 @@ class Relay:
         found = [self._server(name, sockets[name], port) for name, port in ports.items()]
         if settings.tls.enabled:
             public = Port([viewer], prefixed, guarded=True, opened=opened)
-            found.append(self._server("tls", sockets["tls"], public, self._certificate()))
+            found.append(self._server("tls", sockets["tls"], public, server_certificate(settings, trust.authority)))
         return found
 
     def _server(
@@ -194,13 +219,7 @@ class Relay:
     ) -> Listener:
         host, port = bound.getsockname()[:2]
         self.addresses[name] = f"{'https' if certificate else 'http'}://{host}:{port}"
-        return Server(configuration(app, self.settings.limits.message_bytes, certificate)), bound
-
-    def _certificate(self) -> tuple[Path, Path]:
-        tls = self.settings.tls
-        if tls.certificate is not None and tls.key is not None:
-            return tls.certificate, tls.key
-        return own_certificate(self.settings.data / "tls", datetime.now(UTC))
+        return Server(configuration(app, self.settings, certificate)), bound
 
 
 def hand_detector() -> Detector:

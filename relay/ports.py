@@ -12,10 +12,13 @@ from typing import Any, Protocol
 from fastapi import APIRouter
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
+from relay.openapi30 import as_3_0
+
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Routed(Protocol):
@@ -53,7 +56,7 @@ class Port:
         self._otherwise = otherwise or self._rooted[0]
         self._bases = dict(bases or {})
         self._prefixed = dict(prefixed)
-        self._guarded = guarded
+        self.guarded = guarded
         self._opened = frozenset(map(id, opened))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,14 +72,17 @@ class Port:
         await self._marked(self._answering(scope), scope)(scope, receive, send)
 
     def _marked(self, app: ASGIApp, scope: Scope) -> ASGIApp:
-        scope[GUARDED] = self._guarded and id(app) not in self._opened
+        scope[GUARDED] = self.guarded and id(app) not in self._opened
         return app
 
     def _description(self) -> dict[str, Any]:
         """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""
         parts = [app.openapi() for app in self._rooted if app.openapi_url is not None]
+        oldest = min((part["openapi"] for part in parts), default="3.1.0")
+        if oldest.startswith("3.0"):
+            parts = [as_3_0(part) for part in parts]
         whole: dict[str, Any] = {
-            "openapi": min((part["openapi"] for part in parts), default="3.1.0"),
+            "openapi": min((part["openapi"] for part in parts), default=oldest),
             "info": {"title": " · ".join(part["info"]["title"] for part in parts) or "Homeside", "version": "1"},
             "paths": {path: methods for part in parts for path, methods in part["paths"].items()},
             "components": {},
@@ -110,12 +116,9 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
 
 def allowed_methods(request: Request) -> str:
     """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
-    found: set[str] = set()
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    for route in request.app.router.routes:
-        if isinstance(route, Route) and route.path_regex.match(path):
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+    routes = request.app.router.routes
+    found = [method for method in METHODS if _best_match(routes, {**request.scope, "method": method}) is Match.FULL]
+    return ", ".join(found)
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:

@@ -12,13 +12,15 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.contracts.service import Manager, manager_of
 from relay.errors import SettingsError
 
-Api = Literal["scg", "signs"]
+Api = Literal["scg", "signs", "video"]
 
+JOURNAL = "/run/systemd/journal/socket"
 DOCUMENTED_NAMES = {
     "DATABASE_URL": "database_url",
     "DATABASE_POOL_MAX": "database_connections",
@@ -109,7 +111,8 @@ class Mqtt(_Section):
     )
     host: str = Field("127.0.0.1", description="Address the broker inside the relay listens on.")
     port: int = Field(1883, ge=0, le=65535, description="Its port; 0 takes a free one.")
-    tls: bool = Field(False, description="Speak TLS with kits there, by the certificate of [tls]; kits trust its file.")
+    tls: bool = Field(False, description="Speak TLS with kits there, by the certificate of [tls]; none is anonymous.")
+    tokens: bool = Field(True, description="Let kits in by token as well; false asks every kit for its certificate.")
 
 
 class Tls(_Section):
@@ -118,6 +121,53 @@ class Tls(_Section):
     port: int = Field(8443, ge=0, le=65535, description="Number of the public port.")
     certificate: Path | None = Field(None, description="PEM certificate chain; empty makes an own one on first use.")
     key: Path | None = Field(None, description="PEM private key of that certificate.")
+    names: tuple[str, ...] = Field((), description="More names and addresses for the own certificate, as a JSON list.")
+    hsts_days: int = Field(365, ge=0, le=3650, description="How long browsers keep to TLS (HSTS); 0 does not ask.")
+
+
+class Identity(_Section):
+    certificate_days: float = Field(90.0, gt=0, le=825, description="How long a kit's certificate holds.")
+    grace_days: float = Field(30.0, ge=0, le=365, description="So long after its end a kit may still renew it.")
+    claim_hours: float = Field(24.0, gt=0, le=24 * 90, description="How long a claim can be spent.")
+    broker_url: str = Field(
+        "", description="The broker kits are told of, such as mqtts://ward.example.org:8883; empty is the one inside."
+    )
+    root: Path | None = Field(None, description="PEM root of an outside authority; empty makes an own one.")
+    issuer: Path | None = Field(None, description="PEM issuer which that root signed, for kits.")
+    issuer_key: Path | None = Field(None, description="PEM private key of that issuer, on P-256.")
+
+    broker_files: Path | None = Field(
+        None, description="Folder that `homeside kits broker-config` wrote; kept up to date from then on."
+    )
+    broker_pid: Path | None = Field(None, description="File with that broker's process id, to have it reload.")
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Identity:
+        given = [self.root, self.issuer, self.issuer_key]
+        if any(given) and not all(given):
+            raise ValueError("root, issuer and issuer_key go together: give all three, or none")
+        return self
+
+
+class IceServer(_Section):
+    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
+    username: str = Field("", description="Name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
+class Video(_Section):
+    media: Path | None = Field(
+        None, description="Folder that `video_path` names files of; empty is in the data folder."
+    )
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
+    )
+    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    viewers: int = Field(500, ge=1, description="Viewers at once.")
+    cameras: int = Field(200, ge=1, description="Kits that send video at once.")
+    forward: Literal["packets", "frames"] = Field(
+        "packets", description="Forward the kit's own packets, or whole frames through aiortc: slower, nothing private."
+    )
 
 
 class Limits(_Section):
@@ -132,6 +182,19 @@ class Limits(_Section):
     backlog_s: float = Field(30.0, ge=0, le=300, description="How much of the past a late viewer gets first.")
     viewers: int = Field(5_000, ge=1, description="Sockets one relay holds; further ones are told to try again later.")
     live_sessions: int = Field(2_000, ge=1, description="Sessions held in memory at once.")
+    requests_per_s: float = Field(
+        100.0, gt=0, description="Requests an address may make a second, where tokens are asked for; this machine any."
+    )
+    requests_burst: float = Field(1_000.0, ge=1, description="So many at once before that counts.")
+    connections_per_address: int = Field(1_000, ge=1, description="HTTP connections and sockets of one address.")
+    kit_connections: int = Field(4, ge=1, description="Connections of one kit to the broker inside.")
+    kits_per_address: int = Field(2_000, ge=1, description="Connections of one address to the broker inside.")
+    kit_bytes_per_s: int = Field(
+        4_194_304, ge=65_536, description="Faster kits are read at this pace; nothing is lost."
+    )
+    origins: tuple[str, ...] = Field(
+        (), description='Origins of pages from elsewhere that may open sockets, as a JSON list; ["*"] is any.'
+    )
 
 
 class RelaySettings(BaseSettings):
@@ -169,6 +232,8 @@ class RelaySettings(BaseSettings):
     timers: Timers = Timers()
     signs: Signs = Signs()
     tls: Tls = Tls()
+    identity: Identity = Identity()
+    video: Video = Video()
     limits: Limits = Limits()
 
     @classmethod
@@ -182,6 +247,17 @@ class RelaySettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file: what `load` passes in comes from the file and from options, already merged."""
         return (init_settings, env_settings)
+
+
+def service_manager() -> Manager:
+    """The service manager we run under, if any."""
+    return manager_of(os.environ, os.getpid())
+
+
+def journal() -> str | None:
+    """The journal's socket, when what we write to standard error goes to the journal (systemd.exec, JOURNAL_STREAM)."""
+    here = os.fstat(2)
+    return JOURNAL if os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}" else None
 
 
 def is_loopback(host: str) -> bool:

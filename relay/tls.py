@@ -1,32 +1,46 @@
-"""The relay's own certificate, made on first use: enough for a phone on the same network to open the measuring page."""
+"""The relay's own server certificate, signed by its own authority: enough for kits, and for phones that accept it once.
+
+It names every address this machine has and those the settings add, and is made anew when one is missing or its end is
+near. Who trusts the root goes on trusting.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import socket
+import ssl
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from relay.files import write_whole
+from relay.identity.authority import PEM, Authority, general_name, private_pem
 
 LIFETIME = timedelta(days=397)
 """Browsers refuse server certificates that hold longer than 398 days."""
 RENEW_BEFORE = timedelta(days=30)
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others."""
 
 
-def own_certificate(folder: Path, now: datetime) -> tuple[Path, Path]:
-    """Paths of a certificate and its key (P-256, key readable by its owner alone), made or renewed when needed."""
+def own_certificate(folder: Path, authority: Authority, names: Sequence[str], now: datetime) -> tuple[Path, Path]:
+    """Paths of a certificate with its chain up to the root, and of its key (P-256, readable by its owner alone)."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    if not _good_until(certificate, now + RENEW_BEFORE) or not key.exists():
+    wanted = own_names(names)
+    if not key.exists() or not _still_good(certificate, authority, wanted, now + RENEW_BEFORE):
         folder.mkdir(parents=True, exist_ok=True)
         private = ec.generate_private_key(ec.SECP256R1())
-        _write(key, _pem(private), 0o600)
-        _write(certificate, _certificate(private, now).public_bytes(serialization.Encoding.PEM), 0o644)
+        leaf = authority.issue_server(private.public_key(), wanted, now, LIFETIME)
+        write_whole(key, private_pem(private), 0o600)
+        write_whole(certificate, leaf.public_bytes(PEM) + authority.issuer_pem + authority.root_pem, 0o644)
     return certificate, key
+
+
+def own_names(more: Sequence[str] = ()) -> list[str]:
+    """Under which names and addresses this machine is reached."""
+    return list(dict.fromkeys(["localhost", socket.gethostname(), *lan_addresses(), "127.0.0.1", *more]))
 
 
 def lan_addresses() -> list[str]:
@@ -44,44 +58,22 @@ def lan_addresses() -> list[str]:
     return found
 
 
-def _good_until(path: Path, moment: datetime) -> bool:
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 and 1.3 with forward secrecy; no renegotiation, no compression, the server's order of ciphers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def _still_good(path: Path, authority: Authority, names: Sequence[str], moment: datetime) -> bool:
+    """Signed by this authority's issuer as it is now, not ending before `moment`, and for all the names."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc > moment
-    except (OSError, ValueError):
+        leaf, issuer = x509.load_pem_x509_certificates(path.read_bytes())[:2]
+        known = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
         return False
-
-
-def _certificate(private: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Homeside relay")])
-    hosts: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName(socket.gethostname())]
-    hosts += [x509.IPAddress(ipaddress.ip_address(a)) for a in dict.fromkeys([*lan_addresses(), "127.0.0.1"])]
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-
-
-def _pem(private: ec.EllipticCurvePrivateKey) -> bytes:
-    return private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Whole or not at all: a half-written key after a power cut would stop the next start."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    covered = {general_name(name) for name in names} <= set(known)
+    return issuer == authority.issuer and leaf.not_valid_after_utc > moment and covered

@@ -46,6 +46,8 @@ class Connection(WebSocketsSansIOProtocol):
     """uvicorn's sans-I/O WebSocket with a way to write ready-made frames and to know when the reader is slow."""
 
     listener: Listener | None = None
+    on_lost: Callable[[], None] | None = None
+    """Called once when the connection has ended."""
     paused = False
     write_frame: Callable[[bytes], None]
     """Writes a ready-made frame. The transport's own method: a broadcast has no time for a second call. A listener
@@ -145,6 +147,9 @@ class Connection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._let_go()
+        if self.on_lost is not None:
+            self.on_lost()
+            self.on_lost = None
 
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)

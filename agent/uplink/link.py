@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -21,7 +22,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.errors import BrokerRefused, BrokerUnreachable, ProtocolRefused, UplinkError
-from agent.settings import Broker
+from agent.identity.exchange import NO_DATES
+from agent.identity.folder import within_life
+from agent.sections import Broker
 from core.contracts.topics import TO_KITS, Lane, parse, topic
 
 CONNECT_WITHIN_S = 10.0
@@ -268,13 +271,19 @@ class _TlsSocket(ssl.SSLSocket):
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:
-    """The broker is always verified; there is no way to ask for less."""
+    """The broker is always verified; there is no way to ask for less.
+
+    A clock that stands outside the life of this kit's own certificate cannot judge the broker's: then dates are left
+    out, and what the broker must prove is the signature of the authority that enrolment named.
+    """
     try:
         context = ssl.create_default_context(cafile=broker.tls.ca)
         if broker.tls.cert is not None:
             context.load_cert_chain(broker.tls.cert, broker.tls.key)
+            if broker.tls.ca is not None and not within_life(broker.tls.cert, time.time()):
+                context.verify_flags |= NO_DATES
         context.sslsocket_class = _TlsSocket
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BrokerUnreachable(f"broker.tls: the certificates cannot be loaded: {error}") from None
     return context
 

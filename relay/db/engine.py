@@ -88,7 +88,7 @@ def _upgrade(connection: Any) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, "heads")
 
 
 async def answers(engine: AsyncEngine, timeout_s: float = 2.0) -> bool:

@@ -43,19 +43,24 @@ class Unit:
 
 
 class MediaFolder:
-    """Where `video_path` looks; the sample is put there when the relay starts."""
+    """Where `video_path` looks; the sample is put there when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._making = asyncio.Lock()
+        self._made = False
 
     @property
     def sample(self) -> Path:
         return self.folder / SAMPLE
 
-    def prepare(self) -> None:
-        """Makes the sample when it is not there: about a second, once."""
-        if not self.sample.is_file():
-            sample.make(self.sample)
+    async def prepare(self) -> bool:
+        """Makes the sample, once a run, when it is not there: half a second. Whether it is there now."""
+        async with self._making:
+            if not self._made and not self.sample.is_file():
+                await asyncio.to_thread(sample.make, self.sample)
+            self._made = True
+        return self.sample.is_file()
 
     def find(self, name: str | None) -> Path:
         """A file of the folder; None asks for the sample. SourceMissing in the document's words for anything else."""

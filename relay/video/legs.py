@@ -242,7 +242,7 @@ class FrameTrack(MediaStreamTrack):
 
 
 def frame_track(publication: Publication, metrics: Metrics) -> FrameTrack:
-    """The track one viewer is sent, for those who make connections."""
+    """A track that listens to the publication until it is stopped."""
     return FrameTrack(publication, metrics)
 
 

@@ -68,11 +68,12 @@ class Viewer:
     channels: list[RTCDataChannel] = field(default_factory=list)
     poses_dropped: int = 0
 
-    def posed(self, timestamp: int, pose: dict[str, Any]) -> None:
-        """The pose, with the timestamp this viewer's frame will show; not queued behind others."""
+    def posed(self, timestamp: int | None, pose: dict[str, Any]) -> None:
+        """The pose, with the timestamp this viewer's frame will show (null without one); not queued behind others."""
         if not self.channels:
             return
-        data = msgspec.json.encode({**pose, "rtp": (timestamp + self.leg.time_offset) & 0xFFFFFFFF}).decode()
+        shown = None if timestamp is None else (timestamp + self.leg.time_offset) & 0xFFFFFFFF
+        data = msgspec.json.encode({**pose, "rtp": shown}).decode()
         for channel in self.channels:
             if channel.readyState != "open":
                 continue
@@ -94,6 +95,7 @@ class PublisherPeer:
     peer: RTCPeerConnection
     publication: Publication
     inlet: Inlet | None = None
+    channels: list[RTCDataChannel] = field(default_factory=list)
     ssrc: int = 0
     heard_s: float = 0.0
 
@@ -112,12 +114,22 @@ class PublisherPeer:
             return
         try:
             body = msgspec.json.decode(message)
-            self.publication.level = str(body.pop("level", self.publication.level))[:16]
+            self.publication.level = body["level"] = str(body.get("level", self.publication.level))[:16]
             timestamp = body.pop("rtp", None)
-        except (msgspec.DecodeError, AttributeError):
+        except (msgspec.DecodeError, AttributeError, TypeError):
             return
-        if isinstance(timestamp, int):
-            self.publication.posed(timestamp, body)
+        self.heard_s = asyncio.get_running_loop().time()
+        self.publication.posed(timestamp if isinstance(timestamp, int) else None, body)
+
+    def greet(self) -> None:
+        """A sign of life, so that a kit notices soon when this relay is gone."""
+        for channel in self.channels:
+            if channel.readyState == "open" and channel.bufferedAmount == 0:
+                channel.send("{}")
+
+    def open(self, channel: RTCDataChannel) -> None:
+        self.channels.append(channel)
+        channel.on("message", self.pose)
 
     async def end(self) -> None:
         self.publication.detach(self)
@@ -163,9 +175,9 @@ async def answer_publisher(
         answer = await _answer(peer, offer, network, only=transceiver)
         publisher = PublisherPeer(peer, publish(_agreed(answer)))
         publisher.inlet = Inlet(transceiver.receiver, publisher.take, publisher.publication.most_bps)
-        peer.on("datachannel", lambda channel: channel.on("message", publisher.pose))
+        peer.on("datachannel", publisher.open)
         for channel in channels:
-            channel.on("message", publisher.pose)
+            publisher.open(channel)
     except BaseException:
         await peer.close()
         raise

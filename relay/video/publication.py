@@ -57,7 +57,7 @@ class Publication:
         self.publisher: Publisher | None = None
         self.level = "clear"
         self.listeners: dict[Callable[[Frame], None], None] = {}
-        self.pose: dict[Callable[[int, dict[str, Any]], None], None] = {}
+        self.pose: dict[Callable[[int | None, dict[str, Any]], None], None] = {}
         self.packets = 0
         self.bytes = 0
         self._metrics = metrics
@@ -107,8 +107,8 @@ class Publication:
                 for listener in list(self.listeners):
                     listener(frame)
 
-    def posed(self, timestamp: int, pose: dict[str, Any]) -> None:
-        """The pose of the frame with this RTP timestamp of the publisher's."""
+    def posed(self, timestamp: int | None, pose: dict[str, Any]) -> None:
+        """The pose of the frame with this RTP timestamp of the publisher's; None while no frame goes out."""
         for listener in list(self.pose):
             listener(timestamp, pose)
 

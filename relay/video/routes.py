@@ -152,7 +152,7 @@ def _service(service: VideoService) -> APIRouter:
 
     @router.get("/health", summary="Health Check Endpoint")
     async def health() -> dict[str, Any]:
-        there = service.media.sample.is_file()
+        there = await service.media.prepare()
         return {
             "status": "healthy" if there else "degraded",
             "service": SERVICE,
@@ -163,14 +163,14 @@ def _service(service: VideoService) -> APIRouter:
 
     @router.get("/info", summary="Detailed Service Information")
     async def info() -> dict[str, Any]:
-        sample = service.media.sample
+        sample, there = service.media.sample, await service.media.prepare()
         return {
             "application": {
                 "name": SERVICE,
                 "version": VERSION,
                 "description": "Real-time AI video processing with WebRTC streaming",
             },
-            "video": {"path": sample.name, "exists": sample.is_file(), "target_fps": 30, "resolution": "640x480"},
+            "video": {"path": sample.name, "exists": there, "target_fps": 30, "resolution": "640x480"},
             "webrtc": {"stun_servers": [{"urls": url} for url, _, _ in service.network.servers if url[:4] == "stun"]},
             "ai": {"processing_enabled": True, "status": "landmarks are found on the kit and come with each frame"},
             "cors": {"allowed_origins": ["*"]},
@@ -215,7 +215,17 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
     async def health() -> dict[str, Any]:
         return {"status": "healthy", "active_connections": len(service.sessions()), "service": "WebRTC Signaling"}
 
+    @router.get("/ice-servers", summary="STUN and TURN servers for this relay's clients")
+    async def ice_servers(request: Request) -> dict[str, Any]:
+        access.principal(request)
+        return {"iceServers": [_server(*one) for one in service.network.servers]}
+
     return router
+
+
+def _server(url: str, username: str, password: str) -> dict[str, str]:
+    """As browsers' RTCPeerConnection takes it."""
+    return {"urls": url, **({"username": username, "credential": password} if username else {})}
 
 
 def _exchange(service: VideoService, access: Access) -> APIRouter:
@@ -318,7 +328,7 @@ def _may_end(who: Principal, service: VideoService, session: str) -> None:
         raise Forbidden("This session is somebody else's.")
 
 
-# -- bodies ----------------------------------------------------------------------------------------------------
+# -- bodies ------------------------------------------------------------------------------------------------------------
 
 
 async def _sdp(request: Request) -> str:

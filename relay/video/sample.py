@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT, RATE, SECONDS = 640, 480, 30, 12
+WIDTH, HEIGHT, RATE, SECONDS = 640, 480, 30, 4
 KEY_EVERY = 15
 BITS, SQUARE = 12, 32
 """The counter's squares: the most significant first, along the lower edge."""

@@ -16,7 +16,7 @@ import structlog
 
 from relay.errors import Full, NotFound, RelayError, SessionNotFound
 from relay.metrics import Metrics
-from relay.video.gateway import FilePublisher, MediaFolder, ensure_video
+from relay.video.gateway import SAMPLE, FilePublisher, MediaFolder, ensure_video
 from relay.video.peers import Network, PublisherPeer, Viewer, answer_publisher, answer_viewer
 from relay.video.publication import Publication
 
@@ -202,8 +202,7 @@ class VideoService:
     # -- upkeep ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Make the sample, then forget for ever those that went without a word."""
-        await asyncio.to_thread(self.media.prepare)
+        """Forget for ever those that went without a word."""
         while True:
             await asyncio.sleep(SWEEP_S)
             self._sweep(asyncio.get_running_loop().time())
@@ -235,6 +234,8 @@ class VideoService:
         publication, publisher = camera.publication, camera.publisher
         self.metrics.video_packets.labels("in").inc(publication.packets - camera.counted)
         camera.counted = publication.packets
+        if publisher is not None:
+            publisher.greet()
         if publisher is not None and now_s - publisher.heard_s > PUBLISHER_SILENT_S:
             self._let_go(camera, publisher)
             self._end_soon(publisher)
@@ -275,6 +276,8 @@ class VideoService:
         return camera
 
     async def _file(self, name: str | None) -> Publication:
+        if name in (None, SAMPLE):
+            await self.media.prepare()
         path = self.media.find(name)
         playing = self._files.get(path.name if name is None else name)
         if playing is None or playing.task.done():

@@ -33,11 +33,13 @@ TYPES = {
 }
 PLAIN = {
     "timer.html": ["/timer/{session_id}"],
+    "watch.html": ["/watch", "/watch/", "/watch/{kit}"],
     "signin.html": ["/app", "/app/"],
     "patients.html": ["/app/patients"],
     "me.html": ["/app/me"],
     "exercise.html": ["/app/session/{session_id}"],
     "progress.html": ["/app/progress/{patient_id}"],
+    "fleet.html": ["/app/fleet"],
 }
 """Pages that draw without the chart library."""
 POLICY = "; ".join(

@@ -2,6 +2,7 @@
 // The access token lives in this tab; the refresh token in a cookie no script can read.
 
 const BASE = '/physio/api'
+const OTHERS = '/fleet/'
 const KEY = 'homeside.access'
 
 /** An answer that was no success: its status, the relay's words, and what was wrong with which field. */
@@ -15,6 +16,9 @@ export class Refused extends Error {
 
 const stored = () => JSON.parse(sessionStorage.getItem(KEY) ?? 'null')
 
+/** For a socket, which has no headers. */
+export const accessToken = () => stored()?.token ?? ''
+
 /** Who is signed in in this tab, or null. */
 export const me = () => stored()?.user ?? null
 
@@ -27,7 +31,7 @@ async function ask(path, { method = 'GET', body, token, file = false } = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {}
   if (body !== undefined) headers['Content-Type'] = 'application/json'
   const sent = body === undefined ? undefined : JSON.stringify(body)
-  const answer = await fetch(BASE + path, { method, headers, body: sent, cache: 'no-store' })
+  const answer = await fetch(path.startsWith(OTHERS) ? path : BASE + path, { method, headers, body: sent, cache: 'no-store' })
   if (answer.ok && file) return answer.blob()
   const said = await answer.json().catch(() => ({}))
   if (!answer.ok) throw new Refused(answer.status, said.error)
@@ -60,7 +64,7 @@ export async function signOut() {
 }
 
 /** Where somebody belongs after signing in. */
-export const homeOf = (user) => (user.role === 'patient' ? '/app/me' : '/app/patients')
+export const homeOf = (user) => ({ patient: '/app/me', admin: '/app/fleet' }[user.role] ?? '/app/patients')
 
 export const $ = (id) => document.getElementById(id)
 

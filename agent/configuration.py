@@ -1,0 +1,129 @@
+"""The settings an operator gave this kit from afar: tried first, kept when the relay is reached with them, else undone.
+
+Every step is on disk before it is taken, so that a power cut at any point leaves the old settings or the new ones.
+A trial that crashes is counted at its beginning: the third beginning in a row goes back, whoever restarts us.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from agent.errors import SettingsError
+from agent.files import write_whole
+from core.contracts.fleet import ConfigurationState, Configured
+
+FILE = "configuration.json"
+BEGINNINGS = 2
+OURS = ("kit", "state", "trial_s", "update", "identity")
+"""Not to be set from afar: who the kit is, where it keeps what it owes, and whom it trusts for updates. Nor secrets."""
+
+Settings = dict[str, Any]
+log = structlog.get_logger(__name__)
+
+
+class Trial(msgspec.Struct):
+    version: int
+    settings: Settings
+    beginnings: int = 0
+
+
+class Kept(msgspec.Struct, omit_defaults=True):
+    """`settings` are in effect unless there is a `trial`; `told` is what status says of the newest."""
+
+    settings: Settings = {}
+    trial: Trial | None = None
+    told: Configured | None = None
+
+
+class Configuration:
+    """The file of a kit's remote settings; `begin` once at each start."""
+
+    def __init__(self, state: Path) -> None:
+        self.trying = False
+        """Whether this very run is a trial; one that was only taken begins with the next."""
+        self._path = state / FILE
+        self._kept = self._read()
+
+    @property
+    def told(self) -> Configured | None:
+        return self._kept.told
+
+    def begin(self) -> Settings:
+        """The settings to start with, nested as in the settings file. Counts the beginning of a trial."""
+        trial = self._kept.trial
+        if trial is None:
+            return nested(self._kept.settings)
+        if trial.beginnings >= BEGINNINGS:
+            self.roll_back("the agent did not stay up with them")
+            return nested(self._kept.settings)
+        trial.beginnings += 1
+        self.trying = True
+        self._kept.told = Configured(trial.version, ConfigurationState.TRYING)
+        self._write()
+        return nested(trial.settings)
+
+    def offer(self, version: int, settings: Settings) -> bool:
+        """Take settings, checked by the caller, for a trial at the next start; False when they are known already."""
+        if self._kept.told is not None and version <= self._kept.told.version:
+            return False
+        self._kept.trial = Trial(version, settings)
+        self._kept.told = Configured(version, ConfigurationState.TAKEN)
+        self._write()
+        return True
+
+    def refuse(self, version: int, problem: str) -> None:
+        """They were not even tried."""
+        self._kept.told = Configured(version, ConfigurationState.REFUSED, problem)
+        self._write()
+        log.warning("configuration_refused", version=version, reason=problem)
+
+    def confirm(self) -> None:
+        """The trial works: it is what the next one would go back to."""
+        trial = self._kept.trial
+        assert trial is not None
+        self.trying = False
+        self._kept = Kept(trial.settings, None, Configured(trial.version, ConfigurationState.APPLIED))
+        self._write()
+        log.info("configuration_applied", version=trial.version)
+
+    def roll_back(self, problem: str) -> None:
+        trial = self._kept.trial
+        assert trial is not None
+        self._kept.trial, self.trying = None, False
+        self._kept.told = Configured(trial.version, ConfigurationState.ROLLED_BACK, problem)
+        self._write()
+        log.error("configuration_rolled_back", version=trial.version, reason=problem)
+
+    def _read(self) -> Kept:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Kept)
+        except FileNotFoundError:
+            return Kept()
+        except (OSError, msgspec.MsgspecError) as error:
+            log.error("configuration_unreadable", file=str(self._path), reason=str(error))
+            return Kept()
+
+    def _write(self) -> None:
+        """OSError is the caller's: a disk that refuses refuses the change."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(self._path, msgspec.json.encode(self._kept))
+
+
+def nested(settings: Settings) -> Settings:
+    """`{"source.serial.rate_hz": 200}` as `{"source": {"serial": {"rate_hz": 200}}}`. SettingsError for a clash."""
+    whole: Settings = {}
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        if key.split(".")[0] in OURS or last == "password":
+            raise SettingsError(f"{key}: is not set from afar")
+        place = whole
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"{key}: {part} is a value and a section at once")
+        place[last] = value
+    return whole

@@ -1,0 +1,56 @@
+"""Keeps this kit's certificate in force: asks the relay's time now and then, and renews at two thirds of its life.
+
+The relay's clock decides, never the kit's. What cannot be done now is tried again; the old certificate still holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import structlog
+
+from agent.errors import AgentError
+from agent.identity.enrol import renew
+from agent.identity.exchange import Exchange, trusting
+from agent.identity.folder import IdentityFolder
+
+LOOK_EVERY_S = 6 * 3600.0
+FIRST_LOOK_S = 20.0
+CLOCK_OFF_S = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+class Renewal:
+    """`run` for ever, or not at all where there is nothing to renew."""
+
+    def __init__(self, folder: IdentityFolder, relay: str, every_s: float = LOOK_EVERY_S) -> None:
+        self._folder = folder
+        self._relay = relay
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        await asyncio.sleep(min(FIRST_LOOK_S, self._every_s) * random.random())  # noqa: S311 - a fleet spreads out
+        while True:
+            try:
+                await asyncio.to_thread(self.look)
+            except AgentError as error:
+                log.warning("identity_not_renewed", code=error.code, reason=str(error))
+            await asyncio.sleep(self._every_s * (0.8 + 0.4 * random.random()))  # noqa: S311 - jitter
+
+    def look(self) -> bool:
+        """Renew if it is time; whether it was. Blocks. Raises AgentError."""
+        held = self._folder.held()
+        if held is None:
+            return False
+        exchange = Exchange(self._relay, trusting(self._folder.authority.read_text("utf-8")))
+        now_s = exchange.authority().now
+        if abs(now_s - time.time()) > CLOCK_OFF_S:
+            log.warning("clock_wrong", off_s=round(time.time() - now_s))
+        if now_s < held.renew_after.timestamp():
+            return False
+        renewed = renew(self._folder, exchange).held
+        log.info("identity_renewed", serial=renewed.serial)
+        return True

@@ -1,0 +1,127 @@
+"""The slot's frames as a track of encoded packets: what the gate forbids never reaches the encoder.
+
+The gate is asked for every frame. Encoding happens in a thread; a frame that comes meanwhile is not waited for: the
+newest wins. The camera's own clock makes the timestamps, so that a pose finds its frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import av
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from agent.privacy import Level
+from agent.sources.slot import Frame, Slot
+from agent.video.encoder import CLOCK, Codec, Encoder
+from agent.video.steps import Steps
+from agent.video.veil import Points, veiled
+
+REMEMBERED = 128
+"""Frames whose timestamps are kept for poses: four seconds."""
+LOOK_S = 0.25
+POSE_HOLDS_NS = 400_000_000
+"""A body found longer ago than this says nothing about where it is now."""
+
+
+class Gate(Protocol):
+    """What the patient lets out of the home now."""
+
+    @property
+    def level(self) -> Level: ...
+
+
+class CameraTrack(MediaStreamTrack):
+    """What aiortc's sender reads. `landmarks` gives the newest pose found and when its picture was taken, or None."""
+
+    kind = "video"
+
+    def __init__(
+        self,
+        slot: Slot,
+        gate: Gate,
+        codec: Codec,
+        steps: Steps,
+        fps: float,
+        landmarks: Callable[[], tuple[Points, int] | None],
+    ) -> None:
+        super().__init__()
+        self.frames = self.withheld = self.bytes = 0
+        self._slot, self._gate, self._codec, self._steps, self._fps = slot, gate, codec, steps, fps
+        self._landmarks = landmarks
+        self._encoder: Encoder | None = None
+        self._after = 0
+        self._first_ns: int | None = None
+        self._wants_key = True
+        self._pts: OrderedDict[int, int] = OrderedDict()
+        self._last_pts = 0
+        self._origin: int | None = None
+        self.last_sent: Callable[[], int | None] = lambda: None
+        """The RTP timestamp of the packet sent last; set by whoever knows the sender."""
+
+    def want_keyframe(self) -> None:
+        self._wants_key = True
+
+    def timestamp_of(self, captured_ns: int) -> int | None:
+        """The RTP timestamp the frame taken then went out with, if it did."""
+        pts = self._pts.get(captured_ns)
+        return None if pts is None or self._origin is None else (self._origin + pts) & 0xFFFFFFFF
+
+    async def recv(self) -> av.Packet[Any]:
+        if self._origin is None and self.frames and (last := self.last_sent()) is not None:
+            self._origin = last - self._last_pts  # asked for the next, the sender has sent the last
+        while True:
+            frame = await self._allowed()
+            key, self._wants_key = self._wants_key, False
+            level = self._gate.level
+            if level is Level.SKELETON:
+                self._wants_key = True
+                continue
+            pts = self._stamp(frame)
+            data = await asyncio.to_thread(self._encoded, frame, pts, level, key=key)
+            if data and self._gate.level >= level:
+                return self._packet(data, pts, frame)
+            self._wants_key = self._wants_key or key or bool(data)
+
+    async def _allowed(self) -> Frame:
+        """The newest frame, once the gate lets pictures out."""
+        while self.readyState == "live":
+            frame = await self._slot.newest(self._after)
+            self._after = frame.number
+            if self._gate.level is not Level.SKELETON:
+                return frame
+            self.withheld += 1
+            self._wants_key = True
+            await asyncio.sleep(LOOK_S)
+        raise MediaStreamError
+
+    def _stamp(self, frame: Frame) -> int:
+        if self._first_ns is None:
+            self._first_ns = frame.captured_ns
+        return (frame.captured_ns - self._first_ns) * 9 // 100_000
+
+    def _encoded(self, frame: Frame, pts: int, level: Level, *, key: bool) -> bytes:
+        image = frame.image if level is Level.CLEAR else veiled(frame.image, self._body(frame.captured_ns))
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        encoder = self._encoder
+        if encoder is None or encoder.size != (width, height) or encoder.rate_bps != self._steps.rate_bps:
+            encoder = self._encoder = Encoder(self._codec, width, height, self._steps.rate_bps, self._fps)
+        return encoder.encode(image[:height, :width], pts, key=key)
+
+    def _body(self, captured_ns: int) -> Points | None:
+        found = self._landmarks()
+        return found[0] if found is not None and abs(captured_ns - found[1]) <= POSE_HOLDS_NS else None
+
+    def _packet(self, data: bytes, pts: int, frame: Frame) -> av.Packet[Any]:
+        self._pts[frame.captured_ns] = self._last_pts = pts
+        while len(self._pts) > REMEMBERED:
+            self._pts.popitem(last=False)
+        self.frames += 1
+        self.bytes += len(data)
+        packet = av.Packet(data)
+        packet.pts, packet.time_base = pts, CLOCK
+        return packet

@@ -1,0 +1,41 @@
+"""Bit rates come in steps: an encoder is made anew for another rate, and begins with a keyframe, so that must be rare.
+
+Down as soon as the line takes less than is sent, up a step at a time after it has taken more for a while. A quiet
+picture needs little, and an estimate made from little is low: that alone is no reason. Pure: time is an argument.
+"""
+
+from __future__ import annotations
+
+LADDER_BPS = (200_000, 350_000, 600_000, 1_000_000, 1_600_000, 2_500_000)
+UP_AFTER_S = 8.0
+HEADROOM = 1.15
+"""A step is taken when the line takes this much more than the step needs."""
+
+
+class Steps:
+    """`rate_bps` is what to encode at; `estimated` hears what the line takes."""
+
+    def __init__(self, most_bps: int, first_bps: int = 1_000_000) -> None:
+        self._ladder = tuple(step for step in LADDER_BPS if step <= most_bps) or LADDER_BPS[:1]
+        self._at = max(at for at, step in enumerate(self._ladder) if step <= max(first_bps, self._ladder[0]))
+        self._since_s: float | None = None
+
+    @property
+    def rate_bps(self) -> int:
+        return self._ladder[self._at]
+
+    def estimated(self, bps: float, now_s: float, sent_bps: float) -> bool:
+        """Whether the step has changed; `sent_bps` is what has really been sent of late."""
+        fits = max((at for at, step in enumerate(self._ladder) if step * HEADROOM <= bps), default=0)
+        if fits < self._at and bps < min(self.rate_bps, sent_bps):
+            self._at, self._since_s = fits, None
+            return True
+        if fits <= self._at:
+            self._since_s = None
+            return False
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s < UP_AFTER_S:
+            return False
+        self._at, self._since_s = self._at + 1, None
+        return True

@@ -1,0 +1,1 @@
+"""Making releases: what goes into a bundle, who signs it, and what it names of itself."""

@@ -1,0 +1,65 @@
+"""The fleet put together, for relay.main: its store, its releases' folder, its service and its application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import HTTPConnection
+
+from relay.access import Access
+from relay.accounts.service import Accounts
+from relay.auth import Role
+from relay.errors import Forbidden, Unauthorized
+from relay.fleet.gateway import ReleaseFolder
+from relay.fleet.releases import Releases
+from relay.fleet.routes import application
+from relay.fleet.rules import Kit, Release
+from relay.fleet.service import TYPES, FleetService
+from relay.fleet.store import FleetStore
+from relay.ground import Ground, Part
+
+KEYS = "release-keys"
+"""In the data folder: public keys whose releases this relay hands out, a line each."""
+
+
+async def open_fleet(ground: Ground) -> Part:
+    data, base, now_ms = ground.settings.data, ground.settings.public_url.rstrip("/"), ground.clock.now_ms
+    store, known = FleetStore(ground.engine), dict[str, Kit]()
+    releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known)
+
+    def link(kit: str, release: Release) -> str:
+        token = ground.access.link(kit, Role.KIT)
+        return f"{base}/fleet/api/v1/bundles/{release.file}?token={token}"
+
+    service = FleetService(store, releases, known, now_ms, ground.kits.command, link)
+    await service.load()
+    await releases.load()
+    ground.kits.listen_status(service.heard)
+    ground.kits.listen_presence(service.presence)
+    ground.kits.answer(TYPES, service.take)
+    return Part(
+        "fleet",
+        application(service, _operator(ground.access, ground.accounts), ground.access),
+        duties={"fleet_store": store.run, "rollouts": releases.watch_for_ever},
+        drained=store.drained,
+    )
+
+
+def _operator(access: Access, accounts: Accounts) -> Callable[[HTTPConnection], Awaitable[str]]:
+    """Names who asks: an admin signed in on the pages, or the bearer of an admin's token (`homeside token`)."""
+
+    async def operator(connection: HTTPConnection) -> str:
+        token = access.token(connection)
+        try:
+            account, _ = await accounts.who(token)
+            who, role = account.email, account.role
+        except Unauthorized:
+            principal = access.bearer(connection)
+            if principal.sign_in is not None:
+                raise
+            who, role = principal.subject, principal.role
+        if role is not Role.ADMIN:
+            raise Forbidden("The fleet is for admins; you are signed in as somebody else.")
+        return who
+
+    return operator

@@ -1,0 +1,131 @@
+"""Releases and their rollouts: what is handed out, to whom now, and when a rollout stops by itself.
+
+A rollout is measured by what kits say of themselves; it asks more of them only when an operator widens it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from relay.errors import NotFound
+from relay.fleet import rules
+from relay.fleet.gateway import ReleaseFolder
+from relay.fleet.rules import Kit, Release, Rollout, RolloutState
+from relay.fleet.store import Deed, FleetStore
+
+log = structlog.get_logger(__name__)
+
+
+class Releases:
+    """`kits` is the fleet as it is. `touched` is set when a kit said something, and rollouts are looked at anew."""
+
+    def __init__(
+        self, store: FleetStore, folder: ReleaseFolder, now_ms: Callable[[], float], kits: Mapping[str, Kit]
+    ) -> None:
+        self.touched = False
+        self._store, self._folder, self._now_ms, self._kits = store, folder, now_ms, kits
+        self._releases: dict[tuple[str, str], Release] = {}
+        self._rollouts: dict[int, Rollout] = {}
+        self._turn = asyncio.Lock()
+
+    async def load(self) -> None:
+        self._releases = {(one.version, one.machine): one for one in await self._store.releases()}
+        self._rollouts = {one.id: one for one in await self._store.rollouts()}
+
+    def wanted(self, kit: Kit) -> Release | None:
+        """What this kit is to fetch now, if there is a bundle for its platform."""
+        rollout = rules.wanted(self._rollouts.values(), kit)
+        if rollout is None or kit.report is None:
+            return None
+        of_platform = self._releases.get((rollout.version, kit.report.platform))
+        return of_platform or self._releases.get((rollout.version, ""))
+
+    async def publish(self, who: str, body: AsyncIterator[bytes]) -> Release:
+        """Take a signed bundle in."""
+        taken = await self._folder.take(body)
+        manifest = taken.manifest
+        release = Release(
+            version=manifest.version,
+            machine="-".join(filter(None, [manifest.python, manifest.machine])),
+            file=taken.file,
+            sha256=taken.sha256,
+            size=taken.size,
+            made=manifest.made,
+            added_ms=int(self._now_ms()),
+            notes=manifest.notes,
+        )
+        await self._store.keep_release(release, self._deed(who, "publish", f"{release.version} {release.sha256}"))
+        self._releases[release.version, release.machine] = release
+        return release
+
+    def releases(self) -> list[Release]:
+        return sorted(self._releases.values(), key=lambda one: (one.added_ms, one.version), reverse=True)
+
+    def bundle(self, file: str) -> tuple[Path, Release]:
+        """Where a release's bundle lies, and what it is."""
+        for release in self._releases.values():
+            if release.file == file:
+                return self._folder.path(file), release
+        raise NotFound("No release of that name is here.")
+
+    async def roll_out(self, who: str, version: str, tag: str, percent: float, most_failed: float) -> Rollout:
+        """Begin a rollout, or widen (or narrow) the one of this version and tag; one that halted goes on."""
+        if not any(version == known for known, _ in self._releases):
+            raise NotFound(f"No release {version} is here; publish its bundle first.")
+        async with self._turn:
+            found = next((one for one in self._rollouts.values() if (one.version, one.tag) == (version, tag)), None)
+            number = found.id if found is not None else max(self._rollouts, default=0) + 1
+            created = found.created_ms if found is not None else int(self._now_ms())
+            rollout = Rollout(number, version, tag, percent, RolloutState.RUNNING, created, most_failed)
+            await self._keep(rollout, who, f"{version} to {percent:g} % of {tag or 'all kits'}")
+        return rollout
+
+    async def pause(self, who: str, number: int) -> Rollout:
+        async with self._turn:
+            found = self._rollouts.get(number)
+            if found is None:
+                raise NotFound("No rollout of that number.")
+            paused = msgspec.structs.replace(found, state=RolloutState.PAUSED)
+            await self._keep(paused, who, f"{found.version} paused")
+        return paused
+
+    def rollouts(self) -> list[dict[str, Any]]:
+        """The newest first, each with how far it is."""
+        newest = sorted(self._rollouts.values(), key=lambda one: one.id, reverse=True)
+        return [
+            {**msgspec.to_builtins(one), "progress": msgspec.to_builtins(rules.progress(one, self._kits.values()))}
+            for one in newest
+        ]
+
+    async def watch_for_ever(self, every_s: float = 1.0) -> None:
+        """Halt a rollout that goes wrong; count again only when a kit said something."""
+        while True:
+            await asyncio.sleep(every_s)
+            if self.touched:
+                self.touched = False
+                await self.halt_what_fails()
+
+    async def halt_what_fails(self) -> None:
+        for rollout in list(self._rollouts.values()):
+            if rollout.state is not RolloutState.RUNNING:
+                continue
+            progress = rules.progress(rollout, self._kits.values())
+            if rules.must_halt(rollout, progress):
+                reason = f"{progress.failed} of {progress.members} kits refused it or came back from it"
+                halted = msgspec.structs.replace(rollout, state=RolloutState.HALTED, reason=reason)
+                await self._keep(halted, "the relay", f"{rollout.version} halted: {reason}")
+                log.warning("rollout_halted", version=rollout.version, failed=progress.failed, kits=progress.members)
+
+    async def _keep(self, rollout: Rollout, who: str, detail: str) -> None:
+        await self._store.keep_rollout(rollout, self._deed(who, "rollout", detail))
+        self._rollouts[rollout.id] = rollout
+
+    def _deed(self, who: str, action: str, detail: str) -> Deed:
+        log.info("fleet_deed", action=action)
+        return Deed(int(self._now_ms()), who, None, action, detail)

@@ -1,0 +1,163 @@
+"""The fleet at rest. How a kit is may be written late; what an operator asks for is committed before it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from relay.db.fleet import (
+    fleet_audit,
+    fleet_diagnostics,
+    fleet_kits,
+    fleet_packages,
+    fleet_releases,
+    fleet_rollouts,
+)
+from relay.db.transactions import first, rows, transaction
+from relay.errors import StoreUnavailable
+from relay.fleet.rules import Kit, Release, Rollout
+
+REST_S = 2.0
+"""Between two commits of how kits are: what a kill -9 may cost is told again with the next status."""
+RETRY_S = 5.0
+_T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What an operator asked for."""
+
+    at_ms: int
+    who: str
+    kit: str | None
+    action: str
+    detail: str
+
+
+class FleetStore:
+    """`run` writes what was `put`; everything else is committed when it returns."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._changed: dict[str, Kit] = {}
+        self._work = asyncio.Event()
+        self._dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
+
+    def put(self, kit: Kit) -> None:
+        self._changed[kit.name] = kit
+        self._work.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._work.wait()
+            await asyncio.sleep(REST_S)
+            self._work.clear()
+            try:
+                await self.drained()
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+                self._work.set()
+
+    async def drained(self) -> None:
+        """Commit what is waiting; what could not be committed goes on waiting."""
+        changed, self._changed = self._changed, {}
+        if not changed:
+            return
+        try:
+            await self.save(changed.values())
+        except StoreUnavailable:
+            self._changed = {**changed, **self._changed}
+            raise
+
+    async def save(self, kits: Iterable[Kit], deeds: Iterable[Deed] = ()) -> None:
+        found = [{"name": kit.name, "body": _json(kit)} for kit in kits]
+        async with transaction(self._engine, write=True) as connection:
+            await self._upsert(connection, fleet_kits, found)
+            await _note(connection, deeds)
+
+    async def forget(self, kit: str, deed: Deed) -> None:
+        self._changed.pop(kit, None)
+        async with transaction(self._engine, write=True) as connection:
+            await connection.execute(sa.delete(fleet_kits).where(fleet_kits.c.name == kit))
+            await connection.execute(sa.delete(fleet_diagnostics).where(fleet_diagnostics.c.kit == kit))
+            await _note(connection, [deed])
+
+    async def kits(self) -> list[Kit]:
+        return await self._all(fleet_kits, Kit)
+
+    async def releases(self) -> list[Release]:
+        return await self._all(fleet_releases, Release)
+
+    async def rollouts(self) -> list[Rollout]:
+        return await self._all(fleet_rollouts, Rollout)
+
+    async def packages(self) -> dict[str, dict[str, str]]:
+        async with transaction(self._engine) as connection:
+            found = await rows(connection, sa.select(fleet_packages))
+        return {row["digest"]: msgspec.json.decode(row["body"], type=dict[str, str]) for row in found}
+
+    async def keep_packages(self, digest: str, packages: dict[str, str]) -> None:
+        async with transaction(self._engine, write=True) as connection:
+            await self._upsert(connection, fleet_packages, [{"digest": digest, "body": _json(packages)}])
+
+    async def keep_release(self, release: Release, deed: Deed) -> None:
+        row = {"version": release.version, "machine": release.machine, "body": _json(release)}
+        async with transaction(self._engine, write=True) as connection:
+            await self._upsert(connection, fleet_releases, [row])
+            await _note(connection, [deed])
+
+    async def keep_rollout(self, rollout: Rollout, deed: Deed) -> None:
+        async with transaction(self._engine, write=True) as connection:
+            await self._upsert(connection, fleet_rollouts, [{"id": rollout.id, "body": _json(rollout)}])
+            await _note(connection, [deed])
+
+    async def keep_diagnostics(self, kit: str, request: str, at_ms: int, body: str) -> None:
+        row = {"kit": kit, "request": request, "at_ms": at_ms, "body": body}
+        async with transaction(self._engine, write=True) as connection:
+            await self._upsert(connection, fleet_diagnostics, [row])
+
+    async def diagnostics(self, kit: str) -> dict[str, Any] | None:
+        async with transaction(self._engine) as connection:
+            return await first(connection, sa.select(fleet_diagnostics).where(fleet_diagnostics.c.kit == kit))
+
+    async def deeds(self, kit: str, most: int = 50) -> list[dict[str, Any]]:
+        table = fleet_audit
+        query = sa.select(table).where(table.c.kit == kit).order_by(table.c.id.desc()).limit(most)
+        async with transaction(self._engine) as connection:
+            return await rows(connection, query)
+
+    async def _all(self, table: sa.Table, kind: type[_T]) -> list[_T]:
+        async with transaction(self._engine) as connection:
+            found = await rows(connection, sa.select(table.c.body))
+        return [msgspec.json.decode(row["body"], type=kind) for row in found]
+
+    async def _upsert(self, connection: AsyncConnection, table: sa.Table, found: list[dict[str, Any]]) -> None:
+        if not found:
+            return
+        keys = [column.name for column in table.primary_key]
+        statement = self._dialect.insert(table)
+        new = {name: statement.excluded[name] for name in found[0] if name not in keys}
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), found)
+
+
+async def _note(connection: AsyncConnection, deeds: Iterable[Deed]) -> None:
+    found = [
+        {"at_ms": one.at_ms, "who": one.who, "kit": one.kit, "action": one.action, "detail": one.detail}
+        for one in deeds
+    ]
+    if found:
+        await connection.execute(sa.insert(fleet_audit), found)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,1 @@
+"""Identities of kits: claims, certificates, their renewal and their end."""

@@ -1,0 +1,155 @@
+"""What every request meets before any API: its name, whose page may open a socket, how often; and headers for answers.
+
+A listener that asks for tokens counts requests per address. One that is open trusts this machine alone: a page from
+elsewhere must not reach it through somebody's browser, so the name it is called by must be its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relay.settings import is_loopback
+
+MOST_ADDRESSES = 20_000
+"""Addresses remembered at once; the longest silent is forgotten first."""
+API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+PAGE_POLICY = b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+ALWAYS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+    b"cross-origin-resource-policy": b"same-site",
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Perimeter:
+    """What holds on one listener: its own `names`, and `origins` of pages from elsewhere that may open sockets."""
+
+    guarded: bool
+    names: frozenset[str]
+    origins: frozenset[str] = frozenset()
+    per_s: float = 100.0
+    burst: float = 1_000.0
+    hsts_s: int = 0
+
+
+def own_names(more: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.lower().rstrip(".") for name in more if name)
+
+
+class Guard:
+    """The ASGI application around a port."""
+
+    def __init__(self, app: ASGIApp, holds: Perimeter, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._holds = holds
+        self._buckets = Buckets(holds.per_s, holds.burst, clock)
+        self._always = dict(ALWAYS)
+        if holds.hsts_s:
+            self._always[b"strict-transport-security"] = f"max-age={holds.hsts_s}; includeSubDomains".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refused = self._refusal(scope)
+        if refused is not None:
+            await self._refuse(scope, receive, send, *refused)
+        elif scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, self._dressing(send))
+
+    def _refusal(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
+        headers = Headers(scope=scope)
+        host = _host(f"//{headers.get('host', '')}")
+        if not self._holds.guarded and not self._mine(host):
+            return 421, "This relay has another name. Open it by its address, or set public_url or tls.names.", {}
+        if scope["type"] == "websocket" and not self._may_open(headers.get("origin"), host):
+            return 403, "A page from another place may not open this socket. Add it to limits.origins.", {}
+        address = (scope.get("client") or ("",))[0]
+        if self._holds.guarded and not is_loopback(address) and (wait := self._buckets.take(address)):
+            log.warning("address_limited", address=address)
+            return 429, "Too many requests from this address. Try again later.", {"Retry-After": str(wait)}
+        return None
+
+    def _mine(self, host: str) -> bool:
+        """An address cannot be made to mean another machine by a name server; a name can."""
+        if not host or host == "localhost" or host.endswith(".localhost") or host in self._holds.names:
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+
+    def _may_open(self, origin: str | None, host: str) -> bool:
+        """No browser, no origin. A page of this host, whatever its port; on this machine, any page of it."""
+        if origin is None or origin in self._holds.origins or "*" in self._holds.origins:
+            return True
+        theirs = _host(origin)
+        return theirs != "" and (theirs == host or (is_loopback(theirs) and is_loopback(host)))
+
+    def _dressing(self, send: Send) -> Send:
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = self._dressed(list(message.get("headers", ())))
+            await send(message)
+
+        return dressed
+
+    def _dressed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        given = {name.lower(): value for name, value in headers}
+        wanted = dict(self._always)
+        page = given.get(b"content-type", b"").startswith(b"text/html")
+        wanted[b"content-security-policy"] = PAGE_POLICY if page else API_POLICY
+        if given.get(b"content-type", b"").startswith(b"application/json"):
+            wanted[b"cache-control"] = b"no-store"
+        return headers + [(name, value) for name, value in wanted.items() if name not in given]
+
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, status: int, text: str, headers: dict[str, str]
+    ) -> None:
+        if scope["type"] == "http":
+            await JSONResponse({"detail": text}, status, headers)(scope, receive, self._dressing(send))
+            return
+        log.warning("socket_refused", path=scope["path"], status=status)
+        await send({"type": "websocket.close", "code": 1008, "reason": text})
+
+
+class Buckets:
+    """A bucket of requests an address, refilled `per_s`. `take` gives 0, or whole seconds until one is there."""
+
+    def __init__(self, per_s: float, burst: float, clock: Callable[[], float]) -> None:
+        self._per_s, self._burst, self._clock = per_s, burst, clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str) -> int:
+        now = self._clock()
+        left, since = self._left.pop(address, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._per_s)
+        if len(self._left) >= MOST_ADDRESSES:
+            self._left.popitem(last=False)
+        enough = left >= 1
+        self._left[address] = (left - 1 if enough else left, now)
+        return 0 if enough else max(1, round((1 - left) / self._per_s))
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""

@@ -1,0 +1,26 @@
+"""Video put together: the media folder, the network, the service and its API."""
+
+from __future__ import annotations
+
+from relay.ground import Ground, Part, Root
+from relay.video.gateway import MediaFolder
+from relay.video.peers import Network
+from relay.video.routes import application
+from relay.video.service import Bounds, VideoService
+from relay.viewer.documentation import reference
+
+
+def open_video(ground: Ground) -> Part:
+    chosen = ground.settings.video
+    media = MediaFolder(chosen.media or ground.settings.data / "media")
+    servers = [(one.url, one.username, one.password.get_secret_value()) for one in chosen.ice_servers]
+    bounds = Bounds(viewers=chosen.viewers, cameras=chosen.cameras, raw=chosen.forward == "packets")
+    service = VideoService(media, Network(servers, chosen.gather_ms / 1000), ground.metrics, bounds)
+    return Part(
+        "video",
+        application(service, ground.access, reference),
+        root=Root.SCG,
+        openable=True,
+        duties={"video": service.run},
+        drained=service.drained,
+    )

@@ -1,0 +1,68 @@
+// What the fleet's page says of a kit, from plain facts. Pure: what goes in decides what comes out.
+
+import { count, DASH, dayTime, duration, fixed } from './formats.js'
+
+const STANDINGS = { live: ['Live', 'live'], away: ['Away', 'off'], new: ['Never heard of', 'off'] }
+export const NUMBERS = [['', 'kits'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never heard of']]
+const MESSAGE_MS = 100
+export const BATTERY_LOW = 15
+
+/** Words and tone of a kit's state: what is the matter first. */
+export const standingOf = (kit) =>
+  kit.standing === 'attention' ? [kit.problems[0] ?? 'Needs you', 'doubt'] : (STANDINGS[kit.standing] ?? [kit.standing, 'off'])
+
+const heard = (kit) => kit.standing === 'live' || kit.standing === 'attention'
+
+export const sensorWords = (kit) =>
+  [kit.sensor, kit.rateHz ? `${fixed(kit.rateHz)} Hz` : ''].filter(Boolean).join(' · ') || DASH
+
+/** A tenth of a second a message. What a kit that is away keeps, nobody can know. */
+export function backlogWords(kit) {
+  if (!heard(kit)) return kit.standing === 'away' ? 'kept on the kit' : DASH
+  return kit.backlog ? duration(kit.backlog * MESSAGE_MS) : '0'
+}
+
+export const clockWords = (kit) => (heard(kit) && Number.isFinite(kit.clockErrorMs) ? `± ${fixed(kit.clockErrorMs, kit.clockErrorMs < 10 ? 1 : 0)} ms` : DASH)
+export const batteryWords = (kit) => (heard(kit) && Number.isFinite(kit.battery) ? `${fixed(kit.battery)} %` : DASH)
+export const warmthWords = (kit) => (heard(kit) && Number.isFinite(kit.temperature) ? `${fixed(kit.temperature)} °C` : DASH)
+export const seenWords = (kit, now) => (heard(kit) ? 'now' : kit.seenMs ? dayTime(kit.seenMs, now) : 'never')
+
+/** "0.1.0 on 119 · 0.2.0 on 5". */
+export const versionsWords = (versions) =>
+  Object.entries(versions).map(([version, kits]) => `${version} on ${kits}`).join(' · ')
+
+export function rolloutWords(rollout) {
+  const { members, done, failed, waiting } = rollout.progress
+  const to = `${Number(rollout.percent)} % of ${rollout.tag ? `the kits tagged ${rollout.tag}` : 'all kits'}`
+  const state = rollout.state === 'running' ? '' : `, ${rollout.state}${rollout.reason ? `: ${rollout.reason}` : ''}`
+  return `${rollout.version} to ${to}: ${done} of ${count(members, 'kit')} done, ${waiting} waiting, ${failed} failed${state}`
+}
+
+/** Settings as lines, and back. A value is JSON where it can be read as that, else text. */
+export const settingsLines = (settings) =>
+  Object.entries(settings).map(([key, value]) => `${key} = ${typeof value === 'string' ? value : JSON.stringify(value)}`).join('\n')
+
+export function settingsOf(text) {
+  const found = {}
+  for (const line of text.split('\n').map((each) => each.trim()).filter(Boolean)) {
+    const at = line.indexOf('=')
+    if (at < 1) throw new Error(`“${line}” is no key = value`)
+    const said = line.slice(at + 1).trim()
+    try {
+      found[line.slice(0, at).trim()] = JSON.parse(said)
+    } catch {
+      found[line.slice(0, at).trim()] = said
+    }
+  }
+  return found
+}
+
+const TOLD = { taken: 'has taken', trying: 'is trying', applied: 'uses', refused: 'refused', rolled_back: 'went back from' }
+
+/** What became of the settings on the kit. */
+export function toldWords(kit) {
+  if (!kit.desired) return 'None were given yet; the kit uses its own file.'
+  const told = kit.configuration
+  if (!told || told.version < kit.desired) return `Version ${kit.desired} waits until the kit hears of it.`
+  return `The kit ${TOLD[told.state] ?? told.state} version ${told.version}${told.problem ? `: ${told.problem}` : ''}.`
+}

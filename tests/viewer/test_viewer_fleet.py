@@ -1,0 +1,157 @@
+"""The operator's page on a real relay: which kits need somebody, found, tagged, set and asked for a report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.agent.peers import until
+from tests.peers import REPO_ROOT
+from tests.programs import RelayProgram
+from tests.relay.test_relay_fleet import FleetKit
+from tests.viewer.conftest import DESK, PHONE
+from tests.viewer.looking import wait_words, words
+
+pytestmark = pytest.mark.browser
+EMAIL, PASSWORD = "admin@example.org", "correct horse battery"
+
+
+class Ward:
+    """A relay with an admin and four kits: one is well, two need somebody, one has gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.relay = RelayProgram(folder)
+        self.relay.hears_kits()
+        words = [sys.executable, "-m", "homeside", "users", "add", EMAIL, "--role", "admin", "--data", str(folder)]
+        subprocess.run(words, input=PASSWORD + "\n", text=True, check=True, cwd=REPO_ROOT, capture_output=True)
+        names = ("bedside-07", "home-031", "home-044", "home-052")
+        self.kits = {name: FleetKit(self.relay.mqtt_port, name) for name in names}
+        self.tell()
+
+    def tell(self) -> None:
+        sensor = {"name": "ble", "sensor": "Polar H10", "rateHz": 200, "problem": None, "batteryPercent": 81}
+        self.kits["bedside-07"].tell(sources=[sensor])
+        self.kits["home-031"].tell(sources=[{**sensor, "batteryPercent": 37}], backlog=115_200)
+        self.kits["home-044"].tell(sources=[{**sensor, "batteryPercent": 6}], version="0.2.0")
+        self.kits["home-052"].tell(state="offline")
+
+    def close(self) -> None:
+        for kit in self.kits.values():
+            kit.close()
+        assert self.relay.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    found = Ward(tmp_path_factory.mktemp("ward"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def fleet(ward: Ward, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page, signed in as an admin. Whatever it complains of fails the test."""
+    ward.tell()
+    options: dict[str, Any] = getattr(request, "param", {"viewport": DESK, "color_scheme": "light"})
+    context = browser.new_context(**options)
+    complaints: list[str] = []
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{ward.relay.http}/app/")
+    page.fill("[name=email]", EMAIL)
+    page.fill("[name=password]", PASSWORD)
+    page.click("form button")
+    page.wait_for_url("**/app/fleet")
+    until(lambda: page.locator("#kits tr").count() == 4, 30.0, "the kits")
+    yield page
+    if folder := os.environ.get("HOMESIDE_SCREENS"):
+        page.screenshot(path=f"{folder}/fleet-{options['color_scheme']}.png", full_page=True)
+    context.close()
+    assert complaints == []
+
+
+def rows(page: Page) -> list[str]:
+    return list(page.locator("#kits tr").all_inner_texts())
+
+
+def test_kits_that_need_somebody_come_first_and_say_why(fleet: Page) -> None:
+    until(lambda: "Sensor battery low" in words(fleet, "#kits"), 20.0, "the low battery")
+    shown = rows(fleet)
+    assert "Sending what it kept" in shown[0]
+    assert "3 h 12 min" in shown[0]
+    assert "Sensor battery low" in shown[1]
+    assert "6 %" in shown[1]
+    assert "Away" in shown[2]
+    assert "kept on the kit" in shown[2]
+    assert "bedside-07" in shown[3]
+    assert "± 2.5 ms" in shown[3]
+    assert [fleet.locator(f"[data-of='{of}'] b").inner_text() for of in ("", "live", "attention", "away")] == [
+        *("4", "1", "2", "1"),
+    ]
+    assert words(fleet, "#versions") == "0.1.0 on 3 · 0.2.0 on 1"
+
+
+def test_kits_are_found_by_words_and_by_state(fleet: Page) -> None:
+    fleet.fill("#find", "home 0.2")
+    until(lambda: len(rows(fleet)) == 1, 20.0, "one kit")
+    assert "home-044" in rows(fleet)[0]
+    fleet.fill("#find", "nothing like it")
+    wait_words(fleet, "#count", "No kit matches.")
+    fleet.fill("#find", "")
+    fleet.click("[data-of=away]")
+    until(lambda: len(rows(fleet)) == 1 and "home-052" in rows(fleet)[0], 20.0, "the kit that is away")
+    assert fleet.get_attribute("[data-of=away]", "aria-pressed") == "true"
+
+
+def test_a_kit_is_tagged_set_and_asked_for_a_report(fleet: Page, ward: Ward) -> None:
+    kit = ward.kits["bedside-07"]
+    fleet.click("#kits button:text-is('bedside-07')")
+    wait_words(fleet, "#one-facts", "Polar H10 · 200 Hz")
+    fleet.fill("#tags-text", "ward 3, pilot")
+    fleet.click("#tags button")
+    wait_words(fleet, "#one-said", "Saved.")
+    until(lambda: "pilot, ward 3" in words(fleet, "#kits"), 20.0, "the tags in the list")
+    fleet.fill("#settings-text", "no line like this")
+    fleet.click("#settings button")
+    wait_words(fleet, "#one-said", "is no key = value")
+    fleet.fill("#settings-text", "source.serial.rate_hz = 200")
+    fleet.click("#settings button")
+    wait_words(fleet, "#settings-told", "Version 1 waits until the kit hears of it.")
+    assert kit.until_told("configure") == {"version": 1, "settings": {"source.serial.rate_hz": 200}}
+    fleet.click("#diagnose")
+    request = kit.until_told("diagnose")["request"]
+    kit.say("diagnostics", {"request": request, "report": {"findings": []}}, boot="b", seq=1)
+    wait_words(fleet, "#one-said", "The report is here.", 30.0)
+    assert fleet.get_attribute("#report", "download") == "bedside-07.json"
+    fleet.click("#kits button:text-is('bedside-07')")
+    wait_words(fleet, "#one-deeds", f"{EMAIL}: diagnose")
+
+
+LOOKS = [{"viewport": DESK, "color_scheme": "light"}, {"viewport": PHONE, "color_scheme": "dark"}]
+
+
+@pytest.mark.parametrize("fleet", LOOKS, indirect=True, ids=["light-desk", "dark-phone"])
+def test_fits_and_axe_finds_nothing(fleet: Page, axe: str) -> None:
+    wide = fleet.viewport_size
+    assert wide is not None
+    fleet.click("#kits button:text-is('home-044')")
+    wait_words(fleet, "#one-name", "home-044")
+    assert fleet.evaluate("document.documentElement.scrollWidth") <= wide["width"]
+    fleet.evaluate(axe + "; undefined")
+    found = fleet.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations)")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+def test_others_are_told_that_it_is_not_theirs(ward: Ward, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{ward.relay.http}/app/fleet")
+    page.wait_for_url("**/app/?next=*fleet")
+    page.close()

@@ -1,0 +1,94 @@
+"""A viewer of video as a test holds it: aiortc, which the relay's document names, decoding every frame it gets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import httpx
+import numpy as np
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from numpy.typing import NDArray
+
+from relay.video.sample import read_squares
+
+
+class Watcher:
+    """`async with Watcher(base) as seen:` offers, and counts what it sees until the block ends."""
+
+    def __init__(self, base: str, *, codec: str | None = None, pose: bool = False, **body: Any) -> None:
+        self.base, self.body = base, body
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.sizes: list[tuple[int, int]] = []
+        self.counters: list[int] = []
+        self.arrived: list[float] = []
+        self.poses: list[dict[str, Any]] = []
+        self.answered_s = 0.0
+        self.session = ""
+        self.newest: NDArray[np.uint8] | None = None
+        self._reading: list[asyncio.Task[None]] = []
+        transceiver = self.peer.addTransceiver("video", direction="recvonly")
+        if codec:
+            known = transceiver.receiver.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([one for one in known if one.mimeType in (f"video/{codec}", "video/rtx")])
+        self.channel: RTCDataChannel | None = self.peer.createDataChannel("pose") if pose else None
+        if self.channel is not None:
+            self.channel.on("message", lambda text: self.poses.append(json.loads(text)))
+        self.peer.on("track", lambda track: self._reading.append(asyncio.ensure_future(self._read(track))))
+
+    async def __aenter__(self) -> Self:
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        began = time.monotonic()
+        async with httpx.AsyncClient(timeout=30) as client:
+            answer = await client.post(
+                f"{self.base}/api/offer", json={"sdp": self.peer.localDescription.sdp, "type": "offer", **self.body}
+            )
+        self.answered_s = time.monotonic() - began
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        self.session = found["session_id"]
+        await self.peer.setRemoteDescription(RTCSessionDescription(found["sdp"], found["type"]))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.peer.close()
+        await asyncio.gather(*self._reading)
+
+    async def until(self, condition: Callable[[], bool], what: str, within: float = 30.0) -> None:
+        try:
+            async with asyncio.timeout(within):
+                while not condition():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"no {what} within {within} s; saw {len(self.sizes)} frames") from None
+
+    async def frames(self, count: int, within: float = 30.0) -> None:
+        """Returns when `count` more frames were decoded."""
+        wanted = len(self.sizes) + count
+        await self.until(lambda: len(self.sizes) >= wanted, f"{count} frames", within)
+
+    async def _read(self, track: Any) -> None:
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            self.newest = frame.to_ndarray(format="gray")
+            self.sizes.append((frame.width, frame.height))
+            self.arrived.append(time.monotonic())
+            if self.newest.shape == (480, 640):
+                self.counters.append(read_squares(self.newest))
+
+
+async def eventually(ask: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+    """What the awaited `ask` gave when first true."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if found := await ask():
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no {what} within {within} s")
