@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 
 from provisioning.image.plan import Plan
 
 FOLDER = "homeside"
+ALWAYS: dict[str, str | bool] = {"update.outcome": "/var/lib/homeside-updater/outcome.json", "session.keep": True}
+"""What every kit's agent is told: where the updater speaks, and that a restart ends no session."""
 FIRSTRUN = (
     "systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot systemd.unit=kernel-command-line.target"
 )
@@ -89,7 +92,7 @@ def boot_files(plan: Plan) -> dict[str, str]:
         f"{FOLDER}/enrol.toml": _toml(
             {"kit": plan.kit, "relay": plan.relay, "claim": plan.claim, "fingerprint": plan.fingerprint}
         ),
-        f"{FOLDER}/agent.toml": _toml({"update.outcome": "/var/lib/homeside-updater/outcome.json", **plan.settings}),
+        f"{FOLDER}/agent.toml": _toml({**ALWAYS, **plan.settings}),
     }
     if plan.release_keys:
         files[f"{FOLDER}/release-keys"] = plan.release_keys
@@ -164,8 +167,8 @@ def _setup(plan: Plan) -> str:
     return SETUP.format(kit=plan.kit, user=plan.user, zone=plan.zone, ssh=ssh + "\n")
 
 
-def _toml(values: dict[str, str]) -> str:
-    """Dotted keys and strings. A JSON string is a TOML one but for DEL, and for pairs of surrogates, not made here."""
+def _toml(values: Mapping[str, str | bool]) -> str:
+    """Dotted keys. A JSON string is a TOML one but for DEL, and for pairs of surrogates, which are not made here."""
     return "".join(
         f"{key} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f") for key, value in values.items()
     )

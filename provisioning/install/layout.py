@@ -30,6 +30,10 @@ RECORD = "var/lib/homeside-install/record.json"
 AGENT_TOML = """\
 # Settings of this kit; docs/settings.md lists them.
 
+# A restart, for an update say, goes on with the session.
+[session]
+keep = true
+
 [update]
 outcome = "/var/lib/homeside-updater/outcome.json"
 """

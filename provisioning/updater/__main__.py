@@ -48,7 +48,7 @@ def updater(
 
     Example: homeside updater --bundle homeside-1.4.2.tar
     """
-    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], structlog.processors.JSONRenderer()])
+    _log_to_standard_error()
     try:
         settings = load_updater(config)
         with _alone(settings.state):
@@ -62,6 +62,15 @@ def updater(
         raise typer.Exit(2) from None
     _say(outcome, as_json=as_json)
     raise typer.Exit(EXIT.get(outcome.state, 0) if outcome is not None else 0)
+
+
+def _log_to_standard_error() -> None:
+    stamps: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(processors=stamps, logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
 
 
 def build(settings: UpdaterSettings, note: Note | None) -> Updater:
