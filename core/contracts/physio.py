@@ -113,8 +113,6 @@ class PoseData(msgspec.Struct, frozen=True):
 
     frames: Annotated[list[Frame], msgspec.Meta(min_length=1, max_length=MAX_FRAMES)]
     summary_statistics: dict[str, Any] | None = None
-    session_id: str | None = msgspec.field(default=None, name="sessionId")
-    """Where a kit's frames belong; over HTTP the address says it."""
 
 
 class _RawPoseData(msgspec.Struct):

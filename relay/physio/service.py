@@ -153,25 +153,7 @@ class PhysioService:
         """Store a body's frames, each once however often it is sent."""
         row = await self._visible(visit, session)
         self._check_consent(row)
-        return await self._add(session, await self._decoded(body))
-
-    async def take_from_kit(self, kit: str, body: bytes) -> Row:
-        """The same for a kit: `body` as over HTTP, with its session's id as `sessionId`.
-
-        Committed when this returns, and once however often it comes. A kit that knows a session's id was given it.
-        Invalid, NotFound and ConsentMissing are final; StoreUnavailable is to be tried again.
-        """
         data = await self._decoded(body)
-        session = shapes.canonical(data.session_id or "")
-        row = await self._store.session(None, session) if session else None
-        if session is None or row is None:
-            raise NotFound("Session not found")
-        self._check_consent(row)
-        added = await self._add(session, data)
-        log.debug("kit_frames_stored", kit=kit, session=session, stored=added["frames_stored"])
-        return added
-
-    async def _add(self, session: str, data: PoseData) -> Row:
         added = await self._frames.add(session, data)
         return {
             "session_id": session,

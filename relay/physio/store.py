@@ -49,9 +49,9 @@ def _full_name(user: Any) -> Any:
     return sa.case((spoken == "", user.c.email), else_=spoken)
 
 
-def _theirs(account: Account | None, patient: sa.ColumnElement[str] = patients.c.id) -> sa.ColumnElement[bool]:
+def _theirs(account: Account, patient: sa.ColumnElement[str] = patients.c.id) -> sa.ColumnElement[bool]:
     """Rows whose `patient` this account may find."""
-    if account is None or account.role is Role.ADMIN:
+    if account.role is Role.ADMIN:
         return sa.true()
     if account.role is Role.PATIENT:
         return patient == account.patient_id
@@ -82,8 +82,7 @@ class PhysioStore:
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
-    async def session(self, account: Account | None, session: str) -> Row | None:
-        """A session, if this account may find it; None stands for the relay itself."""
+    async def session(self, account: Account, session: str) -> Row | None:
         query = sa.select(*_SHOWN).select_from(_SESSIONS).where(exercise_sessions.c.id == session, _theirs(account))
         async with transaction(self._engine) as connection:
             return await first(connection, query)

@@ -17,11 +17,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from relay.physio.live.routes import add_live
 from relay.physio.routes import application
 from tests.contract.care import Care
 
 NOTHING: Any = None
-DOCUMENT = application(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, ()).openapi()
+APP = application(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, ())
+add_live(APP, NOTHING, NOTHING)
+DOCUMENT = APP.openapi()
 """The page as it is served, from an application that answers nobody."""
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 WHO = cycle(("admin", "john"))

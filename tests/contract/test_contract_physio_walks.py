@@ -40,6 +40,10 @@ ROUTES: dict[tuple[str, str], Expected] = {
     ("post", "/api/sessions/{session_id}/data"): Expected(THEIRS, DATA),
     ("get", "/api/sessions/{session_id}/frames"): Expected(THEIRS),
     ("get", "/api/sessions/{session_id}/timeline"): Expected(THEIRS),
+    ("get", "/api/sessions/{session_id}/kit"): Expected(THEIRS),
+    ("put", "/api/sessions/{session_id}/kit"): Expected(THEIRS, {"kit": "bedside-1"}),
+    ("delete", "/api/sessions/{session_id}/kit"): Expected(THEIRS),
+    ("put", "/api/sessions/{session_id}/privacy"): Expected(THEIRS, {"level": "skeleton", "minutes": 5}),
     ("post", "/api/upload/generate-url"): Expected(THEIRS, {}),
     ("get", "/api/patients/profile"): Expected(PATIENTS),
     ("put", "/api/patients/profile"): Expected(PATIENTS, {"phone": "+44 20"}),
@@ -73,13 +77,16 @@ def test_the_table_has_every_route_and_no_other(care: Care) -> None:
 def test_everybody_gets_what_is_theirs_and_is_recorded(care: Care, method: str, path: str) -> None:
     expected = ROUTES[method, path]
     session = care.create()["session_id"]
+    if path.endswith("/privacy"):
+        with care.as_("smith") as client:
+            data_of(client.put(f"/api/sessions/{session}/kit", json={"kit": "bedside-1"}))
     before = _trail(care)
     for name, status in zip(PEOPLE, expected.statuses, strict=True):
         answer = _ask(care, name, method, path, expected, session)
         assert answer.status_code == status, f"{name}: {answer.status_code} {answer.text}"
         if status >= 400 and method != "head":
             error_of(answer, status)
-        if method == "delete" and status == 200:
+        if (method, path) == ("delete", "/api/sessions/{session_id}") and status == 200:
             session = care.create()["session_id"]
             before["smith"] += 1
     after = _trail(care)

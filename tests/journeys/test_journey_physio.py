@@ -15,6 +15,7 @@ from tests.peers_postgres import Postgres
 from tests.physio.squatting import frames
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=30_000)
 FOUND = "axe.run().then((result) => result.violations.map((one) => one.id + ': ' + one.help))"
 SIZES = {"desk": (1440, 900), "phone": (360, 740)}
 
@@ -48,7 +49,7 @@ class Person:
         self.axe = axe
         self.context = chrome.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.base = care.relay.http
