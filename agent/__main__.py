@@ -18,6 +18,7 @@ from agent.doctor import examine, show
 from agent.errors import AgentError, SettingsError
 from agent.logs import configure
 from agent.settings import AgentSettings, journal, load
+from agent.sources.ble.radio import Radio
 from agent.sources.port import Port
 
 agent_app = typer.Typer(add_completion=False)
@@ -119,7 +120,7 @@ def doctor(
         settings: AgentSettings | SettingsError = load(config, options)
     except SettingsError as error:
         settings = error
-    findings = asyncio.run(examine(settings, Port))
+    findings = asyncio.run(examine(settings, Port, Radio))
     show(findings, as_json=as_json)
     if any(finding.failed for finding in findings):
         raise typer.Exit(1)

@@ -7,7 +7,8 @@ end_session {session?}    end it, of every sensor; samples are let go until the 
 identify {sensor?}        ask the sensor anew who it is: the first, or the one of that name in status
 set_rate {hz, sensor?}    set the sensor's rate
 set_privacy {level, minutes, by}  skeleton, blurred or clear: what may leave the home, for how long, and who agreed
-look {for}                pose, hands or null: what to look for in the camera's pictures
+look {for, session?, language?}  pose, hands or null: what to look for in the camera's pictures; hands are read as
+                          letters into that session (any text; one of the kit's own when left out)
 """
 
 from __future__ import annotations

@@ -23,10 +23,12 @@ from rich.console import Console
 from rich.table import Table
 from serial.tools import list_ports
 
-from agent.errors import AgentError, OutboxDamaged, OutboxInUse, PortError, SettingsError, UplinkError
+from agent.errors import AgentError, OutboxDamaged, OutboxInUse, PortError, SettingsError, SourceError, UplinkError
 from agent.outbox import OUTBOX_FILE
 from agent.outbox.inspection import inspect
+from agent.sections import Ble
 from agent.settings import AgentSettings
+from agent.sources.ble.radio import Radio, Seen
 from agent.sources.port import Port
 from agent.uplink.link import V5, V311, Link
 from core.contracts.errors import ContractError
@@ -44,6 +46,7 @@ _UNSYNCHRONISED = 5
 
 
 OpenPort = Callable[[str, int], Port]
+OpenRadio = Callable[[str | None], Radio]
 
 
 class Verdict(StrEnum):
@@ -65,14 +68,14 @@ class Finding:
         return self.verdict is Verdict.FAILED
 
 
-async def examine(settings: AgentSettings | SettingsError, open_port: OpenPort) -> list[Finding]:
+async def examine(settings: AgentSettings | SettingsError, open_port: OpenPort, open_radio: OpenRadio) -> list[Finding]:
     """All checks, in the order a person would go; without usable settings the first alone."""
     if isinstance(settings, SettingsError):
         return [Finding("settings", Verdict.FAILED, str(settings), "correct the key named here")]
     checks: list[Callable[[AgentSettings], Awaitable[Finding]]] = [_broker, _clock, _disk, _outbox]
     return [
         Finding("settings", Verdict.OK, f"kit {settings.kit}, state in {settings.state}"),
-        await _source(settings, open_port),
+        *await _sources(settings, open_port, open_radio),
         *[await check(settings) for check in checks],
     ]
 
@@ -92,6 +95,35 @@ def show(findings: list[Finding], *, as_json: bool) -> None:
         verdict = f"[{colours[finding.verdict]}]{finding.verdict.value}[/]"
         table.add_row(finding.check, verdict, finding.text, finding.remedy)
     Console().print(table)
+
+
+async def _sources(settings: AgentSettings, open_port: OpenPort, open_radio: OpenRadio) -> list[Finding]:
+    """One for the wire or the recording, unless all sensors are over the air, and one for each of those."""
+    source = settings.source
+    wired = source.serial.port is not None or source.replay.file is not None or not source.ble
+    found = [await _source(settings, open_port)] if wired else []
+    return [*found, *(await _air(source.ble, open_radio(source.bluetooth)) if source.ble else [])]
+
+
+async def _air(sensors: tuple[Ble, ...], radio: Radio) -> list[Finding]:
+    """One scan for all; a sensor that the agent is connected to does not advertise."""
+    try:
+        seen = await radio.scan(SENSOR_WITHIN_S)
+    except SourceError as error:
+        return [Finding("bluetooth", Verdict.FAILED, "Bluetooth cannot be used here", str(error))]
+    return [_in_reach(sensor.device, [one for one in seen if _is(one, sensor.device)]) for sensor in sensors]
+
+
+def _in_reach(device: str, found: list[Seen]) -> Finding:
+    if not found:
+        remedy = "wear or wake it, disconnect it from phones; fine if the agent runs and is connected to it"
+        return Finding("sensor", Verdict.WARNING, f"{device}: not in reach over the air", remedy)
+    return Finding("sensor", Verdict.OK, f"{device}: {found[0].name or found[0].address}, {found[0].rssi} dBm")
+
+
+def _is(seen: Seen, device: str) -> bool:
+    by_family = seen.family is not None and seen.family.key == device
+    return by_family or seen.name == device or seen.address.upper() == device.upper()
 
 
 async def _source(settings: AgentSettings, open_port: OpenPort) -> Finding:

@@ -169,7 +169,7 @@ class Exercise:
         trust = UNTRUSTED if self._advice else 1.0
         quality = round(min(most, max(0.0, min(1.0, pose.score * seen * trust))), 2)
         rounded = {joint: round(angle, 1) for joint, angle in angles.items()}
-        self._pending.append(Frame(timestamp, _landmarks(pose), rounded, quality, self._issues() or None))
+        self._pending.append(Frame(timestamp, landmarks_of(pose), rounded, quality, self._issues() or None))
         self._soon()
 
     @property
@@ -204,7 +204,8 @@ class Exercise:
             self._timer = asyncio.get_running_loop().call_later(BATCH_S, self.flush)
 
 
-def _landmarks(pose: Pose) -> list[Landmark]:
+def landmarks_of(pose: Pose) -> list[Landmark]:
+    """A pose as the physiotherapy document has it."""
     points = np.round(pose.landmarks.astype(float), 4).tolist()
     seen = np.round(np.clip(pose.visibility.astype(float), 0, 1), 3).tolist()
     return [Landmark(name, x, y, z, visible) for name, (x, y, z), visible in zip(NAMES, points, seen, strict=True)]

@@ -19,7 +19,7 @@ import structlog
 
 from agent.outbox import Outbox
 from agent.outbox.blocks import SessionMark
-from agent.settings import Session
+from agent.sections import Session
 from agent.sources import Reading, SensorInfo
 from agent.wall_clock import WallClock
 from core.contracts.scg import (

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 from fastapi import APIRouter
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.access import GUARDED
 from relay.openapi30 import as_3_0
+
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Routed(Protocol):
@@ -114,12 +116,9 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
 
 def allowed_methods(request: Request) -> str:
     """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
-    found: set[str] = set()
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    for route in request.app.router.routes:
-        if isinstance(route, Route) and route.path_regex.match(path):
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+    routes = request.app.router.routes
+    found = [method for method in METHODS if _best_match(routes, {**request.scope, "method": method}) is Match.FULL]
+    return ", ".join(found)
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from agent.backoff import Backoff
+from agent.privacy import LEVELS, Level
 from agent.sources.slot import Frame, Slot
 from agent.supervisor import supervise
 from agent.video.publisher import Target, VideoPublisher
@@ -17,11 +18,15 @@ from relay.video import sample
 RATE = 30
 
 
-class Level:
-    """A gate whose level the test sets."""
+class Wish:
+    """A gate whose level the test sets, by its word."""
 
-    def __init__(self, level: str = "clear") -> None:
-        self.level = level
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    @property
+    def level(self) -> Level:
+        return LEVELS[self.word]
 
 
 class KitCamera:
@@ -30,7 +35,7 @@ class KitCamera:
     def __init__(
         self, url: str, *, token: str | None = None, level: str = "clear", poses: bool = False, **how: Any
     ) -> None:
-        self.slot, self.gate = Slot(), Level(level)
+        self.slot, self.gate = Slot(), Wish(level)
         self.publisher = VideoPublisher(self.slot, self.gate, Target(url, lambda: token, fps=RATE, **how))
         self.poses = poses
         self.problems: list[str] = []

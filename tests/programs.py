@@ -48,6 +48,14 @@ class RelayProgram:
         return f"http://127.0.0.1:{self.care_port}"
 
     @property
+    def signs(self) -> str:
+        return f"http://127.0.0.1:{self.signs_port}"
+
+    @property
+    def translate(self) -> str:
+        return f"http://127.0.0.1:{self.translate_port}"
+
+    @property
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 

@@ -134,6 +134,7 @@ GOOD = (
         {"relay/main.py": "from agent.vision.hands import detect\n", "agent/a.py": "import core.signals\n"},
     ),
     Sample(floors.floors, {"relay/scg/routes.py": "from . import service\nfrom ..bus import Bus\n"}),
+    Sample(floors.purity, {"firmware_bridge/reference/a.py": "import time\n"}),
     Sample(floors.purity, {"core/a.py": "from datetime import datetime, UTC\nx = datetime.fromtimestamp(0, UTC)\n"}),
     Sample(floors.rooms, {"relay/scg/store.py": "import sqlalchemy\n", "relay/scg/routes.py": "import fastapi\n"}),
     Sample(

@@ -19,12 +19,12 @@ from serial.tools import list_ports
 
 from agent.errors import AgentError, CommandRefused, SettingsError
 from agent.logs import configure
+from agent.sections import Ble, Serial
 from agent.sensors.firmware import Image, Updater, Way
 from agent.sensors.meter import Meter
 from agent.sensors.plot import screen
 from agent.sensors.reading import read_for
 from agent.sensors.smp_link import LinkTransport
-from agent.settings import Ble, Serial
 from agent.sources import Source
 from agent.sources.ble.adapter import power_cycle
 from agent.sources.ble.radio import Radio, Seen
@@ -32,7 +32,12 @@ from agent.sources.ble.source import BleSource
 from agent.sources.port import Port
 from agent.sources.serial import SerialSource
 
-sensors_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Sensors: find, test, watch, set, update.")
+sensors_app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Sensors: find, test, watch, set, update.",
+    epilog="Example: homeside sensors test polar",
+)
 _out, _errors = Console(), Console(stderr=True)
 
 Where = Annotated[str, typer.Argument(help="Serial port, or over the air an address, a name or a family.")]

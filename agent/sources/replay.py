@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from agent.errors import CommandRefused, RecordingUnusable
-from agent.settings import Replay
+from agent.sections import Replay
 from agent.sources import Monotonic, Reading, SensorInfo, Sink
 from core.contracts.errors import ContractError
 from core.contracts.recordings import Recording, parse_recording

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.errors import CommandRefused
-from agent.settings import Serial
+from agent.sections import Serial
 from agent.sources import SensorInfo, Sink
 from agent.sources.port import Port
 from agent.sources.sensing import Sensing, Written

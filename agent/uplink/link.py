@@ -24,7 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.errors import BrokerRefused, BrokerUnreachable, ProtocolRefused, UplinkError
 from agent.identity.exchange import NO_DATES
 from agent.identity.folder import within_life
-from agent.settings import Broker
+from agent.sections import Broker
 from core.contracts.topics import TO_KITS, Lane, parse, topic
 
 CONNECT_WITHIN_S = 10.0

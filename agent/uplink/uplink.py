@@ -21,7 +21,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from agent.backoff import Backoff
 from agent.errors import OutboxUnwritable, ProtocolRefused, SettingsError, UplinkError
 from agent.outbox import Message, Outbox
-from agent.settings import Broker
+from agent.sections import Broker
 from agent.uplink.link import V5, V311, Link
 from agent.uplink.pace import Pace
 from core.contracts.errors import ContractError

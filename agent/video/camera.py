@@ -15,6 +15,7 @@ import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from agent.privacy import Level
 from agent.sources.slot import Frame, Slot
 from agent.video.encoder import CLOCK, Codec, Encoder
 from agent.video.steps import Steps
@@ -28,10 +29,10 @@ POSE_HOLDS_NS = 400_000_000
 
 
 class Gate(Protocol):
-    """What the patient lets out of the home now: `skeleton`, `blurred` or `clear`."""
+    """What the patient lets out of the home now."""
 
     @property
-    def level(self) -> str: ...
+    def level(self) -> Level: ...
 
 
 class CameraTrack(MediaStreamTrack):
@@ -77,12 +78,12 @@ class CameraTrack(MediaStreamTrack):
             frame = await self._allowed()
             key, self._wants_key = self._wants_key, False
             level = self._gate.level
-            if level not in ("blurred", "clear"):
+            if level is Level.SKELETON:
                 self._wants_key = True
                 continue
             pts = self._stamp(frame)
             data = await asyncio.to_thread(self._encoded, frame, pts, level, key=key)
-            if data and self._gate.level == level:
+            if data and self._gate.level >= level:
                 return self._packet(data, pts, frame)
             self._wants_key = self._wants_key or key or bool(data)
 
@@ -91,7 +92,7 @@ class CameraTrack(MediaStreamTrack):
         while self.readyState == "live":
             frame = await self._slot.newest(self._after)
             self._after = frame.number
-            if self._gate.level in ("blurred", "clear"):
+            if self._gate.level is not Level.SKELETON:
                 return frame
             self.withheld += 1
             self._wants_key = True
@@ -103,8 +104,8 @@ class CameraTrack(MediaStreamTrack):
             self._first_ns = frame.captured_ns
         return (frame.captured_ns - self._first_ns) * 9 // 100_000
 
-    def _encoded(self, frame: Frame, pts: int, level: str, *, key: bool) -> bytes:
-        image = frame.image if level == "clear" else veiled(frame.image, self._body(frame.captured_ns))
+    def _encoded(self, frame: Frame, pts: int, level: Level, *, key: bool) -> bytes:
+        image = frame.image if level is Level.CLEAR else veiled(frame.image, self._body(frame.captured_ns))
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
         encoder = self._encoder
         if encoder is None or encoder.size != (width, height) or encoder.rate_bps != self._steps.rate_bps:

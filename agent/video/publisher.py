@@ -31,6 +31,9 @@ CONNECT_WITHIN_S = 15.0
 LEVEL_EVERY_S = 2.0
 POSES_WAITING_BYTES = 65_536
 FIRST_BPS = 1_000_000
+MEASURED_S = 1.5
+SILENT_S = 7.0
+"""The relay says something every two seconds; one that says nothing for so long is gone."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +61,7 @@ class VideoPublisher:
         self._newest: tuple[Points, int] | None = None
         self._track: CameraTrack | None = None
         self._channel: RTCDataChannel | None = None
+        self._heard_s = 0.0
 
     def figures(self) -> dict[str, Any]:
         """For the kit's status."""
@@ -65,7 +69,7 @@ class VideoPublisher:
         return {
             "connected": self.connected,
             "connections": self.connections,
-            "level": self._gate.level,
+            "level": self._gate.level.word,
             "frames": track.frames if track else 0,
             "withheld": track.withheld if track else 0,
             "posesDropped": self.poses_dropped,
@@ -91,8 +95,10 @@ class VideoPublisher:
             track.last_sent = lambda: hooks.last_timestamp(sender)
             self._prefer(peer)
             loop = asyncio.get_running_loop()
-            hooks.listen(sender, keyframe=track.want_keyframe, estimate=lambda bps: _stepped(steps, bps, loop.time()))
+            rate = Sent(track, loop.time())
+            hooks.listen(sender, keyframe=track.want_keyframe, estimate=lambda bps: rate.step(steps, bps, loop.time()))
             channel = peer.createDataChannel("pose", ordered=False, maxRetransmits=0)
+            channel.on("message", lambda _: self._heard(loop.time()))
             peer.on("connectionstatechange", lambda: self._state(peer, ended))
             resource = await self._exchange(peer)
             self._track, self._channel = track, channel
@@ -121,6 +127,8 @@ class VideoPublisher:
                 await asyncio.wait_for(ended.wait(), LEVEL_EVERY_S if self.connected else 0.1)
             if self.connected:
                 self._tell({})
+                if asyncio.get_running_loop().time() - self._heard_s > SILENT_S:
+                    raise VideoError("the relay has fallen silent")
             elif asyncio.get_running_loop().time() - began > CONNECT_WITHIN_S:
                 raise VideoError("no way to the relay for pictures: UDP may be blocked (homeside net-test tells)")
         raise VideoError("the connection for pictures ended")
@@ -135,9 +143,13 @@ class VideoPublisher:
         if peer.connectionState == "connected":
             self.connected = True
             self.connections += 1
+            self._heard(asyncio.get_running_loop().time())
             log.info("video_connected", url=self._target.url)
         elif peer.connectionState in ("failed", "closed"):
             ended.set()
+
+    def _heard(self, now_s: float) -> None:
+        self._heard_s = now_s
 
     def _prefer(self, peer: RTCPeerConnection) -> None:
         """One codec alone, so that every viewer gets what is encoded."""
@@ -154,9 +166,21 @@ class VideoPublisher:
         if channel.bufferedAmount > POSES_WAITING_BYTES:
             self.poses_dropped += 1
             return
-        channel.send(json.dumps({**body, "level": self._gate.level}, separators=(",", ":")))
+        channel.send(json.dumps({**body, "level": self._gate.level.word}, separators=(",", ":")))
 
 
-def _stepped(steps: Steps, bps: int, now_s: float) -> None:
-    if steps.estimated(bps, now_s):
-        log.info("video_rate", rate_bps=steps.rate_bps)
+class Sent:
+    """How much has been sent of late, for judging what the line is said to take."""
+
+    def __init__(self, track: CameraTrack, now_s: float) -> None:
+        self._track = track
+        self._from_s, self._from_bytes = now_s, 0
+        self._bps = 0.0
+
+    def step(self, steps: Steps, estimate_bps: int, now_s: float) -> None:
+        passed = now_s - self._from_s
+        if passed >= MEASURED_S:
+            self._bps = (self._track.bytes - self._from_bytes) * 8 / passed
+            self._from_s, self._from_bytes = now_s, self._track.bytes
+        if steps.estimated(estimate_bps, now_s, self._bps):
+            log.info("video_rate", rate_bps=steps.rate_bps, estimate_bps=estimate_bps, sent_bps=round(self._bps))

@@ -1,6 +1,7 @@
 """Bit rates come in steps: an encoder is made anew for another rate, and begins with a keyframe, so that must be rare.
 
-Down as soon as the line takes less, up a step at a time after it has taken more for a while. Pure: time is an argument.
+Down as soon as the line takes less than is sent, up a step at a time after it has taken more for a while. A quiet
+picture needs little, and an estimate made from little is low: that alone is no reason. Pure: time is an argument.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class Steps:
     def rate_bps(self) -> int:
         return self._ladder[self._at]
 
-    def estimated(self, bps: float, now_s: float) -> bool:
-        """Whether the step has changed."""
+    def estimated(self, bps: float, now_s: float, sent_bps: float) -> bool:
+        """Whether the step has changed; `sent_bps` is what has really been sent of late."""
         fits = max((at for at, step in enumerate(self._ladder) if step * HEADROOM <= bps), default=0)
-        if fits < self._at and bps < self.rate_bps:
+        if fits < self._at and bps < min(self.rate_bps, sent_bps):
             self._at, self._since_s = fits, None
             return True
         if fits <= self._at:

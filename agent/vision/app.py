@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from agent.backoff import Backoff
 from agent.errors import CameraUnusable, CommandRefused, ModelsMissing
-from agent.exercise import Exercise, session_of
+from agent.exercise import Exercise, landmarks_of, session_of
 from agent.indicator import show_on
 from agent.outbox import Outbox
 from agent.privacy import Level, Privacy
@@ -21,7 +24,10 @@ from agent.settings import AgentSettings
 from agent.sources.camera.choose import device_of
 from agent.sources.camera.source import CameraSource
 from agent.sources.slot import Slot
+from agent.spelling import Spelling
+from agent.spelling import session_of as signing_session
 from agent.supervisor import supervise
+from agent.video.app import build_video
 from agent.vision.eyes import Eyes, Seen
 from agent.wall_clock import WallClock
 
@@ -45,17 +51,23 @@ class Watch:
             settings.state / "privacy.log", show=partial(show_on, settings.privacy.led), changed=self._stepped
         )
         self.exercise = Exercise(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
+        self.spelling = Spelling(outbox, wall, now_ms=lambda: time.time_ns() // 1_000_000)
         self.eyes = Eyes(settings.vision, self.slot, self._see)
+        self.video = build_video(settings, self.slot, self.privacy)
         self._usual = settings.vision.mode
         self._changed = changed
         self._problems: dict[str, tuple[str, int]] = {}
 
     async def run(self) -> None:
         """Raises CameraUnusable for a file that cannot be played, ModelsMissing when nothing can be seen."""
+        if self._usual == "hands":
+            self.spelling.begin(*signing_session({}))
         beside = [
             asyncio.create_task(self._kept("vision", self.eyes.run, self._looked)),
             asyncio.create_task(self._expire()),
         ]
+        if self.video is not None:
+            beside.append(asyncio.create_task(self._kept("video", self.video.run, self._connected)))
         filming = asyncio.create_task(self._kept("camera", self.camera.run, self._filmed))
         try:
             await asyncio.wait([filming, *beside], return_when=asyncio.FIRST_COMPLETED)
@@ -67,9 +79,11 @@ class Watch:
                 task.cancel()
             await asyncio.gather(filming, *beside, return_exceptions=True)
             self.exercise.flush()
+            self.spelling.end()
 
     def end(self) -> None:
         self.exercise.end()
+        self.spelling.end()
 
     def commands(self) -> dict[str, Callable[[Arguments], Awaitable[dict[str, Any]]]]:
         return {"set_privacy": self.privacy.command, "look": self._look}
@@ -77,6 +91,7 @@ class Watch:
     async def start_session(self, args: Arguments) -> dict[str, Any]:
         """A planned exercise: from now on poses are its frames."""
         session, name = session_of(args)
+        self.spelling.end()
         self.exercise.begin(session, name)
         self.eyes.mode = "pose"
         return {"session": session, "exercise": name}
@@ -94,13 +109,22 @@ class Watch:
             "camera": {**self.camera.figures(), "problem": self._problem("camera", self.camera.frames)},
             "vision": {**self.eyes.figures(), "problem": self._problem("vision", self.eyes.looked)},
             "exercise": self.exercise.figures(),
+            "spelling": self.spelling.figures(),
             "privacy": self.privacy.figures(),
+            "video": self._video(),
         }
 
     def _see(self, seen: Seen) -> None:
         if seen.mode == "pose":
             about = {"fps": round(self.eyes.fps, 1), "ageMs": round(seen.age_ms), "size": _size(seen)}
             self.exercise.take(seen.pose, seen.frame.captured_ns, about)
+            if self.video is not None and seen.pose is not None:
+                found = seen.pose
+                body = {"landmarks": msgspec.to_builtins(landmarks_of(found)), "people": found.people}
+                self.video.pose(seen.frame.captured_ns, body, np.column_stack((found.landmarks, found.visibility)))
+        else:
+            width, height = _size(seen)
+            self.spelling.take(seen.hands, seen.frame.captured_ns, width / height)
         self.seen(seen)
 
     async def _look(self, args: Arguments) -> dict[str, Any]:
@@ -109,8 +133,11 @@ class Watch:
             raise CommandRefused("look: for is pose, hands or null")
         if self.exercise.session is not None:
             raise CommandRefused("look: an exercise is going on; end_session first")
+        self.spelling.end()
+        if mode == "hands":
+            self.spelling.begin(*signing_session(args))
         self.eyes.mode = mode
-        return {"look": mode}
+        return {"look": mode, "session": self.spelling.session}
 
     async def _kept(self, name: str, duty: Callable[[], Awaitable[None]], count: Callable[[], int]) -> None:
         def troubled(text: str) -> None:
@@ -131,6 +158,14 @@ class Watch:
 
     def _looked(self) -> int:
         return self.eyes.looked
+
+    def _connected(self) -> int:
+        return self.video.connections if self.video is not None else 0
+
+    def _video(self) -> dict[str, Any] | None:
+        if self.video is None:
+            return None
+        return {**self.video.figures(), "problem": self._problem("video", self.video.connections)}
 
     def _stepped(self, _: Level) -> None:
         self._changed()

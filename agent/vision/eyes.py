@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from agent.errors import ModelsMissing, VisionLost
-from agent.settings import Vision
+from agent.sections import Vision
 from agent.sources.camera.upright import LONGEST_SIDE
 from agent.sources.slot import Frame, Slot
 from agent.vision import messages

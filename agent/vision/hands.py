@@ -76,11 +76,15 @@ class HandDetector:
         self._regions = []
 
     def follow(self, image_bgr: Image, t_ns: int, followed: Followed | None) -> tuple[list[Hand], Followed]:
-        """Like `detect`, for one of several people: their own trace (None at first) goes in, and comes back with the
-        hands.
+        """Like `detect`, for one of several people: their own trace (None at first) goes in and comes back.
+
+        A hand that is no longer where it was is looked for in the same picture.
         """
         self._regions, self._last_ns = (list(followed.regions), followed.last_ns) if followed else ([], None)
         hands = self.detect(image_bgr, t_ns)
+        if not hands and followed is not None and followed.regions:
+            self.reset()
+            hands = self.detect(image_bgr, t_ns)
         return hands, Followed(tuple(self._regions), self._last_ns)
 
     def detect(self, image_bgr: Image, t_ns: int) -> list[Hand]:

@@ -15,7 +15,7 @@ from core.fingerspelling.hand import MCPS, PIPS, TIPS, Floats
 
 MOST_SURE = 0.9
 TWINS = {"O": "0", "V": "2", "W": "6", "F": "9"}
-_STRAIGHT, _BENT = 0.93, 0.8
+_STRAIGHT, _BENT, _CURLED = 0.93, 0.8, 0.5
 _TOUCHES = 0.32
 _APART = 0.75
 _FANNED = 0.42
@@ -28,7 +28,7 @@ def digit(hand: Floats) -> tuple[str | None, float]:
     up = tuple(bool(one >= _STRAIGHT) for one in reach)
     down = tuple(bool(one <= _BENT) for one in reach)
     gaps = [float(np.linalg.norm((hand[tip] - hand[4])[:2])) for tip in TIPS[1:]]
-    found = _counted(up, down, gaps, hand)
+    found = _counted(up, down, reach, gaps, hand)
     return (found, MOST_SURE) if found is not None else (None, 0.0)
 
 
@@ -40,7 +40,9 @@ def _reach(hand: Floats) -> Floats:
     return np.asarray([span / max(length, 1e-6) for span, length in zip(spans, lengths, strict=True)], np.float32)
 
 
-def _counted(up: tuple[bool, ...], down: tuple[bool, ...], gaps: list[float], hand: Floats) -> str | None:
+def _counted(
+    up: tuple[bool, ...], down: tuple[bool, ...], reach: Floats, gaps: list[float], hand: Floats
+) -> str | None:
     touched = int(np.argmin(gaps)) if min(gaps) < _TOUCHES else None
     if touched is not None and all(up[other] for other in range(4) if other != touched) and not up[touched]:
         return "9876"[touched]
@@ -51,7 +53,7 @@ def _counted(up: tuple[bool, ...], down: tuple[bool, ...], gaps: list[float], ha
         return "3" if thumb_out else _two(hand)
     if up[0] and down[1] and down[2] and down[3] and not thumb_out:
         return "1"
-    if all(down) and min(gaps) < _TOUCHES:
+    if not any(up) and min(gaps) < _TOUCHES and not all(one <= _CURLED for one in reach):
         return "0"
     return None
 

@@ -17,6 +17,7 @@ from core.fingerspelling.motion import SURE, Drawing
 from core.fingerspelling.sequence import OPEN_HAND, Sight
 
 Alphabet = Literal["letters", "digits", "both"]
+_SMOOTHING, _SMALLEST = 0.1, 1e-6
 _PLAIN_DIGITS = frozenset("34578")
 """Digits that no letter is held like, so that they are read beside letters."""
 
@@ -28,16 +29,18 @@ class SignReader:
         self._letters = letters
         self._alphabet = alphabet
         self._drawing = Drawing()
+        self._palm: float | None = None
 
     def nothing(self, t_ms: float) -> Sight:
         """A picture without a hand."""
         self._drawing.lost()
+        self._palm = None
         return Sight(t_ms, None, hand=False)
 
     def see(self, t_ms: float, landmarks: Floats, *, aspect: float, right: bool) -> Sight:
         """A picture with a hand: float32[21, 2 or 3], 0-1 of the unmirrored picture."""
         hand = normalise(landmarks, aspect=aspect, mirror=right)
-        x, y = _place(landmarks, aspect, right)
+        x, y = self._place(landmarks, aspect, right=right)
         drawn = self._drawing.see(t_ms, hand, (x, y)) if self._alphabet != "digits" else None
         if drawn is not None:
             return Sight(t_ms, drawn, SURE, ((drawn, SURE),), x=x, y=y)
@@ -55,9 +58,9 @@ class SignReader:
         extra = ((twin, round(1 - reading.confidence, 4)),) if twin and self._alphabet == "both" else ()
         return reading.letter, reading.confidence, (*reading.likely, *extra)
 
-
-def _place(landmarks: Floats, aspect: float, right: bool) -> tuple[float, float]:
-    """Where the wrist is, in palm lengths, canonical side."""
-    flat = landmarks[:, :2] * np.asarray([-aspect if right else aspect, 1.0], np.float32)
-    palm = max(float(np.linalg.norm(flat[list(MCPS)] - flat[0], axis=-1).mean()), 1e-6)
-    return float(flat[0, 0]) / palm, float(flat[0, 1]) / palm
+    def _place(self, landmarks: Floats, aspect: float, *, right: bool) -> tuple[float, float]:
+        """Where the wrist is, in palm lengths, canonical side. The palm is smoothed: its noise is no motion."""
+        flat = landmarks[:, :2] * np.asarray([-aspect if right else aspect, 1.0], np.float32)
+        palm = max(float(np.linalg.norm(flat[list(MCPS)] - flat[0], axis=-1).mean()), _SMALLEST)
+        self._palm = palm if self._palm is None else self._palm + _SMOOTHING * (palm - self._palm)
+        return float(flat[0, 0]) / self._palm, float(flat[0, 1]) / self._palm

@@ -13,12 +13,15 @@ from collections import deque
 from dataclasses import dataclass, field
 
 HOLD_MS = 320.0
+DOUBTFUL_HOLD_MS = 640.0
+DOUBTFUL = 0.45
+"""A letter the reader is not sure of counts, too, when it stays the likeliest by so much for DOUBTFUL_HOLD_MS: some
+people's letters are never sure, and the speller knows its chances."""
 FEWEST = 3
 """Pictures a held sign is seen in at least, however far apart they come."""
-RELEASE_MS = 130.0
 QUIET_MS = 2000.0
-BLINK_MS = 140.0
-"""A hold survives being misread or unseen for so long."""
+RELEASE_MS = 140.0
+"""Unseen or misread for longer, a hold has ended; the same letter after it is a double letter."""
 STILL = 1.6
 """Palm lengths a second: a hand that moves faster is on its way to the next letter."""
 SLIDE = 0.55
@@ -67,6 +70,7 @@ class _Hold:
     x: float
     y: float
     seen: int = 0
+    sure: int = 0
     moving_ms: float = -math.inf
     taken: bool = False
     total: float = 0.0
@@ -106,10 +110,11 @@ class Sequence:
         if self._swiped(sight):
             self._path.clear()
             return self._take(Taken(BACKSPACE, sight.confidence, sight.t_ms), self._hold)
-        if sight.sign is None:
+        sign = sight.sign or _likeliest(sight)
+        if sign is None:
             self._lost(sight, speed)
             return None
-        return self._shown(sight, speed)
+        return self._shown(sight, sign, speed)
 
     def quiet(self, t_ms: float) -> bool:
         """Something was spelled, and for QUIET_MS nothing new was shown."""
@@ -129,18 +134,19 @@ class Sequence:
         if sight.hand and speed > STILL:
             self._active_ms = sight.t_ms
         hold = self._hold
-        if hold is not None and sight.t_ms - hold.last_ms > max(BLINK_MS, RELEASE_MS):
+        if hold is not None and sight.t_ms - hold.last_ms > RELEASE_MS:
             self._hold = None
 
-    def _shown(self, sight: Sight, speed: float) -> Taken | None:
-        hold, sign = self._hold, sight.sign or ""
+    def _shown(self, sight: Sight, sign: str, speed: float) -> Taken | None:
+        hold = self._hold
         if hold is None or hold.sign != sign:
-            if hold is not None and sight.t_ms - hold.last_ms <= BLINK_MS and self._flicker(sight):
+            if hold is not None and sight.t_ms - hold.last_ms <= RELEASE_MS and self._flicker(sight):
                 return None
             hold = self._hold = _Hold(sign, sight.t_ms, sight.t_ms, sight.x, sight.y)
             self._active_ms = sight.t_ms
         hold.last_ms = sight.t_ms
         hold.seen += 1
+        hold.sure += sight.sign is not None
         hold.total += sight.confidence
         for other, chance in sight.likely:
             hold.likely[other] = hold.likely.get(other, 0.0) + chance
@@ -149,14 +155,14 @@ class Sequence:
         if hold.taken:
             return self._doubled(hold, sight, speed)
         still_ms = sight.t_ms - max(hold.since_ms, hold.moving_ms)
-        if hold.seen >= FEWEST and still_ms >= HOLD_MS:
+        if hold.seen >= FEWEST and still_ms >= (HOLD_MS if 2 * hold.sure > hold.seen else DOUBTFUL_HOLD_MS):
             return self._take(self._told(hold, sight), hold)
         return None
 
     def _flicker(self, sight: Sight) -> bool:
         """A single picture read otherwise does not end a hold; a second one does."""
         before = self._path[-2] if len(self._path) > 1 else None
-        return before is None or before.sign != sight.sign
+        return before is None or (before.sign or _likeliest(before)) != (sight.sign or _likeliest(sight))
 
     def _doubled(self, hold: _Hold, sight: Sight, speed: float) -> Taken | None:
         """The same shape slid to the side, and came to rest: once more."""
@@ -206,3 +212,10 @@ class Sequence:
             return False
         across = [one.x for one in opened]
         return max(across) - min(across) >= SWIPE and abs(opened[-1].y - opened[0].y) < SWIPE / 2
+
+
+def _likeliest(sight: Sight) -> str | None:
+    """The best letter of a picture that is not sure, when it is clear enough to be followed."""
+    if not sight.likely or sight.likely[0][1] < DOUBTFUL:
+        return None
+    return sight.likely[0][0]

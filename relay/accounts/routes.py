@@ -70,7 +70,7 @@ def routes(accounts: Accounts, guards: Guards, attempts: Limiter) -> APIRouter:
         """The refresh token as bearer, in `X-Refresh-Token`, or in the cookie a sign-in sets. It is good once."""
         token = request.headers.get("x-refresh-token")
         if not token and "authorization" not in request.headers:
-            token = request.cookies.get(COOKIE)
+            token = request.cookies.get(_cookie(request))
         return _welcome(request, await accounts.refresh(token or bearer(request)))
 
     @router.post("/logout", summary="Sign out")
@@ -78,7 +78,7 @@ def routes(accounts: Accounts, guards: Guards, attempts: Limiter) -> APIRouter:
         """Ends this sign-in: its access and refresh tokens are refused from now on."""
         await accounts.logout(visit.sign_in)
         response = answer(request, {"message": "Signed out."})
-        response.delete_cookie(COOKIE, path=_cookie_path(request))
+        response.delete_cookie(_cookie(request), path=_cookie_path(request), secure=_is_secure(request))
         return response
 
     return router
@@ -95,14 +95,23 @@ def _welcome(request: Request, signed: SignedIn) -> Response:
     response = answer(request, data)
     response.headers["Cache-Control"] = "no-store"
     response.set_cookie(
-        COOKIE,
+        _cookie(request),
         signed.refresh_token,
         path=_cookie_path(request),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=_is_secure(request),
     )
     return response
+
+
+def _is_secure(request: Request) -> bool:
+    return request.url.scheme == "https"
+
+
+def _cookie(request: Request) -> str:
+    """Over TLS with the prefix by which browsers take it from nowhere else (RFC 6265bis, cookie name prefixes)."""
+    return f"__Secure-{COOKIE}" if _is_secure(request) else COOKIE
 
 
 def _cookie_path(request: Request) -> str:

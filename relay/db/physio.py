@@ -186,3 +186,10 @@ uploads = _table(
     sa.Column("size_bytes", sa.BigInteger),
     _at("created_at"),
 )
+session_kits = _table(
+    "session_kits",
+    sa.Column("session_id", Uuid, primary_key=True),
+    sa.Column("kit", sa.String(64)),
+    _moment("assigned_at"),
+    _moment("ended_at"),
+)

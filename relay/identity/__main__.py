@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from relay.auth import Tokens, load_secret
 from relay.clock import SystemClock
@@ -137,7 +137,7 @@ def list_kits(data: Data = None, config: Config = None, as_json: AsJson = False)
         return [_plain(asdict(kit)) for kit in await made.service.kits()]
 
     found = _with_identities(work, data, config)
-    _print(found, ("kit", "enrolled_at", "not_after", "revoked_at", "revoked_why", "serial"), as_json=as_json)
+    _print(found, ("kit", "enrolled_at", "not_after", "revoked_at", "revoked_why"), as_json=as_json)
 
 
 @kits_app.command("revoke")
@@ -331,7 +331,15 @@ def _print(records: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: 
     if as_json:
         typer.echo(json.dumps(records))
         return
-    table = Table(*columns)
+    table = Table(*(Column(name.replace("_", " "), overflow="fold", no_wrap=name == "kit") for name in columns))
     for record in records:
-        table.add_row(*("" if record[name] is None else str(record[name]) for name in columns))
+        table.add_row(*(_shown(record[name]) for name in columns))
     Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    """Moments to the minute, in UTC; nothing for nothing."""
+    if value is None:
+        return ""
+    text = str(value)
+    return text[:16].replace("T", " ") if text.endswith("+00:00") else text

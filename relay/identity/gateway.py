@@ -7,6 +7,7 @@ runs the broker has it reload when the files change (a systemd path unit does).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,9 @@ from relay.standing import Standing
 
 ANEW_AFTER_S = 12 * 3600.0
 """A list of revoked certificates ends; mosquitto would then refuse everybody."""
+LOOK_EVERY_S = 2.0
+READ_WITHIN_S = 0.5
+"""A broker's time to read its lists after SIGHUP."""
 SEND_OFF_WITHIN_S = 3.0
 
 log = structlog.get_logger(__name__)
@@ -47,30 +51,46 @@ class BrokerFiles:
         self._trusted_kits = trusted_kits
         self._changed = asyncio.Event()
         self._gone: frozenset[str] = frozenset()
+        self._written: list[str] | None = None
         standing.listen(self._changed.set)
 
     async def run(self) -> None:
+        """For ever. NATS must be told of kits that come, too, which nobody calls out: they are looked for."""
+        loop = asyncio.get_running_loop()
+        anew_s = loop.time()
         while True:
+            due = self._changed.is_set() or loop.time() >= anew_s
             self._changed.clear()
-            await self._tell()
-            try:
-                async with asyncio.timeout(ANEW_AFTER_S):
+            users = await self._users()
+            if due or users != self._written:
+                await self._tell(users)
+                anew_s = loop.time() + ANEW_AFTER_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
 
-    async def _tell(self) -> None:
+    async def _users(self) -> list[str] | None:
+        """Those NATS is to know; None for a broker that knows them by their certificates."""
+        if not (self._folder / brokers.NATS_KITS).exists():
+            return None
+        return [kit for kit in await self._trusted_kits() if brokers.nats_can_name(kit)]
+
+    async def _tell(self, users: list[str] | None) -> None:
         gone = self._standing.kits
         write_whole(self._folder / brokers.CRL, await self._revocations(), 0o644)
-        users = self._folder / brokers.NATS_KITS
-        if users.exists():
-            kits = [kit for kit in await self._trusted_kits() if brokers.nats_can_name(kit)]
+        if users is not None:
             secret = (self._folder / brokers.NATS_SECRET).read_text()
-            write_whole(users, brokers.nats_kits(secret, kits).encode(), 0o600)
+            write_whole(self._folder / brokers.NATS_KITS, brokers.nats_kits(secret, users).encode(), 0o600)
         self._signal()
-        if not users.exists():
-            await asyncio.gather(*(self._send_off(kit) for kit in gone - self._gone))
-        self._gone = gone
+        if users is None and gone - self._gone:
+            await self._send_off_all(gone - self._gone)
+        self._gone, self._written = gone, users
+
+    async def _send_off_all(self, kits: frozenset[str]) -> None:
+        """Twice: the broker reads its lists a moment after the signal, and a kit may be back before it has."""
+        for _ in range(2):
+            await asyncio.sleep(READ_WITHIN_S)
+            await asyncio.gather(*(self._send_off(kit) for kit in kits))
 
     def _signal(self) -> None:
         if self._pid_file is None:

@@ -112,7 +112,8 @@ class IdentityService:
         return await self._store.list_kits()
 
     async def trusted_kits(self) -> list[str]:
-        return [one.kit for one in await self._store.list_kits() if one.revoked_at is None]
+        """Enrolled and not revoked, sorted."""
+        return await self._store.trusted_kits()
 
     async def audit(self, kit: str | None = None, most: int = MOST_LISTED) -> list[Entry]:
         return await self._store.list_audit(kit, min(most, MOST_LISTED))

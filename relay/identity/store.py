@@ -64,6 +64,7 @@ class Entry:
     detail: str = ""
 
 
+_KIT = [column for column in kits.c if column.name != "tokens_since"]
 _CLAIM = [column for column in claims.c if column.name != "digest"]
 
 
@@ -105,8 +106,9 @@ class IdentityStore:
             if (await connection.execute(spend)).rowcount == 0:
                 return False
             await _revoke_certificates(connection, made.kit, now)
-            await connection.execute(sa.delete(kits).where(kits.c.kit == made.kit))
-            await connection.execute(sa.insert(kits).values(kit=made.kit, enrolled_at=now))
+            known = await connection.execute(sa.delete(kits).where(kits.c.kit == made.kit))
+            since = now if known.rowcount else None
+            await connection.execute(sa.insert(kits).values(kit=made.kit, enrolled_at=now, tokens_since=since))
             await connection.execute(sa.insert(certificates).values(**_values(made)))
             await connection.execute(sa.insert(audit).values(**_values(by)))
         return True
@@ -162,7 +164,7 @@ class IdentityStore:
         )
         mine = sa.and_(certificates.c.kit == kits.c.kit, certificates.c.not_after == newest.c.not_after)
         query = (
-            sa.select(kits, certificates.c.serial, certificates.c.not_after)
+            sa.select(*_KIT, certificates.c.serial, certificates.c.not_after)
             .outerjoin(newest, newest.c.kit == kits.c.kit)
             .outerjoin(certificates, mine)
             .order_by(kits.c.kit)
@@ -170,6 +172,11 @@ class IdentityStore:
         async with transaction(self._engine) as connection:
             found = {row["kit"]: KitIdentity(**row) for row in await rows(connection, query)}
         return list(found.values())
+
+    async def trusted_kits(self) -> list[str]:
+        query = sa.select(kits.c.kit).where(kits.c.revoked_at.is_(None)).order_by(kits.c.kit)
+        async with transaction(self._engine) as connection:
+            return [str(row["kit"]) for row in await rows(connection, query)]
 
     async def list_audit(self, kit: str | None, most: int) -> list[Entry]:
         columns = [column for column in audit.c if column.name != "id"]
@@ -193,12 +200,14 @@ class IdentityStore:
 
     async def ended(self, now: datetime, sign_ins_since: datetime) -> Ended:
         async with transaction(self._engine) as connection:
-            known = await rows(connection, sa.select(kits.c.kit, kits.c.enrolled_at, kits.c.revoked_at))
+            told = sa.or_(kits.c.revoked_at.is_not(None), kits.c.tokens_since.is_not(None))
+            query = sa.select(kits.c.kit, kits.c.tokens_since, kits.c.revoked_at).where(told)
+            known = await rows(connection, query)
         return Ended(
             kits=frozenset(row["kit"] for row in known if row["revoked_at"] is not None),
             serials=frozenset(serial for serial, _ in await self.revoked_certificates(now)),
             sign_ins=await self.ended_sign_ins(sign_ins_since),
-            since={row["kit"]: row["enrolled_at"].timestamp() for row in known},
+            since={row["kit"]: row["tokens_since"].timestamp() for row in known if row["tokens_since"] is not None},
         )
 
 

@@ -16,6 +16,10 @@ from relay.errors import Unauthorized
 from relay.ground import Ground, Part, Root
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
+from relay.physio.live.gateway import TYPES, FramesGateway
+from relay.physio.live.routes import add_live
+from relay.physio.live.service import LiveService
+from relay.physio.live.store import LiveStore
 from relay.physio.records.service import Records
 from relay.physio.records.store import RecordStore
 from relay.physio.routes import application, is_stream
@@ -40,9 +44,10 @@ def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
 def open_physio(ground: Ground) -> Part:
     chosen, window_s = ground.settings.physio, max(1, ground.settings.physio.window_ms // 1000)
     videos = videos_of(ground.settings, ground.engine, ground.clock, ground.secret)
+    frames = FrameStore(ground.engine)
     service = PhysioService(
         PhysioStore(ground.engine),
-        FrameStore(ground.engine),
+        frames,
         videos,
         _seal(ground.settings),
         ground.clock.now_ms,
@@ -55,6 +60,8 @@ def open_physio(ground: Ground) -> Part:
         return _links_begin(connection, ground.settings.public_url)
 
     app = application(service, ground.accounts, videos, records, links_begin, attempts, chosen.cors_origins)
+    live = _live(ground, service, frames)
+    add_live(app, live, ground.accounts)
     reception = Reception(
         app,
         sender=lambda connection: _sender(connection, ground),
@@ -62,7 +69,24 @@ def open_physio(ground: Ground) -> Part:
         limiter=Limiter(chosen.requests, window_s),
         streaming=Limiter(chosen.stream_requests, window_s),
     )
-    return Part("physio", reception, root=Root.CARE, base="/api", duties={"uploads": videos.sweep_for_ever})
+    duties = {"uploads": videos.sweep_for_ever, "pose_frames": live.store_for_ever}
+    return Part("physio", reception, root=Root.CARE, base="/api", duties=duties, drained=live.drained)
+
+
+def _live(ground: Ground, service: PhysioService, frames: FrameStore) -> LiveService:
+    """Exercises that kits see: their frames and their status come by the switchboard, commands go down by it."""
+    live = LiveService(
+        LiveStore(ground.engine),
+        frames,
+        service,
+        ground.kits.command,
+        ground.clock.now_ms,
+        lambda dropped: ground.metrics.frames_dropped.inc(dropped),
+        consent_required=ground.settings.physio.consent_required,
+    )
+    ground.kits.answer(TYPES, FramesGateway(live).take)
+    ground.kits.listen_status(live.heard)
+    return live
 
 
 def videos_of(settings: RelaySettings, engine: AsyncEngine, clock: Clock, secret: bytes) -> Videos:

@@ -95,6 +95,7 @@ class PublisherPeer:
     peer: RTCPeerConnection
     publication: Publication
     inlet: Inlet | None = None
+    channels: list[RTCDataChannel] = field(default_factory=list)
     ssrc: int = 0
     heard_s: float = 0.0
 
@@ -119,6 +120,16 @@ class PublisherPeer:
             return
         self.heard_s = asyncio.get_running_loop().time()
         self.publication.posed(timestamp if isinstance(timestamp, int) else None, body)
+
+    def greet(self) -> None:
+        """A sign of life, so that a kit notices soon when this relay is gone."""
+        for channel in self.channels:
+            if channel.readyState == "open" and channel.bufferedAmount == 0:
+                channel.send("{}")
+
+    def open(self, channel: RTCDataChannel) -> None:
+        self.channels.append(channel)
+        channel.on("message", self.pose)
 
     async def end(self) -> None:
         self.publication.detach(self)
@@ -164,9 +175,9 @@ async def answer_publisher(
         answer = await _answer(peer, offer, network, only=transceiver)
         publisher = PublisherPeer(peer, publish(_agreed(answer)))
         publisher.inlet = Inlet(transceiver.receiver, publisher.take, publisher.publication.most_bps)
-        peer.on("datachannel", lambda channel: channel.on("message", publisher.pose))
+        peer.on("datachannel", publisher.open)
         for channel in channels:
-            channel.on("message", publisher.pose)
+            publisher.open(channel)
     except BaseException:
         await peer.close()
         raise

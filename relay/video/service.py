@@ -234,6 +234,8 @@ class VideoService:
         publication, publisher = camera.publication, camera.publisher
         self.metrics.video_packets.labels("in").inc(publication.packets - camera.counted)
         camera.counted = publication.packets
+        if publisher is not None:
+            publisher.greet()
         if publisher is not None and now_s - publisher.heard_s > PUBLISHER_SILENT_S:
             self._let_go(camera, publisher)
             self._end_soon(publisher)

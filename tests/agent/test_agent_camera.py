@@ -13,7 +13,7 @@ import pytest
 
 from agent.backoff import Backoff
 from agent.errors import CameraError, CameraUnusable
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.camera.choose import device_of
 from agent.sources.camera.opencv import NetworkCamera, OpenCvCamera, VideoFile, captured_ns, without_secrets
 from agent.sources.camera.pi import PiCamera

@@ -14,6 +14,7 @@ from agent.doctor import Verdict, examine
 from agent.errors import SettingsError
 from agent.outbox import Outbox
 from agent.settings import AgentSettings, load
+from agent.sources.ble.radio import Radio
 from agent.sources.port import Port
 from tests.agent.peers import Amqtt, Sensor
 from tests.peers import Child, Mosquitto, free_port
@@ -24,7 +25,7 @@ def settings(folder: Path, **options: Any) -> AgentSettings:
 
 
 async def found(given: AgentSettings | SettingsError) -> dict[str, tuple[Verdict, str, str]]:
-    return {one.check: (one.verdict, one.text, one.remedy) for one in await examine(given, Port)}
+    return {one.check: (one.verdict, one.text, one.remedy) for one in await examine(given, Port, Radio)}
 
 
 async def test_all_is_well(sensor: Callable[..., Sensor], mosquitto: Mosquitto, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from agent.outbox import Outbox
 from agent.outbox.blocks import SessionMark
 from agent.recorder import Recorder
-from agent.settings import Session
+from agent.sections import Session
 from agent.sources import Reading, SensorInfo
 from agent.wall_clock import WallClock
 from core.contracts.scg import MAX_SAMPLES_PER_BATCH, SamplesBatch, SessionStarted, decode_envelope, decode_payload

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agent.errors import CommandRefused, RecordingUnusable
-from agent.settings import Replay
+from agent.sections import Replay
 from agent.sources.replay import ReplaySource
 from tests.agent.peers import comes
 from tests.agent.test_agent_serial import Collected

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from agent.sections import Ble
 from agent.sensors.__main__ import show_scan, source_for, watch
 from agent.sensors.meter import Meter
 from agent.sensors.plot import chart, screen
-from agent.settings import Ble
 from agent.sources import Reading, SensorInfo
 from agent.sources.ble.radio import Radio
 from agent.sources.ble.source import BleSource

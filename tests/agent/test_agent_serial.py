@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from agent.backoff import Backoff
 from agent.errors import CommandRefused, PortError
-from agent.settings import Serial
+from agent.sections import Serial
 from agent.sources import Reading, SensorInfo
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port
@@ -26,6 +26,7 @@ from agent.supervisor import supervise
 from firmware_bridge.faults import Faults
 from firmware_bridge.simulator import Board
 from tests.agent.peers import Sensor, TimeSignal, comes
+from tests.firmware_bridge.captures import wit_serial
 
 Make = Callable[..., Sensor]
 
@@ -247,3 +248,43 @@ def test_one_way_delay_is_what_pings_and_packets_tell() -> None:
     assert abs(found - 9e6) <= 1.1e6, "wrong by at most half of the best round trip"
     delay.restart()
     assert delay.estimate() == found, "the line is the same after a restart of the board"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "line"),
+    [
+        ("witmotion", lambda n: wit_serial(0x51, (0, 0, 2048)) + wit_serial(0x53, (1, 2, 3))),
+        ("csv", lambda n: f"{n * 10},0,0,1\r\n".encode()),
+        ("csv-us", lambda n: f"{n * 10_000},0,0,1\n".encode()),
+        ("csv-ms2", lambda n: f"{n * 10},0,0,9.80665\n".encode()),
+        ("csv-untimed", lambda n: b"0 0 1\n"),
+    ],
+)
+async def test_other_dialects_on_a_line(tmp_path: Path, dialect: str, line: Callable[[int], bytes]) -> None:
+    """A sensor that prints 100 times a second, and takes no commands."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    said = 0
+
+    async def speak() -> None:
+        nonlocal said
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(0.02)
+            while said < (time.monotonic() - began) * 100:
+                os.write(master, line(said))
+                said += 1
+
+    speaking = asyncio.create_task(speak())
+    async with reading(Path(os.ttyname(slave)), dialect=dialect) as (source, sink):
+        await comes(lambda: sink.count > 200)
+        assert (await source.identify()).kind == dialect
+        with pytest.raises(CommandRefused, match="has the rate it has"):
+            await source.set_rate(50)
+    speaking.cancel()
+    os.close(master)
+    os.close(slave)
+    assert sink.lost == 0
+    assert (np.diff(np.concatenate([r.t_ns for r in sink.readings])) > 0).all()
+    assert np.median(np.concatenate([r.xyz for r in sink.readings])[:, 2]) == pytest.approx(STANDARD_GRAVITY)
+    assert np.median(np.diff(np.concatenate([r.t_ns for r in sink.readings]))) == pytest.approx(1e7, rel=0.1)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.errors import BrokerUnreachable
-from agent.settings import Broker
+from agent.sections import Broker
 from agent.uplink.link import Link
 from tests.peers import Mosquitto, free_port
 

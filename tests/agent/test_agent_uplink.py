@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.outbox import Outbox
-from agent.settings import Broker
+from agent.sections import Broker
 from agent.uplink import Uplink
 from agent.uplink.pace import FIRST, LATE_S, MOST, Pace
 from core.contracts.topics import Lane

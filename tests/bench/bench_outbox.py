@@ -23,7 +23,7 @@ import numpy as np
 
 from agent.outbox import Outbox
 from agent.recorder import Recorder
-from agent.settings import Session
+from agent.sections import Session
 from agent.sources import Reading, SensorInfo
 from agent.wall_clock import WallClock
 from firmware_bridge.decoders import Samples

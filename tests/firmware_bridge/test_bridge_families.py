@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import tomllib
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,15 +14,22 @@ from polar_python.models.acc_data import ACCData
 from polar_python.models.ecg_data import ECGData
 from polar_python.models.pmd_data_frame import PmdDataFrame
 
+from agent.sections import Ble, Dialect
+from agent.sensors.__main__ import sensors_app
+from agent.settings import AgentSettings
 from firmware_bridge import commands
 from firmware_bridge.decoders import Ecg, Reply, Samples, banglejs, movesense, polar, slip, thingy, witmotion
 from firmware_bridge.decoders.csv_lines import CsvLines
 from firmware_bridge.errors import CommandError, Damage
-from firmware_bridge.families import FAMILIES, recognised
+from firmware_bridge.families import DIALECTS, FAMILIES, recognised
 from firmware_bridge.framing import Damaged
+from firmware_bridge.gatt import COMMANDS, FRAMES, HOMESIDE_SERVICE
 from firmware_bridge.messages import SamplesMessage
 from firmware_bridge.spacing import Spacing
 from tests.firmware_bridge import captures
+from tests.peers import REPO_ROOT
+
+DOCS = REPO_ROOT / "docs"
 
 FUZZED, SOAKED = 100_000, 1_000_000
 NAMES = sorted(captures.streams())
@@ -265,3 +275,33 @@ def test_families_are_told_apart_by_what_they_advertise() -> None:
         for rate_hz in family.rates_hz:
             decoder.plan(rate_hz, None)
     assert recognised("Fridge", ("0000180f-0000-1000-8000-00805f9b34fb",)) is None
+
+
+def test_the_documents_say_what_the_code_does() -> None:
+    service = (DOCS / "gatt-service.md").read_text("utf-8")
+    assert [uuid in service for uuid in (HOMESIDE_SERVICE, FRAMES, COMMANDS)] == [True] * 3
+    table = (DOCS / "sensors.md").read_text("utf-8")
+    for family in FAMILIES:
+        (row,) = [line for line in table.splitlines() if f"| `{family.key}` |" in line]
+        said = row.split("|")[3]
+        numbers = {float(word) for word in said.split() if word[0].isdigit()}
+        assert numbers <= set(family.rates_hz), row
+        assert not family.rates_hz or {min(family.rates_hz), max(family.rates_hz)} <= numbers
+    for dialect in set(DIALECTS) - {"homeside"}:
+        assert f"{dialect}`" in table, dialect
+    (example,) = re.findall(r"```toml\n(.*?)```", table, re.DOTALL)
+    settings = AgentSettings.model_validate({"kit": "k", **tomllib.loads(example)})
+    assert [one.family for one in settings.source.ble] == [None, "homeside"]
+    keys = {one.key for one in FAMILIES}
+    assert keys == set(get_args(get_args(Ble.model_fields["family"].annotation)[0]))
+    assert set(DIALECTS) == set(get_args(Dialect))
+    named = {one.name or one.callback.__name__ for one in sensors_app.registered_commands if one.callback is not None}
+    assert set(re.findall(r"homeside sensors (\w+)", table)) <= named
+
+
+def test_the_boards_settings_in_the_document_are_whole() -> None:
+    """The one a person copies: every name `main.py` of the reference firmware asks for is in it."""
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "sensors.md").read_text("utf-8"), re.DOTALL)
+    given = {name for line in example.splitlines() for name in line.split("=")[0].replace(",", " ").split()}
+    firmware = (REPO_ROOT / "firmware_bridge" / "reference" / "main.py").read_text("utf-8")
+    assert set(re.findall(r"settings\.([A-Z_0-9]+)", firmware)) <= given

@@ -69,11 +69,11 @@ async def test_nothing_leaves_that_the_patient_does_not_allow(relay: RelayProgra
             assert seen.poses[-1]["level"] == "skeleton"
             assert camera.publisher.figures()["frames"] == 0
 
-            camera.gate.level = "clear"
+            camera.gate.word = "clear"
             await seen.frames(10)
             assert seen.poses[-1]["level"] == "clear"
 
-            camera.gate.level = "blurred"
+            camera.gate.word = "blurred"
             await seen.until(lambda: seen.poses[-1]["level"] == "blurred", "word of the blur")
             await seen.frames(10)
             assert seen.newest is not None
@@ -81,7 +81,7 @@ async def test_nothing_leaves_that_the_patient_does_not_allow(relay: RelayProgra
             edges = float(abs(seen.newest[:, 1:].astype(float) - seen.newest[:, :-1]).max())
             assert edges < 0.5 * float(abs(clear[:, 1:] - clear[:, :-1]).max())
 
-            camera.gate.level = "skeleton"
+            camera.gate.word = "skeleton"
             await seen.until(lambda: seen.poses[-1]["level"] == "skeleton", "word of the end")
             before = camera.publisher.figures()["frames"]
             await seen.until(lambda: len(seen.poses) > 40, "poses")

@@ -58,6 +58,7 @@ class Peripheral:
         self._task: asyncio.Task[None] | None = None
         self._answers: list[asyncio.Task[None]] = []
         self._hidden = False
+        self._again: asyncio.Task[None] | None = None
 
     def services(self) -> list[Service]:
         raise NotImplementedError
@@ -91,6 +92,8 @@ class Peripheral:
         await asyncio.gather(self._task, return_exceptions=True)
         self._hidden = True
         await self.drop()
+        if self._again is not None:
+            await self._again
         await self.device.power_off()
         self.air.remove(self.device)
 
@@ -175,9 +178,10 @@ class HomesidePeripheral(Peripheral):
 
     def step(self) -> list[tuple[Characteristic, bytes]]:
         assert self.connection is not None
-        data, room = self._answer + self.board.advance(self.elapsed_ns), self.connection.att_mtu - 3
+        said, room = self._answer + self.board.advance(self.elapsed_ns), self.connection.att_mtu - 3
         self._answer = b""
-        return [(self._frames, data[at : at + room]) for at in range(0, len(data), room)]
+        frames = [b"\0" + frame + b"\0" for frame in said.strip(b"\0").split(b"\0\0")] if said else []
+        return [(self._frames, frame[at : at + room]) for frame in frames for at in range(0, len(frame), room)]
 
     def _told(self, data: bytes) -> None:
         self._answer += self.board.receive(data, self.elapsed_ns)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from agent.backoff import Backoff
-from agent.settings import Ble
+from agent.sections import Ble
 from agent.sources import Reading, SensorInfo
 from agent.sources.ble.radio import Radio
 from agent.sources.ble.source import BleSource

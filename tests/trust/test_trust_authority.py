@@ -90,8 +90,7 @@ def test_an_outside_authority_signs_by_configuration_and_the_roots_key_may_leave
     )
     relay = TrustingRelay(tmp_path, more)
     assert not relay.root.exists(), "it made none of its own"
-    (invited,) = relay.invite("bedside-01")
-    assert relay.enrol(invited, tmp_path / "kit").returncode == 0
+    relay.install("bedside-01", tmp_path / "kit")
     kit = Client(relay.program.mqtt_port, identity=tmp_path / "kit" / "identity" / "kit.pem", ca=files["root.pem"])
     assert kit.admitted()
     kit.close()
@@ -104,6 +103,5 @@ def test_the_command_takes_the_roots_key_away(tmp_path: Path) -> None:
     relay.command("kits", "authority", "--take-root-key", tmp_path / "safe.key")
     assert (tmp_path / "safe.key").stat().st_mode & 0o777 == 0o600
     assert '"root_key_here": false' in relay.command("kits", "authority", "--json")
-    (invited,) = relay.invite("bedside-01")
-    assert relay.enrol(invited, tmp_path / "kit").returncode == 0
+    relay.install("bedside-01", tmp_path / "kit")
     relay.stop()

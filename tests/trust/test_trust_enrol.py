@@ -14,7 +14,7 @@ from cryptography import x509
 from agent.identity.exchange import trusting
 from agent.identity.keys import new_key, pem_of, read_key, request
 from tests.programs import token
-from tests.trust.enrolling import TrustingRelay
+from tests.trust.enrolling import TrustingRelay, homeside
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,20 @@ def https(relay: TrustingRelay) -> Iterator[httpx.Client]:
 
 def csr_for(kit: str) -> str:
     return pem_of(request(read_key(new_key()), kit))
+
+
+def test_a_claim_made_by_command_is_written_for_the_kit_and_may_be_listed(relay: TrustingRelay, tmp_path: Path) -> None:
+    words = ("--relay", relay.url, "--files", tmp_path, "--json", "--qr")
+    (invited,) = json.loads(relay.command("claims", "make", "bedside-cli", *words))
+    assert invited["link"].startswith("homeside:enrol?kit=bedside-cli&relay=https%3A%2F%2F127.0.0.1")
+    done = homeside("enrol", "--from", tmp_path / "bedside-cli.toml", "--state", tmp_path / "kit")
+    assert done.returncode == 0, done.stderr
+    assert stat.S_IMODE((tmp_path / "bedside-cli.toml").stat().st_mode) == 0o600
+    claims = {claim["kit"]: claim["state"] for claim in json.loads(relay.command("claims", "list", "--json"))}
+    assert claims["bedside-cli"] == "spent"
+    assert "bedside-cli" in relay.command("kits", "list")
+    again = homeside("enrol", "--from", tmp_path / "bedside-cli.toml", "--state", tmp_path / "kit")
+    assert again.returncode == 0, "an enrolled kit stays enrolled"
 
 
 def test_a_claim_gives_a_kit_its_certificate_and_its_key_stays(relay: TrustingRelay, tmp_path: Path) -> None:

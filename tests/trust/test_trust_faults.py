@@ -19,7 +19,7 @@ from agent.identity.exchange import trusting
 from agent.identity.folder import IdentityFolder
 from agent.identity.keys import new_key, pem_of, read_key, request
 from agent.identity.settings import read_invitation
-from agent.settings import Broker, Tls
+from agent.sections import Broker, Tls
 from agent.uplink import link
 from core.contracts.identity import CODE_LENGTH, code_of, plain_code
 from relay.identity.authority import PEM, Authority, own_authority, private_pem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_every_answer_bears_the_headers(https: httpx.Client, path: str) -> None:
 
 
 def test_a_page_forbids_scripts_from_elsewhere_and_loopback_asks_for_no_hsts(relay: TrustingRelay) -> None:
-    headers = httpx.get(f"{relay.program.http}/").headers
+    headers = httpx.get(f"{relay.program.http}/measure").headers
     assert "script-src 'self'" in headers["content-security-policy"]
     assert "strict-transport-security" not in headers
 
@@ -118,6 +119,21 @@ def test_an_open_listener_answers_only_by_its_own_name(relay: TrustingRelay) -> 
     url = f"{relay.program.http}/api/v1/sessions"
     assert httpx.get(url, headers={"Host": "rebound.evil.example"}).status_code == 421
     assert httpx.get(url, headers={"Host": f"localhost:{relay.program.port}"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/scg/api/v1/sessions", "/identity/v1/authority", "/physio/api/auth/login"])
+def test_trace_is_not_answered(https: httpx.Client, path: str) -> None:
+    answer = https.request("TRACE", path, headers={"X-Secret": "echoed"})
+    assert answer.status_code >= 400
+    assert "echoed" not in answer.text
+
+
+def test_the_sign_in_page_masks_the_password_and_lets_managers_fill_it(https: httpx.Client) -> None:
+    page = https.get("/app").text
+    field = next(tag for tag in re.findall(r"<input[^>]*>", page) if "password" in tag)
+    assert 'type="password"' in field
+    assert 'autocomplete="current-password"' in field
+    assert "onpaste" not in page
 
 
 def test_an_address_has_its_bucket_of_requests() -> None:

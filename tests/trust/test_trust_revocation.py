@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,21 +16,33 @@ from agent.errors import EnrolRefused
 from agent.identity.enrol import renew, token
 from agent.identity.exchange import Exchange, trusting
 from agent.identity.folder import IdentityFolder
+from relay.auth import Principal, Role, Tokens, load_secret
 from tests.peers import Child, find_peer, free_port, listens
-from tests.programs import token as made_token
 from tests.trust.attackers import Client, until
 from tests.trust.enrolling import TrustingRelay
 
 STOLEN, OTHER = "bedside-01", "bedside-02"
 
 
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[TrustingRelay]:
-    running = TrustingRelay(tmp_path)
-    for invited in running.invite(STOLEN, OTHER):
-        assert running.enrol(invited, tmp_path / invited["kit"]).returncode == 0
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustingRelay]:
+    running = TrustingRelay(tmp_path_factory.mktemp("revocation"))
     yield running
     running.stop()
+
+
+@pytest.fixture
+def relay(shared: TrustingRelay, tmp_path: Path) -> TrustingRelay:
+    """With both kits enrolled anew, whatever became of them in another test."""
+    for kit in (STOLEN, OTHER):
+        shared.install(kit, tmp_path / kit)
+    return shared
+
+
+def kits_token(relay: TrustingRelay) -> str:
+    """Made before the kit may be enrolled anew, whose tokens count from that second on."""
+    who = Principal(STOLEN, Role.KIT)
+    return Tokens(load_secret(relay.data / "secret")).issue(who, now_s=time.time() - 2, lifetime_s=3600)
 
 
 def pem(folder: Path, kit: str) -> Path:
@@ -39,15 +52,15 @@ def pem(folder: Path, kit: str) -> Path:
 def test_on_the_broker_inside_a_revoked_kit_is_dropped_and_refused(relay: TrustingRelay, tmp_path: Path) -> None:
     port, ca = relay.program.mqtt_port, relay.root
     stolen = Client(port, identity=pem(tmp_path, STOLEN), ca=ca)
-    by_token = Client(port, login=(STOLEN, made_token(relay.data, "--role", "kit", "--name", STOLEN)), ca=ca)
+    by_token = Client(port, login=(STOLEN, kits_token(relay)), ca=ca)
     other = Client(port, identity=pem(tmp_path, OTHER), ca=ca)
     assert stolen.admitted()
     assert by_token.admitted()
     assert other.admitted()
-    relay.command("kits", "revoke", STOLEN, "--why", "stolen")
+    relay.revoke(STOLEN)
     until(lambda: stolen.ended.is_set() and by_token.ended.is_set())
     assert not Client(port, identity=pem(tmp_path, STOLEN), ca=ca).admitted()
-    late = made_token(relay.data, "--role", "kit", "--name", STOLEN)
+    late = kits_token(relay)
     assert not Client(port, login=(STOLEN, late), ca=ca).admitted()
     assert not other.ended.is_set()
     for client in (stolen, by_token, other):
@@ -62,7 +75,7 @@ def test_a_revoked_kit_gets_nothing_over_http_either(relay: TrustingRelay, tmp_p
     bearer = {"Authorization": f"Bearer {token(held, exchange).token}"}
     with httpx.Client(base_url=relay.url, verify=trusting(relay.root.read_text()), headers=bearer) as https:
         assert https.post("/scg/api/v1/sessions").status_code == 200
-        relay.command("kits", "revoke", STOLEN)
+        relay.revoke(STOLEN)
         until(lambda: https.post("/scg/api/v1/sessions").status_code == 401)
     with pytest.raises(EnrolRefused):
         renew(folder, exchange)
@@ -71,7 +84,7 @@ def test_a_revoked_kit_gets_nothing_over_http_either(relay: TrustingRelay, tmp_p
 
 
 def test_the_list_of_revoked_certificates_names_it(relay: TrustingRelay, tmp_path: Path) -> None:
-    relay.command("kits", "revoke", STOLEN)
+    relay.revoke(STOLEN)
     answer = httpx.get(f"{relay.url}/identity/v1/revoked.pem", verify=trusting(relay.root.read_text()))
     crl = load_pem_x509_crl(answer.content)
     issuer = x509.load_pem_x509_certificate((relay.data / "authority" / "issuer.pem").read_bytes())
@@ -85,10 +98,9 @@ def test_the_list_of_revoked_certificates_names_it(relay: TrustingRelay, tmp_pat
 def test_a_new_claim_lets_a_replaced_kit_in_again_and_the_old_one_stays_out(
     relay: TrustingRelay, tmp_path: Path
 ) -> None:
-    old = made_token(relay.data, "--role", "kit", "--name", STOLEN)
-    relay.command("kits", "revoke", STOLEN, "--why", "card broken")
-    (invited,) = relay.invite(STOLEN)
-    assert relay.enrol(invited, tmp_path / "replaced").returncode == 0
+    old = kits_token(relay)
+    relay.revoke(STOLEN)
+    relay.install(STOLEN, tmp_path / "replaced")
     port, ca = relay.program.mqtt_port, relay.root
     fresh = Client(port, identity=pem(tmp_path, "replaced"), ca=ca)
     assert fresh.admitted()
@@ -101,8 +113,8 @@ def test_a_new_claim_lets_a_replaced_kit_in_again_and_the_old_one_stays_out(
 def test_a_broker_of_its_own_drops_and_refuses_a_revoked_kit(tmp_path: Path, kind: str) -> None:
     """By its list of revoked certificates (mosquitto), or because it is no user any more (NATS)."""
     first = TrustingRelay(tmp_path)
-    for invited in first.invite(STOLEN, OTHER):
-        assert first.enrol(invited, tmp_path / invited["kit"]).returncode == 0
+    for kit in (STOLEN, OTHER):
+        first.install(kit, tmp_path / kit)
     files, port, relay_port = tmp_path / "broker", free_port(), free_port()
     words = ("--out", files, "--port", str(port), "--relay-port", str(relay_port))
     first.command("kits", "broker-config", kind, *words)
@@ -121,10 +133,12 @@ def test_a_broker_of_its_own_drops_and_refuses_a_revoked_kit(tmp_path: Path, kin
         stack.callback(other.close)
         assert stolen.admitted()
         assert other.admitted()
-        relay.command("kits", "revoke", STOLEN, "--why", "stolen")
+        relay.revoke(STOLEN)
         until(stolen.ended.is_set)
-        assert not Client(port, STOLEN, identity=pem(tmp_path, STOLEN), ca=relay.root).admitted()
+        until(lambda: not Client(port, STOLEN, identity=pem(tmp_path, STOLEN), ca=relay.root).admitted())
         assert Client(port, f"{OTHER}-2", identity=pem(tmp_path, OTHER), ca=relay.root).admitted()
+        relay.install("bedside-03", tmp_path / "bedside-03")
+        until(lambda: Client(port, "bedside-03", identity=pem(tmp_path, "bedside-03"), ca=relay.root).admitted())
 
 
 def start_broker(kind: str, folder: Path, port: int) -> Child:

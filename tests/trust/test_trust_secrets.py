@@ -27,17 +27,31 @@ PASSWORD = "a battery that is quite correct"
 EMAIL = "admin@example.org"
 
 
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[TrustingRelay]:
-    running = TrustingRelay(tmp_path)
-    add = [sys.executable, "-m", "homeside", "users", "add", EMAIL, "--role", "admin", "--data", str(running.data)]
-    subprocess.run(add, cwd=REPO_ROOT, input=PASSWORD + "\n", text=True, check=True, capture_output=True, timeout=60)
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustingRelay]:
+    running = TrustingRelay(tmp_path_factory.mktemp("sign-ins"))
+    command("users", "add", EMAIL, "--role", "admin", "--data", str(running.data))
     yield running
     running.stop()
 
 
+def command(*words: str) -> None:
+    """With the password on its input."""
+    whole = [sys.executable, "-m", "homeside", *words]
+    subprocess.run(whole, cwd=REPO_ROOT, input=PASSWORD + "\n", text=True, check=True, capture_output=True, timeout=60)
+
+
 def signed_in(https: httpx.Client, password: str = PASSWORD) -> httpx.Response:
     return https.post("/physio/api/auth/login", json={"email": EMAIL, "password": password})
+
+
+def test_over_tls_the_refresh_cookie_is_secure_by_its_name_too(relay: TrustingRelay) -> None:
+    with httpx.Client(base_url=relay.url, verify=trusting(relay.root.read_text())) as https:
+        said = signed_in(https).headers["set-cookie"]
+        assert said.startswith("__Secure-homeside_refresh=")
+        for word in ("HttpOnly", "Secure", "SameSite=strict", "Path=/physio/api/auth"):
+            assert word.lower() in said.lower()
+        assert https.get("/physio/api/auth/refresh").status_code == 200, "the cookie is read under that name"
 
 
 def test_an_ended_sign_in_opens_no_guarded_listener(relay: TrustingRelay) -> None:
@@ -47,6 +61,10 @@ def test_an_ended_sign_in_opens_no_guarded_listener(relay: TrustingRelay) -> Non
         assert [https.get(path, headers=bearer).status_code for path in paths] == [200, 200, 200]
         assert https.post("/physio/api/auth/logout", headers=bearer).status_code == 200
         until(lambda: [https.get(path, headers=bearer).status_code for path in paths] == [401, 401, 401])
+        changed = {"Authorization": f"Bearer {signed_in(https).json()['data']['access_token']}"}
+        assert https.get(paths[0], headers=changed).status_code == 200
+        command("users", "passwd", EMAIL, "--data", str(relay.data))
+        until(lambda: https.get(paths[0], headers=changed).status_code == 401)
         disabled = {"Authorization": f"Bearer {signed_in(https).json()['data']['access_token']}"}
         assert https.get(paths[0], headers=disabled).status_code == 200
         relay.command("users", "disable", EMAIL)
@@ -57,8 +75,7 @@ def test_no_secret_is_ever_logged(tmp_path: Path) -> None:
     relay = TrustingRelay(tmp_path)
     relay.stop()
     relay = TrustingRelay(tmp_path, "[physio]\nfailed_sign_ins = 100\n", log_level="debug")
-    add = [sys.executable, "-m", "homeside", "users", "add", EMAIL, "--role", "admin", "--data", str(relay.data)]
-    subprocess.run(add, cwd=REPO_ROOT, input=PASSWORD + "\n", text=True, check=True, capture_output=True, timeout=60)
+    command("users", "add", EMAIL, "--role", "admin", "--data", str(relay.data))
     secrets: dict[str, str] = {"password": PASSWORD, "wrong password": "a wrong battery altogether"}
     (invited,) = relay.invite("bedside-01")
     secrets |= {"claim": invited["claim"], "plain claim": plain_code(invited["claim"])}

@@ -159,7 +159,7 @@ async def test_the_patients_wish_is_said(relay: RelayProgram, chrome: Browser) -
         await page.goto(f"{relay.http}/watch/bed-2")
         await page.locator(".camera .words", has_text="no picture leaves the home").wait_for(timeout=WITHIN_MS)
         assert await ink(page) > 100
-        camera.gate.level = "blurred"
+        camera.gate.word = "blurred"
         await page.locator(".camera .words", has_text="Blurred by the patient").wait_for(timeout=WITHIN_MS)
         await page.locator(".camera .pill[data-tone=live]").wait_for(timeout=WITHIN_MS)
 

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from agent.errors import CommandRefused, LinkLost, SensorNotFound
-from agent.settings import Ble
+from agent.sections import Ble
 from agent.sources import SensorInfo, Sink
 from agent.sources.ble.radio import Link, Radio, Seen
 from agent.sources.sensing import Sensing, Written

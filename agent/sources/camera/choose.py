@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.camera import Device
 from agent.sources.camera.opencv import NetworkCamera, OpenCvCamera, VideoFile
 from agent.sources.camera.pi import PiCamera

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from agent.errors import CameraError, CameraUnusable
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.camera import Picture
 from agent.sources.slot import Image
 

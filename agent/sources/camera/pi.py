@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agent.errors import CameraError
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.camera import Picture
 from agent.sources.camera.opencv import captured_ns
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.camera import Picture
 from agent.sources.slot import Image
 

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from agent.errors import CameraError
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.camera import Device
 from agent.sources.camera.upright import upright
 from agent.sources.slot import Frame, Slot

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from agent.errors import CameraError
-from agent.settings import Camera
+from agent.sections import Camera
 from agent.sources.slot import Image
 
 LONGEST_SIDE = 1920

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import httpcore
+import httpcore2
 
 from relay.errors import VideoRefused
 
@@ -37,30 +37,30 @@ def public(address: str) -> bool:
     return bool(found.is_global and not found.is_multicast)
 
 
-class PublicNetwork(httpcore.AsyncNetworkBackend):
+class PublicNetwork(httpcore2.AsyncNetworkBackend):
     """Connects to public addresses only, and to `allowed` hosts by name wherever they are."""
 
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = frozenset(name.lower() for name in allowed)
-        self._below = httpcore.AnyIOBackend()
+        self._below = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  the signature of httpcore's backends
+        timeout: float | None = None,  # noqa: ASYNC109  the signature of its backends
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         address = await self._address(host, port)
         return await self._below.connect_tcp(address, port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(
         self,
         path: str,
-        timeout: float | None = None,  # noqa: ASYNC109  the signature of httpcore's backends
+        timeout: float | None = None,  # noqa: ASYNC109  the signature of its backends
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         raise VideoRefused("Sockets of this machine are not fetched from.")
 
     async def sleep(self, seconds: float) -> None:
@@ -110,15 +110,15 @@ class Fetcher:
         except TimeoutError:
             raise VideoRefused(f"The video did not come within {self._within_s:g} s.") from None
         except (
-            httpcore.TimeoutException,
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            httpcore.UnsupportedProtocol,
+            httpcore2.TimeoutException,
+            httpcore2.NetworkError,
+            httpcore2.ProtocolError,
+            httpcore2.UnsupportedProtocol,
         ) as error:
             raise VideoRefused(f"The video cannot be fetched ({type(error).__name__}).") from None
 
     async def _follow(self, url: str, target: Path, progress: Callable[[float], None]) -> None:
-        async with httpcore.AsyncConnectionPool(network_backend=PublicNetwork(self._allowed), retries=0) as pool:
+        async with httpcore2.AsyncConnectionPool(network_backend=PublicNetwork(self._allowed), retries=0) as pool:
             for _ in range(REDIRECTS + 1):
                 self.check(url)
                 moved = await self._get(pool, url, target, progress)
@@ -128,7 +128,7 @@ class Fetcher:
         raise VideoRefused(f"The address moves on more than {REDIRECTS} times.")
 
     async def _get(
-        self, pool: httpcore.AsyncConnectionPool, url: str, target: Path, progress: Callable[[float], None]
+        self, pool: httpcore2.AsyncConnectionPool, url: str, target: Path, progress: Callable[[float], None]
     ) -> str | None:
         """Where the video went, or None when it was written to `target`."""
         timeouts = {"connect": _CONNECT_S, "read": _READ_S, "write": _READ_S, "pool": _CONNECT_S}
@@ -151,7 +151,7 @@ class Fetcher:
             return None
 
     async def _write(
-        self, answer: httpcore.Response, target: Path, expected: int, progress: Callable[[float], None]
+        self, answer: httpcore2.Response, target: Path, expected: int, progress: Callable[[float], None]
     ) -> None:
         size = 0
         with target.open("wb") as file:

@@ -263,7 +263,7 @@ class Signing:
         """Another session: what was spelled in the one before is its own."""
         if self._session:
             self._commit()
-        self._session = session
+        self._session, self._client.followed = session, None
         self._service.begun(session, self._owner)
         self._collects = True
         self._spelling.clear()

@@ -109,7 +109,7 @@ class Gemini:
             delay *= 2
 
     async def _once(self, contents: str) -> str:
-        import httpx
+        import httpx2
         from google.genai import errors, types
 
         wanted = types.GenerateContentConfig(
@@ -124,9 +124,9 @@ class Gemini:
             answer = await models.generate_content(model=self._model, contents=contents, config=wanted)
         except errors.APIError as error:
             raise _failure(error.code, error.message or "") from None
-        except httpx.TimeoutException:
+        except httpx2.TimeoutException:
             raise LlmTimeout("Gemini did not answer in time. Try again.") from None
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx2.HTTPError, OSError) as error:
             raise LlmFailed(f"Gemini cannot be reached ({type(error).__name__}).", again=True) from None
         except ValueError as error:
             raise LlmFailed(f"Gemini's answer cannot be read ({error}).", again=False) from None

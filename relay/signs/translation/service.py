@@ -27,8 +27,8 @@ from relay.signs.translation.gateway import Translated
 HISTORY = 50
 CONTEXTS = 5_000
 OFFLINE_AT_MOST = 0.75
-LIKENESS = 0.6
-"""Share of the spelled letters that a model's answer must hold, in order."""
+LIKENESS = 0.5
+"""Twice the letters that a model's answer and the spelled letters share in order, over those of both."""
 _EXTRA = 40
 """Characters beyond four times the letters that an answer may have."""
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ")
@@ -180,9 +180,10 @@ def resembles(text: str, spelled: str, language: str) -> bool:
     """
     if not text or len(text) > 4 * len(spelled) + _EXTRA:
         return False
-    return language != "en" or _common(text.upper(), spelled.replace(" ", "")) >= LIKENESS * len(
-        spelled.replace(" ", "")
-    )
+    if language != "en":
+        return True
+    said, meant = ("".join(one for one in words.upper() if one.isalnum()) for words in (text, spelled))
+    return 2 * _common(said, meant) >= LIKENESS * (len(said) + len(meant))
 
 
 def _common(text: str, spelled: str) -> int:

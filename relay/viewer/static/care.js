@@ -16,6 +16,9 @@ export class Refused extends Error {
 
 const stored = () => JSON.parse(sessionStorage.getItem(KEY) ?? 'null')
 
+/** For a socket, which has no headers. */
+export const accessToken = () => stored()?.token ?? ''
+
 /** Who is signed in in this tab, or null. */
 export const me = () => stored()?.user ?? null
 

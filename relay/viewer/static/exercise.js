@@ -5,6 +5,7 @@ import { exerciseWords, whenWords } from './carelines.js'
 import { Curve } from './curve.js'
 import { DASH, fixed } from './formats.js'
 import { drawSkeleton } from './skeleton.js'
+import { Watch } from './exerciselive.js'
 
 const FRAMES = 2000
 const id = decodeURIComponent(location.pathname.split('/')[3] ?? '')
@@ -138,6 +139,7 @@ page(async (user) => {
   $('name').textContent = `${session.patient_name}: ${exerciseWords(session.exercise_type)}`
   document.title = `${exerciseWords(session.exercise_type)} · Homeside`
   $('message').textContent = session.instructions ?? ''
+  if (!['reviewed', 'completed'].includes(session.status)) new Watch(id, user).start()
   if (details.pose_data.frame_count) {
     const [timeline, frames] = await Promise.all([
       request(`/sessions/${id}/timeline`), request(`/sessions/${id}/frames?limit=${FRAMES}`),

@@ -17,15 +17,15 @@ export function limbsOf(landmarks) {
     .map(([from, to]) => ({ from: seen.get(from), to: seen.get(to), right: from.startsWith('RIGHT') }))
 }
 
-/** Draws a pose into `host`. */
-export function drawSkeleton(host, landmarks) {
+/** Draws a pose into `host`. `aspect` is the picture's width over its height; coordinates are shares of either. */
+export function drawSkeleton(host, landmarks, { aspect = 1, label = 'The pose at the chosen moment' } = {}) {
   const svg = document.createElementNS(SVG, 'svg')
-  svg.setAttribute('viewBox', '0 0 1 1')
+  svg.setAttribute('viewBox', `0 0 ${aspect} 1`)
   svg.setAttribute('role', 'img')
-  svg.setAttribute('aria-label', 'The pose at the chosen moment')
+  svg.setAttribute('aria-label', label)
   for (const { from, to, right } of limbsOf(landmarks)) {
     const line = document.createElementNS(SVG, 'line')
-    const ends = { x1: from.x, y1: from.y, x2: to.x, y2: to.y }
+    const ends = { x1: from.x * aspect, y1: from.y, x2: to.x * aspect, y2: to.y }
     for (const [key, value] of Object.entries(ends)) line.setAttribute(key, value)
     if (right) line.setAttribute('class', 'right')
     svg.append(line)

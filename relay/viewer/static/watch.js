@@ -45,6 +45,7 @@ class Tile {
     state.dataset.tone = tone
     if (told.textContent !== words) told.textContent = words
     told.hidden = !words
+    told.classList.toggle('calm', tone !== 'doubt')
     video.classList.toggle('stale', stale)
     video.hidden = player.level === 'skeleton'
     snapshot.disabled = stale || player.lastAt === null

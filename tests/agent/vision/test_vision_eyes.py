@@ -17,7 +17,7 @@ import pytest
 
 from agent.backoff import Backoff
 from agent.errors import ModelsMissing, VisionLost
-from agent.settings import Vision
+from agent.sections import Vision
 from agent.sources.slot import Frame, Slot
 from agent.supervisor import supervise
 from agent.vision.eyes import Eyes, Seen
@@ -64,7 +64,8 @@ class Bench:
 
 
 def names(folder: str) -> list[str]:
-    return sorted(path.name for path in Path(folder).iterdir())
+    """All but what other programs of this machine share by files of their own name."""
+    return sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith("PostgreSQL"))
 
 
 def children() -> list[int]:

@@ -33,6 +33,7 @@ def upgrade() -> None:
         "identity_kits",
         sa.Column("kit", sa.String(64), nullable=False),
         sa.Column("enrolled_at", Moment, nullable=False),
+        sa.Column("tokens_since", Moment),
         sa.Column("revoked_at", Moment),
         sa.Column("revoked_why", sa.String(256)),
         sa.PrimaryKeyConstraint("kit", name="pk_identity_kits"),

@@ -1,0 +1,28 @@
+"""The side towards the kits: `pose_frames` come in here, and go to the session they are for."""
+
+from __future__ import annotations
+
+import uuid
+
+from core.contracts import scg
+from core.contracts.errors import InvalidMessage
+from relay.kits import KitSender, acknowledge
+from relay.physio.live import rules
+from relay.physio.live.service import LiveService
+
+TYPES = ("pose_frames",)
+
+
+class FramesGateway:
+    """`take` is the switchboard's handler."""
+
+    def __init__(self, service: LiveService) -> None:
+        self._service = service
+
+    async def take(self, sender: KitSender, envelope: scg.Envelope, *, present: bool) -> None:
+        data = rules.decode(envelope.payload)
+        try:
+            session = str(uuid.UUID(data.session_id))
+        except ValueError:
+            raise InvalidMessage("Expected a UUID - at `$.sessionId`") from None
+        await self._service.take(sender.name, data, session, acknowledge(sender, envelope), present=present)

@@ -1,0 +1,268 @@
+"""Exercises that a kit sees, live and kept: who may assign a kit, whose frames are taken, who looks.
+
+Viewers get frames the moment they come; a duty stores them, and only then is the kit told. What cannot be stored in
+time is not acknowledged, so the kit sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from core.contracts import scg
+from core.contracts.errors import ContractError, InvalidMessage
+from core.contracts.physio import PoseData
+from relay.accounts.service import Visit
+from relay.auth import Role
+from relay.errors import ConsentMissing, Forbidden, Full, NotFound, RelayError
+from relay.physio.frames.store import FrameStore
+from relay.physio.live import rules
+from relay.physio.live.rules import KitFrames
+from relay.physio.live.store import LiveStore
+from relay.physio.service import PhysioService
+from relay.physio.shapes import Row
+from relay.rooms import Audience, Member, Room
+
+log = structlog.get_logger(__name__)
+
+MAX_WAITING = 2_000
+"""Messages of frames not yet committed: some minutes of a ward of kits. Beyond it they are not taken."""
+MAX_VIEWERS = 500
+RETRY_S = 1.0
+CHECK_EVERY_MS = 5_000.0
+"""How long a kit's right to a session, and the patient's consent, are taken as they were."""
+NO_CONSENT = (
+    "The patient has not agreed to being recorded. "
+    "The patient does so with PUT /api/patients/profile and consent_given true."
+)
+Command = Callable[[str, str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    session: str
+    data: KitFrames
+    done: Callable[[], None]
+
+
+@dataclass(eq=False)
+class Watched:
+    """A session in memory while a kit sees it or somebody looks."""
+
+    session: str
+    room: Room
+    kit: str | None = None
+    exercise: str = ""
+    ended: bool = True
+    consented: bool = False
+    checked_ms: float = 0.0
+    state: dict[str, Any] = field(default_factory=dict)
+    online: bool = False
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {
+            "session": self.session,
+            "kit": self.kit,
+            "exercise": self.exercise,
+            "watching": self.kit is not None and not self.ended,
+            "online": self.online,
+            **self.state,
+        }
+
+
+class LiveService:
+    """`command(kit, name, args)` sends a command down to a kit."""
+
+    def __init__(
+        self,
+        store: LiveStore,
+        frames: FrameStore,
+        physio: PhysioService,
+        command: Command,
+        now_ms: Callable[[], float],
+        dropped: Callable[[int], None],
+        *,
+        consent_required: bool,
+    ) -> None:
+        self._store, self._frames, self._physio = store, frames, physio
+        self._command, self._now_ms, self._dropped = command, now_ms, dropped
+        self._consent_required = consent_required
+        self._watched: dict[str, Watched] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._work = asyncio.Event()
+        self._told: dict[str, dict[str, Any]] = {}
+        """The last status of each kit that sees a session, or did."""
+
+    # -- who sees what -------------------------------------------------------------------------------------------
+
+    async def assign(self, visit: Visit, session: str, kit: str) -> Row:
+        """Have `kit` see this session from now on."""
+        found, _ = await self._physio.details(visit, session)
+        if self._consent_required and not await self._store.consented(session):
+            raise ConsentMissing(NO_CONSENT)
+        await self._store.assign(session, kit, self._now())
+        for other in self._watched.values():
+            other.ended = other.ended or other.kit == kit
+        watched = await self._known(session, older_than_ms=0)
+        self._start(watched)
+        watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
+        log.info("kit_assigned", session=session, kit=kit, exercise=found["session"]["exercise_type"])
+        return watched.body
+
+    async def release(self, visit: Visit, session: str) -> Row:
+        """The kit looks no longer; what it has seen and not yet sent is still taken."""
+        await self._physio.details(visit, session)
+        watched = await self._known(session)
+        if watched.kit is not None and not watched.ended:
+            await self._store.release(session, self._now())
+            watched.ended = True
+            self._command(watched.kit, "end_session", {"session": session})
+            watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
+        return watched.body
+
+    async def set_privacy(self, visit: Visit, session: str, level: str, minutes: float) -> Row:
+        """Ask the kit to show more, or less. The patient alone can agree to more; everybody may ask for less."""
+        await self._physio.details(visit, session)
+        if level != "skeleton" and visit.account.role is not Role.PATIENT:
+            raise Forbidden("Only the patient can agree that pictures leave the home.")
+        watched = await self._known(session)
+        if watched.kit is None or watched.ended:
+            raise NotFound("No kit sees this session. Assign one first.")
+        by = f"{visit.account.role.value} {visit.account.id}"
+        self._command(watched.kit, "set_privacy", {"level": level, "minutes": minutes, "by": by})
+        log.info("privacy_asked", session=session, kit=watched.kit, level=level, minutes=minutes)
+        return watched.body
+
+    async def show(self, visit: Visit, session: str) -> Row:
+        """Which kit sees a session, and how that goes."""
+        await self._physio.details(visit, session)
+        return (await self._known(session)).body
+
+    # -- from kits -----------------------------------------------------------------------------------------------
+
+    async def take(self, kit: str, data: KitFrames, session: str, done: Callable[[], None], *, present: bool) -> None:
+        """Frames of a session from the kit that sees it. `done` is called once they are committed."""
+        watched = await self._known(session)
+        if watched.kit != kit:
+            self._forget(watched)
+            raise InvalidMessage("This session is not for this kit to see; assign the kit to it first")
+        if self._consent_required and not watched.consented:
+            raise ConsentMissing(NO_CONSENT)
+        if len(self._waiting) >= MAX_WAITING:
+            raise Full("More frames wait to be stored than this relay holds; send again")
+        if present and watched.room.members:
+            watched.room.publish(rules.pose(data), (Audience.VIEWER,))
+        self._waiting.append(_Waiting(session, data, done))
+        self._work.set()
+
+    def heard(self, kit: str, payload: dict[str, Any], online: bool) -> None:
+        """A kit's status: told to those who look; a kit that has forgotten its exercise is reminded."""
+        self._told[kit] = rules.of_status(payload) | {"online": online}
+        for watched in self._watched.values():
+            if watched.kit != kit or watched.ended:
+                continue
+            before = watched.body
+            self._learn(watched)
+            if online and rules.exercise_of(payload) != watched.session:
+                self._start(watched)
+            if watched.body != before:
+                watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
+
+    async def load(self) -> None:
+        """Sessions that kits were to see when the relay last ended."""
+        for row in await self._store.open():
+            await self._known(str(row["session_id"]))
+
+    async def store_for_ever(self) -> None:
+        await self.load()
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self.drained()
+
+    async def drained(self) -> None:
+        """Commit what waits, a session's messages together."""
+        while self._waiting:
+            session = self._waiting[0].session
+            taken = [one for one in self._waiting if one.session == session]
+            frames = [frame for one in taken for frame in one.data.frames]
+            try:
+                if frames:
+                    await self._frames.add(session, PoseData(frames))
+            except NotFound:
+                log.warning("frames_of_a_deleted_session", session=session, frames=len(frames))
+            except RelayError as error:
+                log.warning("frames_not_stored", session=session, reason=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            left = set(map(id, taken))
+            self._waiting = deque(one for one in self._waiting if id(one) not in left)
+            for one in taken:
+                one.done()
+
+    # -- who looks -----------------------------------------------------------------------------------------------
+
+    async def enter(self, visit: Visit, session: str) -> Watched:
+        """The session, for somebody who may see it; audited like every look."""
+        await self._physio.details(visit, session)
+        if sum(len(one.room.members) for one in self._watched.values()) >= MAX_VIEWERS:
+            raise Full("This relay holds as many viewers of exercises as it can. Try again later.")
+        return await self._known(session)
+
+    def join(self, watched: Watched, member: Member) -> None:
+        watched.room.join(member)
+        watched.room.send(member, rules.state(watched.body))
+
+    def message(self, watched: Watched, member: Member, data: str | bytes) -> None:
+        """A heartbeat is answered; a viewer has nothing else to say."""
+        try:
+            envelope = scg.decode_envelope(data)
+            sent = scg.decode_payload(envelope.payload, scg.Ping).sent if envelope.type == "ping" else None
+        except ContractError:
+            return
+        if sent is not None:
+            watched.room.send(member, scg.message("pong", {"sent": sent, "serverTime": self._now_ms()}))
+
+    def leave(self, watched: Watched, member: Member) -> None:
+        watched.room.leave(member)
+        self._forget(watched)
+
+    # -- shared --------------------------------------------------------------------------------------------------
+
+    async def _known(self, session: str, *, older_than_ms: float = CHECK_EVERY_MS) -> Watched:
+        """The session as the database has it, or had it a moment ago."""
+        now = self._now_ms()
+        found = self._watched.get(session)
+        if found is None or now - found.checked_ms >= older_than_ms:
+            row = await self._store.of_session(session)
+            found = self._watched.setdefault(session, Watched(session, Room(self._now_ms, on_drop=self._dropped)))
+            found.checked_ms = now
+            if row is not None:
+                found.kit, found.exercise = row["kit"], row["exercise_type"] or ""
+                found.ended, found.consented = row["ended_at"] is not None, bool(row["consent_given"])
+            self._learn(found)
+        return found
+
+    def _forget(self, watched: Watched) -> None:
+        """Nobody looks and no kit sees it: it costs no memory."""
+        if watched.ended and not watched.room.members:
+            self._watched.pop(watched.session, None)
+
+    def _learn(self, watched: Watched) -> None:
+        told = dict(self._told.get(watched.kit or "", {}))
+        watched.online = bool(told.pop("online", False))
+        watched.state = told
+
+    def _start(self, watched: Watched) -> None:
+        assert watched.kit is not None
+        self._command(watched.kit, "start_session", {"session": watched.session, "exercise": watched.exercise})
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._now_ms() / 1000, UTC)

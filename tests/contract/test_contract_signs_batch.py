@@ -1,0 +1,322 @@
+"""Recorded videos: made from photographs, served on loopback, read into letters; and addresses that are not fetched."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from relay.signs.batch.gateway import public
+from tests.programs import RelayProgram
+
+WITHIN_S = 60.0
+URL = "/api/v1/batch-translate"
+
+
+def film(path: Path, pictures: list[tuple[Any, float]], rate: int = 15) -> Path:
+    """An MP4 of pictures uint8[480, 640, 3], each for so many seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(rate))
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        stream.bit_rate = 4_000_000
+        for pixels, seconds in pictures:
+            for _ in range(int(seconds * rate)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+def fitted(path: Path) -> Any:
+    """A photograph inside 640×480, its proportions kept."""
+    photo = cv2.imread(str(path))
+    scale = min(640 / photo.shape[1], 480 / photo.shape[0])
+    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    canvas = np.full((480, 640, 3), 128, np.uint8)
+    canvas[: small.shape[0], : small.shape[1]] = small
+    return canvas
+
+
+class Videos:
+    """A web server on loopback: files by name, redirects, and a stream that never ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.redirects: dict[str, str] = {}
+        self.asked: list[str] = []
+        videos = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                videos.asked.append(self.path)
+                if target := videos.redirects.get(self.path):
+                    self.send_response(302)
+                    self.send_header("location", target)
+                    self.end_headers()
+                elif self.path == "/endless":
+                    self.endless()
+                elif (file := folder / self.path.lstrip("/")).is_file():
+                    self.send_response(200)
+                    self.send_header("content-length", str(file.stat().st_size))
+                    self.end_headers()
+                    self.wfile.write(file.read_bytes())
+                else:
+                    self.send_error(404)
+
+            def endless(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                try:
+                    while True:
+                        self.wfile.write(b"\0" * 65_536)
+                except OSError:
+                    return
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def url(self, name: str, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self._server.server_address[1]}/{name}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """spelled.mp4 shows Y, nothing, Y; still.mp4 nothing at all; and files that are no videos."""
+    made = tmp_path_factory.mktemp("videos")
+    call = fitted(data_dir / "hands" / "call_0413d5c5.jpg")
+    blank = np.full((480, 640, 3), 90, np.uint8)
+    film(made / "spelled.mp4", [(blank, 0.4), (call, 1.6), (blank, 0.6), (call, 1.6), (blank, 0.4)])
+    film(made / "still.mp4", [(blank, 1.0)])
+    film(made / "long.mp4", [(blank, 40.0)], rate=2)
+    (made / "empty.mp4").write_bytes(b"")
+    (made / "text.mp4").write_text("this is no video " * 50)
+    (made / "cut.mp4").write_bytes((made / "spelled.mp4").read_bytes()[:2000])
+    return made
+
+
+@pytest.fixture(scope="module")
+def videos(folder: Path) -> Iterator[Videos]:
+    server = Videos(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProgram]:
+    """A relay that may fetch from 127.0.0.1, reads half a minute at most, and keeps three waiting."""
+    env = {
+        "HOMESIDE_RELAY_SIGNS__BATCH_HOSTS": '["127.0.0.1"]',
+        "HOMESIDE_RELAY_SIGNS__BATCH_MINUTES": "0.5",
+        "HOMESIDE_RELAY_SIGNS__BATCH_BYTES": "3000000",
+        "HOMESIDE_RELAY_SIGNS__BATCH_JOBS": "3",
+    }
+    program = RelayProgram(tmp_path_factory.mktemp("batch"), env=env)
+    program.child.wait_for_event("hand_detectors_ready", 60.0)
+    yield program
+    assert program.stop() == 0
+    assert not program.faults()
+
+
+@pytest.fixture
+def api(batch: RelayProgram) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=batch.http, timeout=30.0) as client:
+        yield client
+
+
+def settled(api: httpx.Client, job: str, done: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
+    """The job's status once it is no longer processing, or as soon as `done` says so."""
+    deadline = time.monotonic() + WITHIN_S
+    while time.monotonic() < deadline:
+        body: dict[str, Any] = api.get(f"{URL}/{job}").json()
+        if body["status"] != "processing" or (done is not None and done(body)):
+            return body
+        time.sleep(0.05)
+    pytest.fail(f"job {job} is still processing: {body}")
+
+
+def begun(api: httpx.Client, url: str, **beside: Any) -> str:
+    answer = api.post(URL, json={"video_url": url, "language": "en", **beside})
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()) == {"job_id", "status", "estimated_time_ms"}
+    assert answer.json()["status"] == "processing"
+    return str(uuid.UUID(answer.json()["job_id"]))
+
+
+def test_the_documented_job(api: httpx.Client, videos: Videos) -> None:
+    job = begun(api, videos.url("spelled.mp4"), options={"frame_rate": 30, "confidence_threshold": 0.5})
+    body = settled(api, job)
+    assert (body["job_id"], body["status"], body["progress"]) == (job, "completed", 1.0)
+    result = body["result"]
+    assert result["signs_detected"] == ["Y", "Y"]
+    assert result["translation"]
+    assert 0 < result["confidence"] <= 1
+    times = [letter["time_ms"] for letter in result["letters"]]
+    assert 500 < times[0] < 2100
+    assert 2600 < times[1] < 4300
+    assert all(0.5 <= letter["confidence"] <= 1 for letter in result["letters"])
+
+
+def test_an_uploaded_file(api: httpx.Client, batch: RelayProgram, folder: Path) -> None:
+    with (folder / "spelled.mp4").open("rb") as file:
+        answer = api.post(URL, files={"file": ("a.mp4", file, "video/mp4")}, data={"language": "en"})
+    assert answer.status_code == 200
+    assert settled(api, answer.json()["job_id"])["result"]["signs_detected"] == ["Y", "Y"]
+    assert list((batch.data / "videos-to-read").iterdir()) == []
+
+
+def test_a_redirect_is_followed(api: httpx.Client, videos: Videos) -> None:
+    videos.redirects["/moved"] = "/spelled.mp4"
+    assert settled(api, begun(api, videos.url("moved")))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("still.mp4", "No signs"),
+        ("empty.mp4", "empty"),
+        ("text.mp4", "cannot be read"),
+        ("cut.mp4", ""),
+        ("long.mp4", "longer than"),
+        ("missing.mp4", "404"),
+        ("endless", "larger than"),
+    ],
+)
+def test_what_is_no_video_fails_and_says_why(api: httpx.Client, videos: Videos, name: str, words: str) -> None:
+    body = settled(api, begun(api, videos.url(name)))
+    assert (body["status"], body["code"]) == ("failed", "VIDEO_REFUSED")
+    assert words in body["error"] or "lasts" in body["error"]
+    assert "result" not in body
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "file:///etc/passwd",
+        "ftp://example.org/a.mp4",
+        "http://localhost/a.mp4",
+        "http://10.0.0.1/a.mp4",
+        "http://192.168.1.1/a.mp4",
+        "http://[::1]/a.mp4",
+        "http://[::ffff:127.0.0.2]/a.mp4",
+        "http://[fd00::1]/a.mp4",
+        "http://2130706433/a.mp4",
+        "http://0x7f.1/a.mp4",
+        "http://0/a.mp4",
+        "http://user:secret@example.org/a.mp4",
+        "http://metadata.google.internal/",
+        "http://",
+        "//example.org/a.mp4",
+        "http://[broken/a.mp4",
+        "http://example.org:99999/a.mp4",
+    ],
+)
+def test_addresses_that_are_not_fetched(api: httpx.Client, url: str) -> None:
+    answer = api.post(URL, json={"video_url": url})
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "VIDEO_REFUSED"
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.2:1/a.mp4", "file:///etc/passwd", "http://169.254.169.254/"])
+def test_a_redirect_does_not_lead_inside(api: httpx.Client, videos: Videos, target: str) -> None:
+    videos.redirects["/inside"] = target
+    body = settled(api, begun(api, videos.url("inside")))
+    assert (body["status"], body["code"]) == ("failed", "VIDEO_REFUSED")
+
+
+def test_a_redirect_that_never_ends(api: httpx.Client, videos: Videos) -> None:
+    videos.redirects["/round"] = "/round"
+    assert "moves on" in settled(api, begun(api, videos.url("round")))["error"]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::", False),
+        ("255.255.255.255", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, is_public: bool) -> None:
+    assert public(address) is is_public
+
+
+def test_a_job_is_cancelled_and_others_wait(api: httpx.Client, videos: Videos) -> None:
+    first = begun(api, videos.url("spelled.mp4"), options={"frame_rate": 60})
+    waiting = [begun(api, videos.url("spelled.mp4")) for _ in range(2)]
+    for job in [*waiting, first]:
+        assert api.delete(f"{URL}/{job}").status_code == 200
+    for job in [*waiting, first]:
+        assert settled(api, job)["code"] == "CANCELLED"
+    assert settled(api, begun(api, videos.url("spelled.mp4")))["status"] == "completed"
+
+
+def test_too_many_are_told_to_come_back(api: httpx.Client, videos: Videos) -> None:
+    answers = [api.post(URL, json={"video_url": videos.url("endless")}) for _ in range(12)]
+    refused = [one for one in answers if one.status_code == 503]
+    assert refused
+    assert all(one.json()["code"] == "RELAY_FULL" and one.headers["retry-after"] for one in refused)
+    for one in answers:
+        if one.status_code == 200:
+            api.delete(f"{URL}/{one.json()['job_id']}")
+
+
+@pytest.mark.parametrize("path", [f"{URL}/{uuid.uuid4()}", f"{URL}/not-a-uuid"])
+def test_unknown_jobs(api: httpx.Client, path: str) -> None:
+    assert api.get(path).status_code == 404
+    assert api.delete(path).status_code == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"video_url": 5}', b"[1]", b'{"video_url":""}'])
+def test_bad_bodies(api: httpx.Client, body: bytes) -> None:
+    answer = api.post(URL, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert {"error", "message", "code"} <= set(answer.json())
+
+
+def test_bad_uploads(api: httpx.Client) -> None:
+    assert api.post(URL, files={"other": ("a", b"x")}).status_code == 400
+    assert api.post(URL, files={"file": ("a", b"")}).status_code == 400
+    assert api.post(URL, files={"file": ("a", b"\0" * 3_500_000)}).status_code == 413
+    broken = api.post(URL, content=b"--x\r\nnonsense", headers={"content-type": "multipart/form-data; boundary=x"})
+    assert broken.status_code == 400
+
+
+def test_without_a_detector_it_says_so(tmp_path: Path) -> None:
+    program = RelayProgram(tmp_path / "blind", env={"HOMESIDE_RELAY_SIGNS__DETECTORS": "0"})
+    answer = httpx.post(f"{program.http}{URL}", json={"video_url": "https://example.com/video.mp4"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    health = httpx.get(f"{program.http}/api/v1/health").json()
+    assert health["status"] == "degraded"
+    assert health["services"]["media_pipe"] == "down"
+    assert program.stop() == 0
