@@ -192,7 +192,7 @@ def test_the_same_from_a_terminal(kit: FleetKit, operator: httpx.Client, relay: 
 
     def fleet(*words: str, code: int = 0) -> str:
         child = start_homeside("fleet", *words, "--url", relay.http, "--data", relay.data)
-        assert child.wait(60.0) == code, child.tail()
+        assert child.wait(120.0) == code, child.tail()
         return "\n".join(child.lines)
 
     assert json.loads(fleet("list", kit.name, "--json"))["kits"][0]["name"] == kit.name
