@@ -18,8 +18,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto nats-server chromium ffmpeg libatomic1 systemd postgresql poppler-utils dbus-daemon
-BENCH_PEERS := mosquitto nginx libnginx-mod-nchan
+TEST_PEERS := chromium coturn dbus-daemon ffmpeg janus libatomic1 mosquitto nats-server nginx poppler-utils postgresql systemd
+BENCH_PEERS := janus libnginx-mod-nchan mosquitto nats-server nginx postgresql
 
 # What a package or a release is to run.
 EXTRAS ?= agent,relay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from enum import StrEnum
@@ -23,6 +24,7 @@ from agent.sources.port import Port
 
 agent_app = typer.Typer(add_completion=False)
 doctor_app = typer.Typer(add_completion=False)
+net_test_app = typer.Typer(add_completion=False)
 _errors = Console(stderr=True)
 
 
@@ -123,6 +125,42 @@ def doctor(
     findings = asyncio.run(examine(settings, Port, Radio))
     show(findings, as_json=as_json)
     if any(finding.failed for finding in findings):
+        raise typer.Exit(1)
+
+
+@net_test_app.command()
+def net_test(
+    relay: Annotated[str | None, typer.Option(help="Base of the relay, http(s)://host:port.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with a token for it.")] = None,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(help="A STUN or TURN server, as url or url,name,password; again for more."),
+    ] = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say which way pictures can take from here to the relay: host, STUN, TURN over UDP, TCP and TLS.
+
+    Example: homeside net-test --relay https://relay.example.org:8443
+    """
+    from agent.video.app import target_of
+    from agent.video.net_test import climb, passable
+
+    servers = [dict(zip(("url", "username", "password"), one.split(","), strict=False)) for one in ice_server or []]
+    try:
+        settings = load(config, {"video": _some(relay=relay, token_file=token_file, ice_servers=servers or None)})
+        configure("error")
+        rungs = asyncio.run(climb(target_of(settings)))
+    except AgentError as error:
+        _errors.print(f"[bold]homeside net-test:[/bold] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        typer.echo(json.dumps([rung._asdict() for rung in rungs]))
+    else:
+        for rung in rungs:
+            mark = {True: "yes", False: "NO", None: "-"}[rung.ok]
+            typer.echo(f"{mark:4} {rung.name}: {rung.text}")
+    if not passable(rungs):
         raise typer.Exit(1)
 
 

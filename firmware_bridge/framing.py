@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import Counter
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 from cobs import cobs
@@ -55,31 +55,30 @@ def decode(encoded: bytes) -> bytes:
     return payload
 
 
-class PayloadSplitter(Protocol):
-    """What any framing of our payloads gives; `damaged` counts what it could not read."""
-
-    damaged: Counter[Damage]
-
-    def feed(self, data: bytes) -> list[bytes | Damaged]: ...
-
-    def break_off(self) -> None: ...
-
-
 class Splitter:
-    """Bytes in any split, payloads and damage out, in their order. It never holds more than MAX_ENCODED bytes."""
+    """Bytes in any split, payloads and damage out, in their order. It never holds more than `longest` bytes.
 
-    def __init__(self) -> None:
+    `read` gives the payload of what stood between two delimiters, or raises FrameError.
+    """
+
+    def __init__(
+        self,
+        delimiter: bytes = DELIMITER,
+        longest: int = MAX_ENCODED,
+        read: Callable[[bytes], bytes] = decode,
+    ) -> None:
         self.damaged: Counter[Damage] = Counter()
+        self._delimiter, self._longest, self._read = delimiter, longest, read
         self._rest = b""
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes | Damaged]:
-        parts = (self._rest + data).split(DELIMITER)
+        parts = (self._rest + data).split(self._delimiter)
         if self._skipping and len(parts) > 1:
             parts[0], self._skipping = b"", False
         rest = parts.pop()
         found = [self._open(part) for part in parts if part]
-        if len(rest) > MAX_ENCODED and not self._skipping:
+        if len(rest) > self._longest and not self._skipping:
             self._skipping = True
             found.append(self._damage(Damage.TOO_LONG, rest))
         self._rest = b"" if self._skipping else rest
@@ -91,7 +90,7 @@ class Splitter:
 
     def _open(self, encoded: bytes) -> bytes | Damaged:
         try:
-            return decode(encoded)
+            return self._read(encoded)
         except FrameError as error:
             return self._damage(error.damage, encoded)
 

@@ -13,6 +13,7 @@ import uvloop
 from rich.console import Console
 
 from relay.auth import Principal, Role, Tokens, load_secret
+from relay.cluster.trial import Trial
 from relay.collector import Collector
 from relay.errors import RelayError, Unauthorized
 from relay.logs import configure
@@ -47,6 +48,9 @@ def relay(
         bool, typer.Option("--tls", help="Also serve everything on one TLS port (8443) for phones.")
     ] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Try a cluster here: three NATS servers, three relays, a PostgreSQL.")
+    ] = False,
 ) -> None:
     """Serve heart sessions to those who watch, and take samples from kits and phones.
 
@@ -64,11 +68,24 @@ def relay(
     try:
         settings = load(config, given)
         configure(settings.log_level, journal())
+        if cluster:
+            _try_cluster(settings)
+            return
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except RelayError as error:
         _console.print(f"[bold]homeside relay:[/bold] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+
+
+def _try_cluster(settings: RelaySettings) -> None:
+    ports = {"port": settings.ports.scg, "care_port": settings.ports.care, "mqtt_port": settings.mqtt.port}
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def keep() -> None:
+        await Trial(settings.data.resolve(), **ports).run()
+
+    asyncio.run(keep())
 
 
 async def _serve(settings: RelaySettings) -> None:

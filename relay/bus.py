@@ -28,14 +28,31 @@ INCOMING = 20_000
 """Messages paho may hold before the relay has looked at them; the kits send again what falls out."""
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
 
-Receive = Callable[[str, Lane, bytes], Awaitable[None]]
+Settled = Callable[[], None]
+"""What a bus that keeps messages wants called once one is committed, or refused for good."""
+
+
+class Receive(Protocol):
+    """Takes a message of a kit's lane (relay.kits.Switchboard.receive)."""
+
+    def __call__(self, kit: str, lane: Lane, data: bytes, settled: Settled | None = None) -> Awaitable[None]: ...
+
+
 log = structlog.get_logger(__name__)
 
 
 class Bus(Protocol):
     """What the APIs see of it."""
 
-    def publish(self, topic: str, payload: bytes) -> None: ...
+    connected: asyncio.Event
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """To a kit, at QoS 0. Never waits."""
+        ...
+
+    async def run(self, receive: Receive) -> None:
+        """Hand over what kits send, for ever."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from relay.access import Access
 from relay.accounts.service import Accounts
 from relay.clock import Clock
+from relay.cluster.main import Cluster
 from relay.kits import Switchboard
 from relay.metrics import Metrics
 from relay.ports import Routed
 from relay.settings import RelaySettings
+from relay.tracing import Tracing, Untraced
 
 Duty = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[bool]]
@@ -34,7 +36,10 @@ class Root(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Made once by main.py. `secret` signs tokens and links; `kits` brings messages from kits and takes commands."""
+    """Made once by main.py. `secret` signs tokens and links; `kits` brings messages from kits and takes commands.
+
+    `cluster` is there when this relay is one of several, `history` when recordings are read from a replica.
+    """
 
     settings: RelaySettings
     engine: AsyncEngine
@@ -44,6 +49,9 @@ class Ground:
     access: Access
     accounts: Accounts
     kits: Switchboard
+    cluster: Cluster | None = None
+    history: AsyncEngine | None = None
+    tracing: Tracing = field(default_factory=Untraced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ Knows no API: `answer` names who takes a type, `listen_status` and `listen_prese
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -17,7 +17,7 @@ from core.contracts import scg
 from core.contracts.errors import ContractError, InvalidMessage, UnknownType
 from core.contracts.seq_ranges import SeqRanges
 from core.contracts.topics import Lane, topic
-from relay.bus import Bus
+from relay.bus import Bus, Settled
 from relay.errors import RelayError
 from relay.metrics import Metrics
 
@@ -37,6 +37,7 @@ class KitSender:
     pending: dict[str, SeqRanges]
     silence: asyncio.TimerHandle | None = None
     online: bool = False
+    waiting: dict[tuple[str, int], list[Settled]] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -47,10 +48,17 @@ class KitSender:
         if not self.pending:
             asyncio.get_running_loop().call_soon(self._send_acks)
         self.pending.setdefault(boot, SeqRanges()).add(seq)
+        self.settle(boot, seq)
+
+    def settle(self, boot: str, seq: int) -> None:
+        """The message needs no bus any more: it is committed, or never will be."""
+        for settled in self.waiting.pop((boot, seq), ()):
+            settled()
 
     def reject(self, boot: str, seq: int, code: str, text: str) -> None:
         """Say that this message will never be stored."""
         self.bus.publish(topic(self.name, Lane.ACK), scg.reject(boot, seq, code, text))
+        self.settle(boot, seq)
 
     def _send_acks(self) -> None:
         for boot, seqs in self.pending.items():
@@ -67,7 +75,6 @@ class Handler(Protocol):
 StatusListener = Callable[[str, dict[str, Any], bool], None]
 """(kit, the status message's payload, whether it says online)"""
 PresenceListener = Callable[[KitSender, bool], None]
-Receive = Callable[[str, Lane, bytes], Awaitable[None]]
 
 
 class Switchboard:
@@ -99,20 +106,26 @@ class Switchboard:
         """Send a command down; how it went is told in the kit's next status."""
         self._bus.publish(topic(kit, Lane.COMMAND), scg.message("command", {"name": name, "args": args}))
 
-    async def receive(self, kit: str, lane: Lane, data: bytes) -> None:
+    async def receive(self, kit: str, lane: Lane, data: bytes, settled: Settled | None = None) -> None:
         """One message from the bus. Errors are answered with `reject` or, without a number to name, logged."""
         sender = self._kit(kit)
         if lane is Lane.STATUS:
             self._take_status(sender, data)
+            if settled is not None:
+                settled()
             return
         envelope: scg.Envelope | None = None
         try:
             envelope = scg.decode_envelope(data)
+            if settled is not None and envelope.number is not None:
+                sender.waiting.setdefault(envelope.number, []).append(settled)
             if lane is Lane.LIVE:
                 self._heard(sender)
             await self._handler(envelope)(sender, envelope, present=lane is Lane.LIVE)
         except (ContractError, RelayError) as error:
             self._refuse(sender, envelope, error)
+            if settled is not None and (envelope is None or envelope.number is None):
+                settled()
 
     def _handler(self, envelope: scg.Envelope) -> Handler:
         if envelope.number is None:

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -21,9 +22,10 @@ from relay.accounts.service import Accounts, Lifetimes
 from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
 from relay.broker import DoorBounds, EmbeddedBroker, Gate
-from relay.bus import Address, MqttBus, parse_address
+from relay.bus import Address, Bus, MqttBus, parse_address
 from relay.clock import SystemClock
-from relay.db.engine import answers, database_url, migrate, open_engine
+from relay.cluster.main import join
+from relay.db.engine import answers, database_url, migrate, open_engine, open_replica
 from relay.errors import DetectorMissing
 from relay.fleet.main import open_fleet
 from relay.ground import Check, Duty, Ground, Part, Root
@@ -41,11 +43,14 @@ from relay.signs.detection.lookout import Detector
 from relay.signs.main import open_signs
 from relay.supervisor import supervise
 from relay.timers.main import open_timers
+from relay.tracing import open_tracing
 from relay.video.main import open_video
 from relay.viewer.documentation import reference_application
 from relay.viewer.routes import pages
 
 STOP_WITHIN_S = 5.0
+VISION = ("ai_edge_litert", "cv2")
+"""What the kit's hand detector is built on; the extra `vision` brings it."""
 Listener = tuple[Server, socket.socket]
 
 log = structlog.get_logger(__name__)
@@ -81,16 +86,19 @@ class Relay:
         await migrate(engine)
         trust = await identities(settings, engine, tokens, clock.now_ms)
         sockets = self._bind()
-        broker, address = self._broker(tokens, clock, trust)
+        tracing = open_tracing(settings.tracing.endpoint, settings.tracing.every, program_version())
+        cluster = join(settings, engine, metrics)
+        broker, address = (None, cluster.kits) if cluster else self._broker(tokens, clock, trust)
         if broker is not None:
             await broker.start()
-        bus = MqttBus(address, metrics)
+        bus: Bus = cluster.bus if cluster else MqttBus(address, metrics)
         kits = Switchboard(bus, metrics)
         access = Access(tokens, clock.now_ms, settings.link_hours, trust.standing)
         accounts = self._accounts(engine, passwords, secret, clock)
-        ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits)
+        history = open_replica(settings.cluster.history_url, settings.data)
+        ground = Ground(settings, engine, clock, metrics, secret, access, accounts, kits, cluster, history, tracing)
         parts = [
-            open_signs(ground, hand_detector),
+            open_signs(ground, hand_detector, hands_lack),
             open_scg(ground),
             await open_timers(ground),
             open_physio(ground),
@@ -99,6 +107,8 @@ class Relay:
             await open_fleet(ground),
         ]
         duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
+        if cluster is not None:
+            duties["cluster"] = cluster.run
         for part in parts:
             duties |= part.duties
         stored = [check for part in parts if (check := part.checks.get("database")) is not None]
@@ -106,11 +116,15 @@ class Relay:
             duties["watchdog"] = lambda: watch(manager, _all(stored))
         servers = self._servers(sockets, parts, self._operations(parts, engine, bus, metrics), trust)
         await self._serve(servers, duties, [part.drained for part in parts if part.drained is not None])
+        if cluster is not None:
+            await cluster.leave()
         if broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.stop(), STOP_WITHIN_S)
+        await asyncio.to_thread(tracing.close)
         passwords.close()
-        await engine.dispose()
+        for database in filter(None, (history, engine)):
+            await database.dispose()
         log.info("relay_stopped")
 
     async def _serve(
@@ -168,7 +182,7 @@ class Relay:
         signed = sign_in_tokens(self.settings, secret)
         return Accounts(AccountStore(engine), passwords, signed, lifetimes, clock.now_ms)
 
-    def _operations(self, parts: list[Part], engine: AsyncEngine, bus: MqttBus, metrics: Metrics) -> FastAPI:
+    def _operations(self, parts: list[Part], engine: AsyncEngine, bus: Bus, metrics: Metrics) -> FastAPI:
         async def database() -> bool:
             return await answers(engine)
 
@@ -232,6 +246,12 @@ def hand_detector() -> Detector:
         return HandDetector(threads=1)
     except ModelsMissing as error:
         raise DetectorMissing(str(error)) from None
+
+
+def hands_lack() -> str | None:
+    """What the hand detector needs and is not installed; looked up without loading any of it."""
+    missing = [name for name in VISION if find_spec(name) is None]
+    return f"{', '.join(missing)} not installed (pip install 'homeside[vision]')" if missing else None
 
 
 def _all(checks: list[Check]) -> Check:

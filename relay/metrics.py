@@ -47,6 +47,16 @@ class Metrics:
             "Messages to kits given up because the broker was away.",
             registry=register,
         )
+        self.relays = Gauge("homeside_relays", "Relays of the cluster, this one included.", registry=register)
+        self.clock_apart_seconds = Gauge(
+            "homeside_clock_apart_seconds", "How far the senior relay's timescale was ahead.", registry=register
+        )
+        self.stream_messages = Gauge(
+            "homeside_stream_messages", "Messages of kits in the stream, not yet committed.", registry=register
+        )
+        self.refilled = Counter(
+            "homeside_scg_refilled", "Holes in a live line that were filled from the database.", registry=register
+        )
         self.timer_sessions = Gauge("homeside_timer_sessions", "Timer sessions held in memory.", registry=register)
         self.timer_switches = Counter("homeside_timer_switches", "Turns taken by request.", registry=register)
         self.timer_expired = Counter("homeside_timer_expired", "Times a clock ran out.", registry=register)

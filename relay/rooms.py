@@ -82,6 +82,18 @@ class Room:
         else:
             self.ready[member.audience][member] = member.outlet.write_frame
 
+    def hold(self, member: Member) -> None:
+        """A member that is to get no frames of the room yet; `release` ends that."""
+        self.ready[member.audience].pop(member, None)
+
+    def release(self, member: Member) -> None:
+        if member not in self.members or member.cursor is not None:
+            return
+        if member.outlet.paused:
+            member.cursor = self.written
+        else:
+            self.ready[member.audience][member] = member.outlet.write_frame
+
     def leave(self, member: Member) -> None:
         self.members.discard(member)
         self.ready[member.audience].pop(member, None)

@@ -107,12 +107,31 @@ class Signs(_Section):
 
 class Mqtt(_Section):
     url: str = Field(
-        "", description="A broker to use, mqtt://user:password@host:port; empty runs one inside the relay."
+        "",
+        description="What kits and relay meet on: empty runs a broker inside the relay; mqtt://user:password@host:port"
+        " uses a site's; nats://host:4222,host:4222 makes this one of a cluster's relays.",
     )
     host: str = Field("127.0.0.1", description="Address the broker inside the relay listens on.")
     port: int = Field(1883, ge=0, le=65535, description="Its port; 0 takes a free one.")
     tls: bool = Field(False, description="Speak TLS with kits there, by the certificate of [tls]; none is anonymous.")
     tokens: bool = Field(True, description="Let kits in by token as well; false asks every kit for its certificate.")
+
+
+class Cluster(_Section):
+    name: str = Field("", description="This relay's name among the others; empty makes one at every start.")
+    replicas: int = Field(3, ge=1, le=5, description="Copies NATS keeps of what kits sent and is not yet committed.")
+    partitions: int = Field(
+        8, ge=1, le=256, description="Ways kits are shared out among relays; the NATS servers' mapping says the same."
+    )
+    stream_mb: int = Field(8192, ge=64, description="Room for that on each NATS server; beyond it the oldest goes.")
+    history_url: str = Field(
+        "", description="A read replica for recordings that ended a minute ago; empty reads from database_url."
+    )
+
+
+class Tracing(_Section):
+    endpoint: str = Field("", description="Collector of traces, http://host:4318/v1/traces; empty makes none.")
+    every: int = Field(100, ge=1, description="One message of a patient in so many is traced.")
 
 
 class Tls(_Section):
@@ -230,6 +249,8 @@ class RelaySettings(BaseSettings):
     storage: Storage = Storage()
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
+    cluster: Cluster = Cluster()
+    tracing: Tracing = Tracing()
     signs: Signs = Signs()
     tls: Tls = Tls()
     identity: Identity = Identity()

@@ -104,6 +104,15 @@ def chromium() -> dict[str, Any]:
 
 
 @pytest.fixture
+def axe() -> str:
+    """The source of axe-core, which finds what assistive software would stumble over."""
+    path = peers.REPO_ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    if not path.exists():
+        pytest.skip("axe-core is not in node_modules: npm ci --ignore-scripts")
+    return path.read_text("utf-8")
+
+
+@pytest.fixture
 async def browser(chromium: dict[str, Any]) -> AsyncIterator[Any]:
     """A fresh Chromium, as a playwright Browser (asynchronous API)."""
     from playwright.async_api import async_playwright

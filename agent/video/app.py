@@ -17,6 +17,11 @@ from agent.video.publisher import Target, VideoPublisher
 
 def build_video(settings: AgentSettings, slot: Slot, gate: Gate) -> VideoPublisher | None:
     """None where no relay is to show the camera."""
+    target = target_of(settings)
+    return VideoPublisher(slot, gate, target) if target is not None else None
+
+
+def target_of(settings: AgentSettings) -> Target | None:
     chosen = settings.video
     if not chosen.relay:
         return None
@@ -24,7 +29,7 @@ def build_video(settings: AgentSettings, slot: Slot, gate: Gate) -> VideoPublish
         RTCIceServer(urls=one.url, username=one.username or None, credential=one.password.get_secret_value() or None)
         for one in chosen.ice_servers
     ]
-    target = Target(
+    return Target(
         f"{chosen.relay}/video/api/whip/{settings.kit}",
         partial(_token, settings),
         _trust(settings) if chosen.relay.startswith("https") else None,
@@ -33,7 +38,6 @@ def build_video(settings: AgentSettings, slot: Slot, gate: Gate) -> VideoPublish
         settings.source.camera.fps,
         servers,
     )
-    return VideoPublisher(slot, gate, target)
 
 
 def _token(settings: AgentSettings) -> str | None:

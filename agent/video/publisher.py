@@ -62,6 +62,7 @@ class VideoPublisher:
         self._track: CameraTrack | None = None
         self._channel: RTCDataChannel | None = None
         self._heard_s = 0.0
+        self._attempts = 0
 
     def figures(self) -> dict[str, Any]:
         """For the kit's status."""
@@ -86,7 +87,7 @@ class VideoPublisher:
         """One connection from offer to end. VideoError when it does not come about, or breaks."""
         target = self._target
         steps = Steps(target.most_bps, FIRST_BPS)
-        peer = RTCPeerConnection(RTCConfiguration(iceServers=list(target.servers)))
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=self._servers()))
         track = CameraTrack(self._slot, self._gate, target.codec, steps, target.fps, lambda: self._newest)
         ended = asyncio.Event()
         resource = None
@@ -107,6 +108,14 @@ class VideoPublisher:
             self.connected, self._channel = False, None
             track.stop()
             await asyncio.shield(self._leave(peer, resource))
+
+    def _servers(self) -> list[RTCIceServer]:
+        """aiortc heeds one TURN server: with each attempt the next of them, as they were given."""
+        known = self._target.servers
+        turn = [server for server in known if str(server.urls).startswith("turn")]
+        chosen = turn[self._attempts % len(turn)] if turn else None
+        self._attempts += 1
+        return [server for server in known if server not in turn or server is chosen]
 
     async def _exchange(self, peer: RTCPeerConnection) -> str:
         target = self._target

@@ -190,11 +190,11 @@ class BatchStatus(BaseModel):
 
 
 class Problem(BaseModel):
-    """Every error of this API."""
+    """Every error of this API; `code` is left out where the document shows none."""
 
     error: str
     message: str
-    code: str
+    code: str | None = None
 
 
 class Calibration(BaseModel):

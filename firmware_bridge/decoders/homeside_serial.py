@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.decoders import Counters, Event, Identity, Pong, Reply, Samples
 from firmware_bridge.errors import FrameError
-from firmware_bridge.framing import KEPT_OF_DAMAGED, Damaged, PayloadSplitter, Splitter
+from firmware_bridge.framing import KEPT_OF_DAMAGED, Damaged, Splitter
 from firmware_bridge.messages import IdentityMessage, Message, PongMessage, SamplesMessage, parse_message
 from firmware_bridge.protocol import ReplyCode
 
@@ -26,7 +26,7 @@ class HomesideSerial:
 
     tick_ns: float | None = TICK_NS
 
-    def __init__(self, splitter: PayloadSplitter | None = None) -> None:
+    def __init__(self, splitter: Splitter | None = None) -> None:
         self.counters = Counters()
         self._splitter = splitter or Splitter()
         self.counters.damaged = self._splitter.damaged

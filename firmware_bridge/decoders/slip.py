@@ -6,12 +6,11 @@ A frame is END, the payload and its CRC-32 with END and ESC escaped, END. The re
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 
 from firmware_bridge import framing
 from firmware_bridge.decoders.homeside_serial import HomesideSerial
-from firmware_bridge.errors import Damage
-from firmware_bridge.framing import KEPT_OF_DAMAGED, MAX_PAYLOAD, Damaged
+from firmware_bridge.errors import Damage, FrameError
+from firmware_bridge.framing import MAX_PAYLOAD, Splitter
 
 END, ESC, ESC_END, ESC_ESC = b"\xc0", b"\xdb", b"\xdb\xdc", b"\xdb\xdd"
 MAX_ENCODED = 2 * (MAX_PAYLOAD + 4)
@@ -28,42 +27,19 @@ def reframed(frame: bytes) -> bytes:
     return encode(framing.decode(frame.strip(framing.DELIMITER)))
 
 
-class SlipSplitter:
-    """Bytes in any split, payloads and damage out; it never holds more than MAX_ENCODED bytes."""
-
-    def __init__(self) -> None:
-        self.damaged: Counter[Damage] = Counter()
-        self._rest = b""
-        self._skipping = False
-
-    def feed(self, data: bytes) -> list[bytes | Damaged]:
-        *parts, rest = (self._rest + data).split(END)
-        if self._skipping and parts:
-            parts[0], self._skipping = b"", False
-        found = [self._open(part) for part in parts if part]
-        if len(rest) > MAX_ENCODED and not self._skipping:
-            self._skipping = True
-            found.append(self._damage(Damage.TOO_LONG, rest))
-        self._rest = b"" if self._skipping else rest
-        return found
-
-    def break_off(self) -> None:
-        self._rest, self._skipping = b"", False
-
-    def _open(self, encoded: bytes) -> bytes | Damaged:
-        if encoded.count(ESC) != encoded.count(ESC_END) + encoded.count(ESC_ESC) or len(encoded) > MAX_ENCODED:
-            return self._damage(Damage.LENGTH, encoded)
-        whole = encoded.replace(ESC_END, END).replace(ESC_ESC, ESC)
-        payload, crc = whole[:-4], whole[-4:]
-        if not 0 < len(payload) <= MAX_PAYLOAD or zlib.crc32(payload) != int.from_bytes(crc, "little"):
-            return self._damage(Damage.CHECKSUM, encoded)
-        return payload
-
-    def _damage(self, reason: Damage, encoded: bytes) -> Damaged:
-        self.damaged[reason] += 1
-        return Damaged(reason, encoded[:KEPT_OF_DAMAGED])
+def decode(encoded: bytes) -> bytes:
+    """The payload of what stood between two ENDs; FrameError when it is damaged."""
+    if len(encoded) > MAX_ENCODED:
+        raise FrameError(Damage.TOO_LONG)
+    if encoded.count(ESC) != encoded.count(ESC_END) + encoded.count(ESC_ESC):
+        raise FrameError(Damage.LENGTH, "an escape that escapes nothing")
+    whole = encoded.replace(ESC_END, END).replace(ESC_ESC, ESC)
+    payload, crc = whole[:-4], whole[-4:]
+    if not 0 < len(payload) <= MAX_PAYLOAD or zlib.crc32(payload) != int.from_bytes(crc, "little"):
+        raise FrameError(Damage.CHECKSUM)
+    return payload
 
 
 class HomesideSlip(HomesideSerial):
     def __init__(self) -> None:
-        super().__init__(SlipSplitter())
+        super().__init__(Splitter(END, MAX_ENCODED, decode))

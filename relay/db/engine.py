@@ -18,6 +18,8 @@ from relay.db.journal import recover
 from relay.errors import SettingsError, StoreUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
+MIGRATING = 5_017_634
+"""Number of the lock that a migration holds; any that nobody else uses."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 log = structlog.get_logger(__name__)
@@ -57,6 +59,11 @@ def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
     return create_async_engine(url, pool_pre_ping=True, connect_args=timeouts, **given)
 
 
+def open_replica(given: str, folder: Path) -> AsyncEngine | None:
+    """The read replica that the settings name, or None."""
+    return open_engine(database_url(given, folder), connections=5) if given else None
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -85,6 +92,9 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: Any) -> None:
+    """One at a time: the relays of a cluster start together."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

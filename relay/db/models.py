@@ -47,6 +47,14 @@ scg_chunks = sa.Table(
     sa.Index("ix_scg_chunks_session_id_t_min", "session_id", "t_min"),
 )
 
+scg_received = sa.Table(
+    "scg_received",
+    metadata,
+    sa.Column("session_id", sa.ForeignKey("scg_sessions.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("boot", sa.String(64), primary_key=True),
+    sa.Column("seqs", sa.JSON, nullable=False, comment="inclusive ranges of every message stored"),
+)
+
 timer_sessions = sa.Table(
     "timer_sessions",
     metadata,
@@ -55,7 +63,10 @@ timer_sessions = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("updated_ms", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False, comment="relay.timers.states.State as JSON"),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="0", comment="of a cluster: +1 a write"),
+    sa.Column("due_ms", sa.BigInteger, comment="of a cluster: when something happens by itself next"),
     sa.Index("ix_timer_sessions_status", "status"),
+    sa.Index("ix_timer_sessions_due_ms", "due_ms"),
 )
 
 timer_audit = sa.Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from relay.physio.shapes import moment
 
 Row = dict[str, Any]
 CURVE_DIGITS = 2
+MAX_WEEKS = 104
+"""Weeks of adherence that are told one by one, the newest ones."""
 
 
 def movement(exercise: str | None, frames: list[Row]) -> Row:
@@ -94,21 +97,62 @@ def _said(frames: list[Row]) -> list[Row]:
     return lines
 
 
-def progress(sessions: list[Row]) -> list[Row]:
-    """By patient and exercise, each session's ranges by joint, repetitions and quality, in the order of time."""
-    by_patient: dict[str, Row] = {}
+def progress(sessions: list[Row], appointments: list[Row], now: datetime) -> list[Row]:
+    """By patient and exercise, each session's ranges by joint, repetitions and quality, in the order of time; and by
+    patient, of the `appointments` until now, how many were kept."""
+    kept = adherence(appointments, now)
+    by_patient: dict[str, Row] = {row["patient_id"]: _of_patient(row) for row in appointments}
     for row in sessions:
-        patient = by_patient.setdefault(
-            row["patient_id"],
-            {"patient_id": row["patient_id"], "patient_name": row["patient_name"], "exercises": {}},
-        )
+        patient = by_patient.setdefault(row["patient_id"], _of_patient(row))
         exercise = patient["exercises"].setdefault(
             row["exercise_type"], {"exercise_type": row["exercise_type"], "sessions": [], "joints": {}}
         )
         _add(exercise, row)
     return [
-        patient | {"exercises": [_closed(e) for e in patient["exercises"].values()]} for patient in by_patient.values()
+        patient
+        | {"exercises": [_closed(e) for e in patient["exercises"].values()], "adherence": kept.get(key, _summed([]))}
+        for key, patient in by_patient.items()
     ]
+
+
+def adherence(appointments: list[Row], now: datetime) -> dict[str, Row]:
+    """By patient: sessions due until now, how many of them have frames, and both by week (Monday's date, UTC)."""
+    by_patient: dict[str, list[tuple[datetime, bool]]] = {}
+    for row in appointments:
+        at = (row["scheduled_datetime"] or row["start_time"] or row["created_at"]).astimezone(UTC)
+        done = bool(row["frame_count"])
+        if done or at <= now:
+            by_patient.setdefault(row["patient_id"], []).append((at, done))
+    return {patient: _summed(sorted(due)) for patient, due in by_patient.items()}
+
+
+def _summed(due: list[tuple[datetime, bool]]) -> Row:
+    planned, done = len(due), sum(kept for _, kept in due)
+    weeks: dict[datetime, list[int]] = {}
+    if due:
+        week, last = _monday(due[0][0]), _monday(due[-1][0])
+        while week <= last and len(weeks) < MAX_WEEKS:
+            weeks[last] = [0, 0]
+            last -= timedelta(days=7)
+    for at, kept in due:
+        if (counts := weeks.get(_monday(at))) is not None:
+            counts[0] += 1
+            counts[1] += kept
+    listed = [{"week": week.date().isoformat(), "planned": n, "done": k} for week, (n, k) in sorted(weeks.items())]
+    return {
+        "planned": planned,
+        "done": done,
+        "percent": round(100 * done / planned) if planned else None,
+        "weeks": listed,
+    }
+
+
+def _monday(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=at.weekday())
+
+
+def _of_patient(row: Row) -> Row:
+    return {"patient_id": row["patient_id"], "patient_name": row["patient_name"], "exercises": {}}
 
 
 def _add(exercise: Row, row: Row) -> None:

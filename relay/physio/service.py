@@ -39,7 +39,7 @@ PERSONAL = ("first_name", "last_name", "phone")
 PATIENTS_MAY_CHANGE = frozenset({"start_time", "end_time", "equipment_used", "environment_notes"})
 IN_A_THREAD_FROM = 65_536
 """Bodies of so many bytes are decoded beside the event loop, not on it."""
-MAX_PROGRESS = 500
+MAX_PROGRESS, MAX_APPOINTMENTS = 500, 5_000
 log = structlog.get_logger(__name__)
 
 
@@ -253,15 +253,16 @@ class PhysioService:
         }
 
     async def analytics(self, visit: Visit, filters: Filters) -> list[Row]:
-        """Progress per patient, exercise and joint."""
+        """Progress per patient, exercise and joint, and how many of the planned sessions were done."""
         if filters.patient is not None and await self._store.patient(visit.account, filters.patient) is None:
             raise NotFound("Patient not found")
         found = await self._store.progress(visit.account, filters, MAX_PROGRESS)
         for row in found:
             if row["motion_frames"] != row["frame_count"]:
                 row["motion"] = await self._measured(row)
-        await self._audit(visit, "analytics", "patient", {row["patient_id"] for row in found})
-        return progress(found)
+        appointments = await self._store.appointments(visit.account, filters, MAX_APPOINTMENTS)
+        await self._audit(visit, "analytics", "patient", {row["patient_id"] for row in [*found, *appointments]})
+        return progress(found, appointments, self._now())
 
     async def _measured(self, row: Row) -> Row:
         frames = await self._frames.angles(row["id"])

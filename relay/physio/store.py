@@ -109,6 +109,15 @@ class PhysioStore:
             found = await rows(connection, query.order_by(exercise_sessions.c.start_time.desc()).limit(limit))
         return found[::-1]
 
+    async def appointments(self, account: Account, filters: Filters, limit: int) -> list[Row]:
+        """Sessions planned and done, the newest `limit` of them: when, whose, and how many frames each has."""
+        own = exercise_sessions.c
+        columns = (own.patient_id, own.scheduled_datetime, own.start_time, own.created_at)
+        shown = (_full_name(_patient_user).label("patient_name"), session_statistics.c.frame_count)
+        query = sa.select(*columns, *shown).select_from(_SESSIONS).where(_theirs(account), *_conditions(filters))
+        async with transaction(self._engine) as connection:
+            return await rows(connection, query.order_by(own.created_at.desc()).limit(limit))
+
     async def create_session(self, values: dict[str, Any], estimated_duration: int | None) -> str:
         session = str(uuid.uuid4())
         statistics = {"session_id": session, "estimated_duration": estimated_duration}

@@ -51,7 +51,7 @@ class KitGateway:
     def _samples(self, live: Live, sender: KitSender, envelope: scg.Envelope, *, present: bool) -> None:
         batch = scg.decode_payload(envelope.payload, scg.SamplesBatch)
         columns = scg.columns(batch)
-        if present and live.presence.patient is None:
+        if present and self._service.feed.shows(sender.source) and not live.presence.measured:
             live.presence.seat(sender)
             live.announce("patient_connected")
         self._service.take(live, envelope, batch, columns, sender, present=present)

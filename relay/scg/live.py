@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from core.contracts.seq_ranges import SeqRanges
 from core.signals.resample import Resampled
 from relay.clock import Clock
 from relay.metrics import Metrics
-from relay.rooms import EVERYONE, WATCHERS, Audience, Room
+from relay.rooms import EVERYONE, WATCHERS, Audience, Member, Room
 from relay.scg.rules import Line, Presence, delay_ms
 from relay.scg.store import Session
 
@@ -30,6 +31,8 @@ STANDARD_GRAVITY = 9.80665
 """m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
+MOST_AHEAD_MS = 10_000.0
+"""A viewer further ahead of the line than this has another clock, or another line, in mind."""
 
 
 @dataclass(eq=False)
@@ -52,6 +55,14 @@ class Live:
     clock_error_ms: float | None = None
     shift_ms: float = 0.0
     flush: asyncio.TimerHandle | None = None
+    ahead: dict[Member, float] = field(default_factory=dict)
+    own_boot: str = field(default_factory=lambda: uuid4().hex)
+    own_seq: int = 0
+
+    def own_number(self) -> tuple[str, int]:
+        """A number for a message whose sender gave none, so that it too is stored once, whatever a commit comes to."""
+        self.own_seq += 1
+        return self.own_boot, self.own_seq
 
     @property
     def settled(self) -> bool:
@@ -94,6 +105,16 @@ class Live:
         if self.line is not None:
             self._emit(self.line.feed(columns, now_ms))
 
+    @property
+    def newest_t(self) -> float | None:
+        """Time of the newest sample that was shown or is ready to be."""
+        return float(self.recent[-1].t.max()) if self.recent else None
+
+    def prime(self, columns: scg.Columns) -> None:
+        """The last seconds as the store has them, for a relay that did not take them itself."""
+        self.recent.clear()
+        self.recent.append(columns)
+
     def start_line(self) -> None:
         """Begin to put samples on the grid, from those of the last seconds on."""
         self.line = Line(backlog_ms=self.backlog_ms)
@@ -106,10 +127,28 @@ class Live:
         self.line = None
         self._arm_flush()
 
-    def backlog(self) -> bytes | None:
-        """What a late viewer gets first, as one documented message."""
+    def backlog(self, after: float | None = None) -> bytes | None:
+        """What a late viewer gets first, as one documented message; one that comes back, what follows `after`."""
         t, az = self.line.backlog() if self.line is not None else (np.empty(0, np.int64), np.empty(0))
+        if after is not None:
+            t, az = t[t > after], az[t > after]
         return scg.interpolated_batch(t, az) if len(t) else None
+
+    def wait_for(self, member: Member, after: float) -> None:
+        """A viewer from another relay may have seen more than this one has: nothing is shown to it twice."""
+        newest = self.line.backlog()[0] if self.line is not None else np.empty(0, np.int64)
+        if not len(newest) or 0 < after - newest[-1] < MOST_AHEAD_MS:
+            self.room.hold(member)
+            self.ahead[member] = after
+
+    def _emit_to_those_ahead(self, fresh: Resampled) -> None:
+        for member, after in tuple(self.ahead.items()):
+            beyond = (fresh.t > after) | (after - fresh.t > MOST_AHEAD_MS)
+            if beyond.any():
+                del self.ahead[member]
+                if member in self.room.members:
+                    self.room.send(member, scg.interpolated_batch(fresh.t[beyond], fresh.values[beyond]))
+                    self.room.release(member)
 
     def _emit(self, fresh: Resampled) -> None:
         self.shift_ms = fresh.shift_ms
@@ -119,6 +158,8 @@ class Live:
         if len(fresh.t):
             self.metrics.points_sent.inc(len(fresh.t))
             self.room.publish(scg.interpolated_batch(fresh.t, fresh.values), WATCHERS)
+            if self.ahead:
+                self._emit_to_those_ahead(fresh)
         self._arm_flush()
 
     def _arm_flush(self) -> None:
@@ -182,7 +223,7 @@ class Live:
         return scg.message("session_info", payload)
 
     def summary(self) -> dict[str, Any]:
-        present = self.presence.patient is not None
+        present = self.presence.measured
         return {
             **summary(self.session),
             "live": present and self.session.ended_at_ms is None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from relay.cluster.feed import ClusterFeed
 from relay.ground import Ground, Part, Root
 from relay.scg import gateway
+from relay.scg.feeds import Alone, Feed
 from relay.scg.routes import application
 from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Store
@@ -16,6 +18,7 @@ def open_scg(ground: Ground) -> Part:
         metrics,
         max_samples=limits.pending_samples,
         commit_every_s=settings.commit_every_ms / 1000,
+        history=ground.history,
     )
     bounds = Bounds(
         live_sessions=limits.live_sessions,
@@ -24,7 +27,14 @@ def open_scg(ground: Ground) -> Part:
         ring_ms=limits.ring_s * 1000,
         backlog_ms=limits.backlog_s * 1000,
     )
-    service = ScgService(store, ground.clock, metrics, bounds)
+    feed: Feed = Alone()
+    if ground.cluster is not None:
+        link, bus = ground.cluster.link, ground.cluster.bus
+        feed = joined = ClusterFeed(link, store, metrics, ground.tracing, bus.pending, bounds.backlog_ms)
+        ground.cluster.members.on_gone.append(joined.gone)
+    service = ScgService(store, ground.clock, metrics, bounds, feed, ground.tracing)
+    if isinstance(feed, ClusterFeed):
+        feed.reread = service.reread
     kits = gateway.KitGateway(service, store)
     ground.kits.answer(gateway.TYPES, kits.take)
     ground.kits.listen_presence(kits.presence)

@@ -87,9 +87,9 @@ class Seat:
         self._member = Member(connection, audience)
         self._part = part
 
-    def take(self) -> None:
+    def take(self, after: float | None = None) -> None:
         """Enter the room; from now on the connection speaks to this seat."""
-        self._service.enter(self._live, self._member, self._part)
+        self._service.enter(self._live, self._member, self._part, after)
         self._connection.attach(self)
 
     def received(self, data: str | bytes) -> None:
@@ -195,11 +195,13 @@ def _socket(service: ScgService, store: Store, access: Access) -> APIRouter:
             (access.may_measure if part is Part.PATIENT else access.may_view)(who, found)
             live = await service.live(found)
             service.check_room()
+            await service.feed.watch(live)
         except RelayError as error:
             await socket.close(_CLOSE_CODES.get(error.status, 1011), str(error)[:120])
             return
         audience = _audience(part, socket.query_params.get("with", ""))
-        Seat(service, store, live, connection_of(socket.scope), audience, part).take()
+        seat = Seat(service, store, live, connection_of(socket.scope), audience, part)
+        seat.take(_after(socket.query_params.get("after")))
 
     return router
 
@@ -212,6 +214,14 @@ def _audience(part: Part, extras: str) -> Audience:
     if part is Part.PATIENT:
         return Audience.PATIENT
     return Audience.ANALYST if "analysis" in extras.split(",") else Audience.VIEWER
+
+
+def _after(said: str | None) -> float | None:
+    """`?after=` of a viewer that comes back: the last grid time it has."""
+    try:
+        return float(said) if said else None
+    except ValueError:
+        return None
 
 
 def _known(session_id: str) -> str:

@@ -27,25 +27,62 @@ class Part(StrEnum):
     UNKNOWN = "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Who is in a session's room on another relay."""
+
+    viewers: int = 0
+    patient: bool = False
+    boot: str | None = None
+
+
 @dataclass(slots=True)
 class Presence:
-    """Who is in a session's room. At most one patient: a socket, or a kit that has none."""
+    """Who is in a session's room. At most one patient: a socket, or a kit that has none.
+
+    `elsewhere` is what other relays of a cluster said of theirs.
+    """
 
     patient: object | None = None
     viewers: int = 0
     unknown: int = 0
     patient_known: bool = False
     boot: str | None = None
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
 
     @property
-    def viewer_count(self) -> int:
+    def viewers_here(self) -> int:
         """Until a patient is known, one of those who have not said what they are is taken for it."""
         assumed = self.unknown if self.patient_known else max(self.unknown - 1, 0)
         return self.viewers + assumed
 
+    @property
+    def viewer_count(self) -> int:
+        return self.viewers_here + sum(other.viewers for other in self.elsewhere.values())
+
+    @property
+    def measured(self) -> bool:
+        """Somebody is the patient, on whichever relay."""
+        return self.patient is not None or any(other.patient for other in self.elsewhere.values())
+
+    def heard(self, relay: str, said: Elsewhere | None) -> list[str]:
+        """What another relay says of its room, or None when it is gone: the statuses to announce here."""
+        viewers, measured = self.viewer_count, self.measured
+        if said is None:
+            self.elsewhere.pop(relay, None)
+        else:
+            self.elsewhere[relay] = said
+            self.patient_known = self.patient_known or said.patient
+        changes = []
+        if self.measured != measured:
+            changes.append("patient_connected" if self.measured else "patient_disconnected")
+        if self.viewer_count != viewers:
+            changes.append("viewer_connected" if self.viewer_count > viewers else "viewer_disconnected")
+        return changes
+
     def join(self, who: object, part: Part) -> str | None:
         """The status to announce, or None: the first who says nothing may be the patient."""
-        if part is Part.PATIENT and self.patient is None:
+        if part is Part.PATIENT and not self.measured:
             self.seat(who)
             return "patient_connected"
         if part is Part.VIEWER:
@@ -63,8 +100,9 @@ class Presence:
         if self.patient is who:
             self.boot = boot or self.boot
             return True
-        returned = boot is not None and boot == self.boot
-        if part is Part.VIEWER or (self.patient is not None and not returned):
+        known = {self.boot} | {other.boot for other in self.elsewhere.values() if other.patient}
+        returned = boot is not None and boot in known
+        if part is Part.VIEWER or (self.measured and not returned):
             return False
         if self.patient is None:
             self.unknown = max(self.unknown - 1, 0)

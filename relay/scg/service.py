@@ -6,11 +6,13 @@ Knows neither HTTP nor SQL. A batch is checked, counted by (session, boot, seq),
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from core.contracts import scg
@@ -21,12 +23,15 @@ from relay.clock import Clock
 from relay.errors import Full, RelayError, SessionNotFound, SessionTaken
 from relay.metrics import Metrics
 from relay.rooms import Audience, Member, Room
+from relay.scg.feeds import Alone, Feed
 from relay.scg.live import Live, summary
 from relay.scg.rules import Part, rate_hz
 from relay.scg.store import Entry, Session, Store
+from relay.tracing import MS, Tracing, Untraced
 
 ANALYSE_EVERY_S = 1.0
 FORGET_AFTER_MS = 600_000.0
+OVER_AFTER_MS = 60_000.0
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +58,17 @@ class Bounds:
 class ScgService:
     """The use cases of the document and its extras."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: Metrics, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        bounds: Bounds,
+        feed: Feed | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing: Tracing = tracing or Untraced()
+        self.feed: Feed = feed or Alone()
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -97,7 +112,7 @@ class ScgService:
         """The Full Session Object in slices; what is taken but not committed yet is waited for."""
         session = await self.find(session_id)
         await self._store.drained()
-        columns = await self._store.samples(session_id)
+        columns = await self._store.samples(session_id, over=self._over(session))
         head: dict[str, Any] = {"sessionId": session.id, "startedAt": scg.iso(session.started_at_ms)}
         if session.ended_at_ms is not None:
             head["endedAt"] = scg.iso(session.ended_at_ms)
@@ -109,9 +124,13 @@ class ScgService:
         return full_session(head, columns, tuples=tuples)
 
     async def samples(self, session_id: str) -> Iterator[bytes]:
-        await self.find(session_id)
+        session = await self.find(session_id)
         await self._store.drained()
-        return samples_object(b"{", await self._store.samples(session_id))
+        return samples_object(b"{", await self._store.samples(session_id, over=self._over(session)))
+
+    def _over(self, session: Session) -> bool:
+        """So long ago that a replica has all of it."""
+        return session.ended_at_ms is not None and self._clock.now_ms() - session.ended_at_ms > OVER_AFTER_MS
 
     # -- in memory -----------------------------------------------------------------------------------------------
 
@@ -133,7 +152,7 @@ class ScgService:
             if kit is None:
                 raise SessionNotFound("Session not found")
             session = Session(id=session_id, started_at_ms=self._clock.now_ms(), kit=kit)
-            self._store.submit(Entry(session=session_id, done=_nothing, put=session))
+            self._store.submit(Entry(session=session_id, done=_nothing, put=session, begins=True))
             log.info("session_created", session=session_id, kit=kit)
         if len(self._live) >= self._bounds.live_sessions and not self.forget_idle(after_ms=0):
             raise Full("This relay holds as many live sessions as it may. Try again later.")
@@ -153,6 +172,10 @@ class ScgService:
             stored={boot: SeqRanges(ranges.ranges()) for boot, ranges in seen.items()},
             newest_at_ms=self._clock.monotonic_ms(),
         )
+        if seen and session.ended_at_ms is None:
+            recent = await self._store.since(session_id, None, self._bounds.backlog_ms)
+            if recent is not None:
+                live.prime(recent)
         self._live[session_id] = live
         self._metrics.live_sessions.set(len(self._live))
         return live
@@ -169,6 +192,16 @@ class ScgService:
             del self._live[key]
         self._metrics.live_sessions.set(len(self._live))
         return len(idle)
+
+    async def reread(self, live: Live) -> None:
+        """Another relay changed the session's row: take it as it is now, and tell of its end."""
+        session = await self._store.session(live.session.id)
+        if session is None or self._live.get(session.id) is not live:
+            return
+        ended = session.ended_at_ms is not None and live.session.ended_at_ms is None
+        live.session = session
+        if ended:
+            live.announce("session_ended")
 
     def of_kit(self, kit: str) -> list[Live]:
         return [live for live in self._live.values() if live.session.kit == kit]
@@ -189,28 +222,35 @@ class ScgService:
         if self._sockets >= self._bounds.sockets:
             raise Full("This relay holds as many sockets as it may. Try again in a moment.")
 
-    def enter(self, live: Live, member: Member, part: Part) -> None:
-        """Seat a socket: backlog first, then whatever comes; everybody hears of it."""
+    def enter(self, live: Live, member: Member, part: Part, after: float | None = None) -> None:
+        """Seat a socket: backlog first (what follows `after`), then whatever comes; everybody hears of it."""
         if part is not Part.PATIENT and live.line is None:
             live.start_line()
         if member.audience is Audience.ANALYST:
             live.room.send(member, live.info())
-        backlog = live.backlog() if part is not Part.PATIENT else None
+        backlog = live.backlog(after) if part is not Part.PATIENT else None
         if backlog is not None:
             live.room.send(member, backlog)
         live.room.join(member)
+        if after is not None:
+            live.wait_for(member, after)
         self._count_sockets(1)
         if status := live.presence.join(member, part):
             live.announce(status)
         if live.session.ended_at_ms is not None:
             live.room.send(member, scg.status_update("session_ended", live.presence.viewer_count))
+        self.feed.present(live)
 
     def leave(self, live: Live, member: Member, part: Part) -> None:
         live.room.leave(member)
+        live.ahead.pop(member, None)
         self._count_sockets(-1)
         live.announce(live.presence.leave(member, part))
         if not live.watched:
             live.stop_line()
+        self.feed.present(live)
+        if not live.room.members:
+            self.feed.unwatch(live)
 
     def _count_sockets(self, change: int) -> None:
         self._sockets += change
@@ -249,6 +289,7 @@ class ScgService:
             live.announce("patient_connected")
             if not live.watched:
                 live.stop_line()
+            self.feed.present(live)
         self.take(live, envelope, batch, columns, sender)
 
     def _device(self, live: Live, member: Member, part: Part, envelope: scg.Envelope) -> None:
@@ -278,18 +319,23 @@ class ScgService:
                 sender.ack(*number)
             return
         self._metrics.samples_received.labels(sender.source).inc(len(columns))
+        taken_ns = time.time_ns()
+        boot, seq = number or live.own_number()
+        self._tracing.span("received", live.session.id, (boot, seq), int(columns.t.max() * MS), samples=len(columns))
 
         def done() -> None:
+            self._tracing.span("stored", live.session.id, (boot, seq), taken_ns)
             if number is not None:
                 live.mark_stored(*number)
                 sender.ack(*number)
 
-        boot, seq = number or (None, None)
         self._store.submit(
             Entry(session=live.session.id, done=done, columns=columns, boot=boot, seq=seq, clock=batch.clock)
         )
-        if present:
+        if present and self.feed.shows(sender.source):
             live.show(columns, batch.clock.error_ms if batch.clock else None)
+            self._tracing.span("shown", live.session.id, (boot, seq), taken_ns, viewers=len(live.room.members))
+            self.feed.share(live, msgspec.structs.replace(envelope, session=live.session.id, boot=boot, seq=seq))
 
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
         """Put what was learnt of a session (device, unit, sensor, start) into its row."""
@@ -297,7 +343,12 @@ class ScgService:
             key: value[:512] if isinstance(value, str) else value for key, value in changes.items()
         }
         live.session = replace(live.session, **bounded)
-        self._store.submit(Entry(session=live.session.id, done=done, put=live.session))
+
+        def stored() -> None:
+            self.feed.changed(live)
+            done()
+
+        self._store.submit(Entry(session=live.session.id, done=stored, put=live.session))
 
     def ended(self, live: Live, at_ms: float, done: Callable[[], None]) -> Entry:
         """The entry that ends a session; the first end counts, everybody hears of it once."""
@@ -308,6 +359,7 @@ class ScgService:
         def stored() -> None:
             if first:
                 live.announce("session_ended")
+                self.feed.changed(live)
                 log.info("session_ended", session=live.session.id)
             done()
 

@@ -8,25 +8,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from core.contracts.columns import DamagedColumns, join, pack, unpack
 from core.contracts.scg import ClockNote, Columns
 from core.contracts.seq_ranges import SeqRanges
-from relay.db.models import scg_chunks, scg_sessions
+from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.errors import StoreUnavailable
 from relay.metrics import Metrics
+from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
-SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
-"""A chunk below SMALL (half a minute at 100 Hz) is joined with its neighbours until they are FULL."""
 MANY_SMALL = 240
 COMPACT_EVERY_S = 30.0
 
@@ -49,7 +48,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message to be committed. `done` is called after the commit, in the order of submission."""
+    """One message to be committed. `done` is called after the commit, in the order of submission.
+
+    A session that `begins` is put only where none is: another relay may have begun and described it meanwhile.
+    """
 
     session: str
     done: Callable[[], None]
@@ -58,6 +60,7 @@ class Entry:
     seq: int | None = None
     clock: ClockNote | None = None
     put: Session | None = None
+    begins: bool = False
     ended_at_ms: float | None = None
 
     @property
@@ -65,50 +68,24 @@ class Entry:
         return len(self.columns) if self.columns is not None else 1
 
 
-@dataclass(slots=True)
-class _Chunk:
-    session: str
-    boot: str | None
-    parts: list[Columns] = field(default_factory=list)
-    seqs: SeqRanges = field(default_factory=SeqRanges)
-    clock: list[list[Any]] = field(default_factory=list)
-
-    @property
-    def weight(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def take(self, entry: Entry) -> None:
-        assert entry.columns is not None
-        self.parts.append(entry.columns)
-        if entry.seq is not None:
-            self.seqs.add(entry.seq)
-        if entry.clock is not None:
-            note = entry.clock
-            times = [note.tick_ns, note.offset_ns, note.packets] if note.packets else []
-            self.clock.append([entry.seq, note.error_ms, note.tick, note.arrival_ns, *times])
-
-    def row(self) -> dict[str, Any]:
-        columns = join(self.parts)
-        seqs = self.seqs.ranges()
-        finite = columns.t
-        return {
-            "session_id": self.session,
-            "boot": self.boot,
-            "first_seq": seqs[0][0] if seqs else None,
-            "seqs": seqs or None,
-            "samples": len(columns),
-            "t_min": float(finite.min()),
-            "t_max": float(finite.max()),
-            "body": pack(columns),
-            "clock": self.clock or None,
-        }
-
-
 class Store:
-    """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed."""
+    """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed.
 
-    def __init__(self, engine: AsyncEngine, metrics: Metrics, *, max_samples: int, commit_every_s: float) -> None:
+    `history` is a replica, for recordings that are over; it may lag behind.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        metrics: Metrics,
+        *,
+        max_samples: int,
+        commit_every_s: float,
+        history: AsyncEngine | None = None,
+    ) -> None:
         self._engine = engine
+        self._history = history or engine
+        self._insert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
         self._metrics = metrics
         self._max_samples = max_samples
         self._commit_every_s = commit_every_s
@@ -216,17 +193,40 @@ class Store:
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():
-            rows = await asyncio.to_thread(_rows, batch)
             async with self._engine.begin() as connection:
                 for entry in batch:
                     if entry.put is not None:
-                        await _put(connection, entry.put)
+                        await self._put(connection, entry.put, only_new=entry.begins)
+                received = await self._lock_received(connection, batch)
+                rows = await asyncio.to_thread(rows_of, batch, received)
                 if rows:
                     await connection.execute(sa.insert(scg_chunks), rows)
+                await _keep_received(connection, rows, received)
                 for entry in batch:
                     if entry.ended_at_ms is not None:
                         await _end(connection, entry.session, entry.ended_at_ms)
         self._metrics.samples_stored.inc(sum(row["samples"] for row in rows))
+
+    async def _lock_received(self, connection: AsyncConnection, batch: list[Entry]) -> dict[Key, SeqRanges]:
+        """What is stored of each boot in the batch, held still until the commit: nobody else adds to it meanwhile."""
+        keys = sorted({(entry.session, entry.boot) for entry in batch if entry.columns is not None and entry.boot})
+        if not keys:
+            return {}
+        columns = scg_received.c
+        empty = [{"session_id": session, "boot": boot, "seqs": []} for session, boot in keys]
+        await connection.execute(self._insert(scg_received).on_conflict_do_nothing(), empty)
+        query = sa.select(scg_received).where(sa.tuple_(columns.session_id, columns.boot).in_(keys))
+        found = await connection.execute(query.order_by(columns.session_id, columns.boot).with_for_update())
+        return {(row["session_id"], row["boot"]): SeqRanges(row["seqs"]) for row in found.mappings()}
+
+    async def _put(self, connection: AsyncConnection, session: Session, *, only_new: bool) -> None:
+        """Insert, or fill in what was not known when the session was first heard of."""
+        values = {key: value for key in Session.__slots__ if (value := getattr(session, key)) is not None}
+        insert = self._insert(scg_sessions).values(**values)
+        if only_new:
+            await connection.execute(insert.on_conflict_do_nothing())
+        else:
+            await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
 
     async def compact_for_ever(self) -> None:
         """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
@@ -238,17 +238,21 @@ class Store:
                 await self.compact(row["session_id"])
 
     async def compact(self, session_id: str) -> int:
-        """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went."""
+        """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went.
+
+        The rows are locked: of two relays at once, the second finds them gone.
+        """
         columns = scg_chunks.c
         query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
         async with self._engine.begin() as connection:
-            rows = [dict(row) for row in (await connection.execute(query.order_by(columns.id))).mappings()]
-            joined = await asyncio.to_thread(_joined, rows)
-            old = [{"old": number} for numbers, _ in joined for number in numbers]
+            query = query.order_by(columns.id).with_for_update()
+            rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+            runs = await asyncio.to_thread(joined, rows)
+            old = [{"old": number} for numbers, _ in runs for number in numbers]
             if old:
                 await connection.execute(sa.delete(scg_chunks).where(columns.id == sa.bindparam("old")), old)
-                await connection.execute(sa.insert(scg_chunks), [row for _, row in joined])
-        return len(old) - len(joined)
+                await connection.execute(sa.insert(scg_chunks), [row for _, row in runs])
+        return len(old) - len(runs)
 
     async def session(self, session_id: str) -> Session | None:
         query = sa.select(scg_sessions).where(scg_sessions.c.id == session_id)
@@ -261,76 +265,72 @@ class Store:
 
     async def seen(self, session_id: str) -> dict[str, SeqRanges]:
         """Per boot, the messages of a session that are stored."""
-        columns = scg_chunks.c
-        query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id, columns.boot.is_not(None))
-        found: dict[str, SeqRanges] = {}
-        for row in await self._read(query):
-            found.setdefault(row["boot"], SeqRanges()).extend(row["seqs"] or [])
-        return found
+        columns = scg_received.c
+        query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id)
+        return {row["boot"]: SeqRanges(row["seqs"]) for row in await self._read(query)}
 
-    async def samples(self, session_id: str) -> Columns | None:
-        """Everything stored of a session, in the order of its times; None when there is nothing yet."""
+    async def samples(self, session_id: str, *, over: bool = False) -> Columns | None:
+        """Everything stored of a session, in the order of its times; None when there is nothing yet.
+
+        Of one that is long `over` the replica is asked, and the database itself when that does not answer.
+        """
         query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session_id).order_by(scg_chunks.c.id)
-        bodies = [row["body"] for row in await self._read(query)]
-        return await asyncio.to_thread(_in_order, bodies) if bodies else None
+        rows = await self._read_replica(query) if over else []
+        bodies = [row["body"] for row in rows or await self._read(query)]
+        return await asyncio.to_thread(in_order, bodies) if bodies else None
+
+    async def _read_replica(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        if self._history is self._engine:
+            return []
+        try:
+            return await self._read(query, self._history)
+        except StoreUnavailable:
+            return []
+
+    async def since(self, session_id: str, after: float | None, window_ms: float) -> Columns | None:
+        """What is stored with times beyond `after`, else of the last `window_ms`, in the order of their times."""
+        columns = scg_chunks.c
+        if after is None:
+            newest = sa.select(sa.func.max(columns.t_max).label("t")).where(columns.session_id == session_id)
+            found = (await self._read(newest))[0]["t"]
+            if found is None:
+                return None
+            after = float(found) - window_ms
+        query = sa.select(columns.body).where(columns.session_id == session_id, columns.t_max > after)
+        bodies = [row["body"] for row in await self._read(query.order_by(columns.id))]
+        whole = await asyncio.to_thread(in_order, bodies) if bodies else None
+        if whole is None or not (keep := whole.t > after).any():
+            return None
+        return Columns(t=whole.t[keep], ax=whole.ax[keep], ay=whole.ay[keep], az=whole.az[keep])
 
     async def count(self, session_id: str) -> int:
         query = sa.select(sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0).label("n"))
         rows = await self._read(query.where(scg_chunks.c.session_id == session_id))
         return int(rows[0]["n"])
 
-    async def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    async def _read(self, query: sa.Select[Any], engine: AsyncEngine | None = None) -> list[dict[str, Any]]:
         try:
-            async with self._engine.connect() as connection:
+            async with (engine or self._engine).connect() as connection:
                 return [dict(row) for row in (await connection.execute(query)).mappings()]
         except (SQLAlchemyError, OSError) as error:
             log.error("read_failed", error=str(error).splitlines()[0])
             raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
 
 
-def _rows(batch: Iterable[Entry]) -> list[dict[str, Any]]:
-    chunks: dict[tuple[str, str | None], _Chunk] = {}
-    for entry in batch:
-        if entry.columns is not None:
-            key = (entry.session, entry.boot)
-            chunks.setdefault(key, _Chunk(*key)).take(entry)
-    return [chunk.row() for chunk in chunks.values()]
-
-
-def _joined(rows: list[dict[str, Any]]) -> list[tuple[list[int], dict[str, Any]]]:
-    """For each run of at least two neighbours of one boot: the ids that go, and the row that comes."""
-    runs: dict[str | None, list[tuple[list[int], _Chunk]]] = {}
+async def _keep_received(
+    connection: AsyncConnection, rows: list[dict[str, Any]], received: dict[Key, SeqRanges]
+) -> None:
+    """Write down what the rows added, in the transaction that adds them."""
+    columns = scg_received.c
+    kept = []
     for row in rows:
-        of_boot = runs.setdefault(row["boot"], [])
-        if not of_boot or of_boot[-1][1].weight + row["samples"] > FULL_SAMPLES:
-            of_boot.append(([], _Chunk(row["session_id"], row["boot"])))
-        numbers, chunk = of_boot[-1]
-        numbers.append(row["id"])
-        chunk.parts.append(unpack(row["body"]))
-        chunk.seqs.extend(row["seqs"] or [])
-        chunk.clock.extend(row["clock"] or [])
-    return [(numbers, chunk.row()) for of_boot in runs.values() for numbers, chunk in of_boot if len(numbers) > 1]
-
-
-def _in_order(bodies: list[bytes]) -> Columns:
-    parts = []
-    for body in bodies:
-        try:
-            parts.append(unpack(body))
-        except DamagedColumns as error:
-            log.error("chunk_damaged", error=str(error), bytes=len(body))
-    whole = join(parts)
-    order = whole.t.argsort(kind="stable")
-    return Columns(t=whole.t[order], ax=whole.ax[order], ay=whole.ay[order], az=whole.az[order])
-
-
-async def _put(connection: AsyncConnection, session: Session) -> None:
-    """Insert, or fill in what was not known when the session was first heard of."""
-    known = scg_sessions.c.id == session.id
-    values = {key: value for key in Session.__slots__ if (value := getattr(session, key)) is not None}
-    changed = await connection.execute(sa.update(scg_sessions).where(known).values(**values))
-    if changed.rowcount == 0:
-        await connection.execute(sa.insert(scg_sessions).values(**values))
+        if row["boot"] is not None and row["seqs"]:
+            ranges = received[row["session_id"], row["boot"]]
+            ranges.extend(row["seqs"])
+            kept.append({"the_session": row["session_id"], "the_boot": row["boot"], "seqs": ranges.ranges()})
+    if kept:
+        one = (columns.session_id == sa.bindparam("the_session"), columns.boot == sa.bindparam("the_boot"))
+        await connection.execute(sa.update(scg_received).where(*one).values(seqs=sa.bindparam("seqs")), kept)
 
 
 async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float) -> None:

@@ -28,13 +28,13 @@ from relay.signs.translation.routes import routes as translation_routes
 from relay.signs.translation.service import TranslationService
 
 
-def open_signs(ground: Ground, detector: Callable[[], Detector]) -> Part:
-    """`detector` makes one hand detector; it may raise DetectorMissing, and is called in a thread."""
+def open_signs(ground: Ground, detector: Callable[[], Detector], lacking: Callable[[], str | None]) -> Part:
+    """`detector` makes one hand detector, in a thread; it may raise DetectorMissing. `lacking` says beforehand why."""
     chosen, access, metrics = ground.settings.signs, ground.access, ground.metrics
     network = Network.unpack((Path(core.fingerspelling.__path__[0]) / WEIGHTS_FILE).read_bytes())
     store = SignStore(ground.engine)
     translation = TranslationService(_spellers(network), _model(ground), metrics)
-    lookout = Lookout(detector, chosen.detectors, metrics)
+    lookout = Lookout(detector, lacking, chosen.detectors, metrics)
     calibrations = Calibrations(store, network)
     signing = SigningService(
         Shared(lookout, translation, network, calibrations.reader, metrics), most_clients=chosen.clients
@@ -61,7 +61,7 @@ def open_signs(ground: Ground, detector: Callable[[], Detector]) -> Part:
         root=Root.SIGNS,
         also=(Root.TRANSLATE, Root.SCG),
         openable=True,
-        duties={"hands": lookout.open_for_ever, "speller": translation.warm, "batch": batch.run},
+        duties={"hands": lookout.open_for_ever, "batch": batch.run},
     )
 
 

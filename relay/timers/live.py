@@ -27,6 +27,7 @@ class Live:
     wake: Wake | None = None
     wake_ms: int = 0
     gone: bool = False
+    revision: int = 0
 
     @property
     def id(self) -> str:
@@ -40,9 +41,10 @@ class Live:
         self.state = step.state
         return step.events
 
-    def arm(self, timescale: Timescale, callback: Callable[[], None]) -> None:
-        """Be called when something is due next. A call that is due earlier anyway is left as it is."""
+    def arm(self, timescale: Timescale, callback: Callable[[], None], *, later_ms: int = 0) -> None:
+        """Be called when something is due next, or `later_ms` after that. A call that comes earlier anyway is left."""
         due = None if self.gone else deadline_ms(self.state)
+        due = None if due is None else due + later_ms
         if self.wake is not None:
             if due is not None and self.wake_ms <= due:
                 return

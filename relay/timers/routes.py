@@ -90,7 +90,7 @@ class Api:
 
     async def get(self, request: Request) -> Response:
         live = await self._session(request, self._access.bearer(request))
-        return _json(self._service.view(live))
+        return _json(await self._service.look(live))
 
     async def start(self, request: Request) -> Response:
         return await self._done(request, Expectation, lambda live, said: self._service.start(live, said))
@@ -155,9 +155,8 @@ class Api:
         said = timers.decode(await _body(request), kind)
         if "if-match" in request.headers:
             said = msgspec.structs.replace(said, expected_version=_version(request.headers["if-match"]))
-        answer = do(live, said.expected_version if kind is Expectation else said)
-        await self._service.durable()
-        return _json(answer)
+        wanted = said.expected_version if kind is Expectation else said
+        return _json(await self._service.change(live, lambda it: do(it, wanted)))
 
     def _acting(self, request: Request) -> Principal:
         who = self._access.bearer(request)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -44,6 +44,8 @@ FORGET_AFTER_MS = 600_000
 SWEEP_EVERY_S = 30.0
 RING_FRAMES, RING_MS = 64, 10_000.0
 WINDOW_MS = 1_000
+
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger(__name__)
 
@@ -175,6 +177,18 @@ class TimersService:
         self._metrics.timer_sessions.set(len(self._live))
         self._store.remove(live.id)
         await self._store.committed()
+
+    async def change(self, live: Live, do: Callable[[Live], Answer]) -> Answer:
+        """Do it, and answer when it is as safe as the settings ask."""
+        answer = do(live)
+        await self.durable()
+        return answer
+
+    async def look(self, live: Live) -> dict[str, Any]:
+        return self.view(live)
+
+    async def drained(self) -> None:
+        await self._store.drained()
 
     async def durable(self) -> None:
         """Where answers are to wait for the commit, waits for it."""

@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 500
 """Rows between two looks at the event loop while encoding: thousands of changes must not hold up a switch."""
 
 log = structlog.get_logger(__name__)
-_decode = msgspec.json.Decoder(State).decode
+decode = msgspec.json.Decoder(State).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -148,7 +148,7 @@ class Store:
         rows: list[dict[str, Any]] = []
         for number, state in enumerate(changed.values(), 1):
             if state is not None:
-                rows.append(_row(state))
+                rows.append(row_of(state))
             if number % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         gone = [key for key, state in changed.items() if state is None]
@@ -175,18 +175,18 @@ class Store:
                 return ahead[session_id]
         columns = timer_sessions.c
         rows = await self._read(sa.select(columns.body).where(columns.id == session_id))
-        return _decode(rows[0]["body"]) if rows else None
+        return decode(rows[0]["body"]) if rows else None
 
     async def running(self) -> list[State]:
         columns = timer_sessions.c
         rows = await self._read(sa.select(columns.body).where(columns.status == Status.RUNNING.value))
-        return [_decode(row["body"]) for row in rows]
+        return [decode(row["body"]) for row in rows]
 
     async def recent(self, limit: int) -> list[State]:
         """Those changed last, newest first."""
         columns = timer_sessions.c
         query = sa.select(columns.body).order_by(columns.updated_ms.desc(), columns.id).limit(limit)
-        return [_decode(row["body"]) for row in await self._read(query)]
+        return [decode(row["body"]) for row in await self._read(query)]
 
     async def adjustments(self, session_id: str) -> list[Adjustment]:
         columns = [column for column in timer_audit.c if column.name != "id"]
@@ -201,9 +201,11 @@ class Store:
         rows = await self._read(query) if boot else []
         return int(rows[0]["anchor_ns"]) if rows and await self.running() else None
 
-    async def keep_anchor(self, boot: str, anchor_ns: int) -> None:
+    async def keep_anchor(self, boot: str, anchor_ns: int, *, alone: bool = True) -> None:
+        """Keep it for this boot of this machine; a relay that is `alone` has no use for any other."""
+        others = sa.true() if alone else timer_clock.c.boot_id == boot
         async with self._engine.begin() as connection:
-            await connection.execute(sa.delete(timer_clock))
+            await connection.execute(sa.delete(timer_clock).where(others))
             if boot:
                 await connection.execute(sa.insert(timer_clock).values(boot_id=boot, anchor_ns=anchor_ns))
 
@@ -221,7 +223,7 @@ def _finish(waiting: asyncio.Future[None], _: asyncio.Future[None]) -> None:
         waiting.set_result(None)
 
 
-def _row(state: State) -> dict[str, Any]:
+def row_of(state: State) -> dict[str, Any]:
     return {
         "id": state.plan.session_id,
         "status": state.status.value,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from relay.ground import Ground, Part, Root
 from relay.video.gateway import MediaFolder
 from relay.video.peers import Network
+from relay.video.recorder import Recordings
 from relay.video.routes import application
 from relay.video.service import Bounds, VideoService
 from relay.viewer.documentation import reference
@@ -15,7 +16,8 @@ def open_video(ground: Ground) -> Part:
     media = MediaFolder(chosen.media or ground.settings.data / "media")
     servers = [(one.url, one.username, one.password.get_secret_value()) for one in chosen.ice_servers]
     bounds = Bounds(viewers=chosen.viewers, cameras=chosen.cameras, raw=chosen.forward == "packets")
-    service = VideoService(media, Network(servers, chosen.gather_ms / 1000), ground.metrics, bounds)
+    recordings = Recordings(ground.settings.data / "recordings")
+    service = VideoService(media, Network(servers, chosen.gather_ms / 1000), ground.metrics, recordings, bounds)
     return Part(
         "video",
         application(service, ground.access, reference),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -16,14 +16,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from relay.access import STAFF, Access
-from relay.auth import Principal, Role
-from relay.errors import BadOffer, Forbidden, RelayError, TooLarge
+from relay.access import Access
+from relay.errors import BadOffer, RelayError, TooLarge
 from relay.openapi30 import as_3_0
 from relay.ports import allowed_methods
 from relay.video import rules
-from relay.video.publication import Publication
-from relay.video.service import Camera, VideoService, Wish
+from relay.video.cameras.routes import Detail, Kit, cameras, recordings
+from relay.video.permissions import may_end, may_publish, may_watch, own
+from relay.video.service import VideoService, Wish
 
 SERVICE, VERSION = "AI Video Streaming Backend", "1.0.0"
 MOST_BODY = 131_072
@@ -38,7 +38,6 @@ ROOT = {
         "api": {"offer": "/api/offer", "sessions": "/api/sessions"},
     },
 }
-Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
 
 
 class Offer(BaseModel):
@@ -53,12 +52,6 @@ class Answer(BaseModel):
     sdp: str = Field(description="SDP answer to complete WebRTC handshake")
     type: str = Field(description='Will be "answer"')
     session_id: UUID = Field(description="UUID for tracking this session")
-
-
-class Detail(BaseModel):
-    """The document's body of an error."""
-
-    detail: str
 
 
 class States(BaseModel):
@@ -86,22 +79,6 @@ class SignalingHealth(BaseModel):
     service: str
 
 
-class CameraLine(BaseModel):
-    """A kit that sends video, or whose viewers wait for it."""
-
-    kit: str
-    session: str | None
-    live: bool
-    codec: str
-    level: str
-    viewers: int
-    since_ms: int
-
-
-class Cameras(BaseModel):
-    cameras: list[CameraLine]
-
-
 class ForPrograms(APIRoute):
     """`/` answers programs; at a port's root it leaves browsers to the pages."""
 
@@ -118,7 +95,8 @@ def application(service: VideoService, access: Access, documentation: Callable[[
     app.include_router(_service(service))
     app.include_router(_signaling(service, access))
     app.include_router(_exchange(service, access))
-    app.include_router(_cameras(service, access))
+    app.include_router(cameras(service, access))
+    app.include_router(recordings(service, access))
     app.include_router(documentation())
     app.add_exception_handler(RelayError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -182,8 +160,8 @@ def _service(service: VideoService) -> APIRouter:
 
 def _signaling(service: VideoService, access: Access) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["signaling"])
-    missing: dict[int | str, dict[str, Any]] = {404: {"model": Detail}}
-    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 404, 413, 500, 503)}
+    missing: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (401, 403, 404)}
+    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404, 413, 500, 503)}
 
     @router.post("/offer", response_model=Answer, responses=refused, summary="Exchange SDP Offer/Answer")
     async def offer(request: Request, body: Offer) -> dict[str, str]:
@@ -191,23 +169,23 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
         if body.type != "offer":
             raise BadOffer(f"Expected type 'offer', got '{body.type[:40]}'")
         publication = await service.source(Wish(body.video_path, body.kit, body.session))
-        _may_watch(who, publication)
+        may_watch(who, publication)
         session, sdp = await service.watch(body.sdp, publication, who.subject)
         return {"sdp": sdp, "type": "answer", "session_id": session}
 
     @router.get("/sessions", response_model=Sessions, summary="List Active Sessions")
     async def sessions(request: Request) -> dict[str, Any]:
-        found = service.sessions(_own(access.principal(request)))
+        found = service.sessions(own(access.principal(request)))
         return {"active_sessions": found, "count": len(found)}
 
     @router.get("/session/{session_id}", response_model=States, responses=missing, summary="Get Session Information")
     async def session(request: Request, session_id: str) -> dict[str, str]:
-        _may_end(access.principal(request), service, session_id)
+        may_end(access.principal(request), service, session_id)
         return service.session(session_id).states()
 
     @router.delete("/session/{session_id}", response_model=Closed, responses=missing, summary="Close Session")
     async def close(request: Request, session_id: str) -> dict[str, Any]:
-        _may_end(access.principal(request), service, session_id)
+        may_end(access.principal(request), service, session_id)
         remaining = await service.close(session_id)
         return {"status": "success", "message": f"Session {session_id} closed", "active_connections": remaining}
 
@@ -230,33 +208,50 @@ def _server(url: str, username: str, password: str) -> dict[str, str]:
 
 def _exchange(service: VideoService, access: Access) -> APIRouter:
     """WHIP and WHEP: an SDP posted, an SDP answered, a resource to delete. Trickling is not needed and not offered."""
-    router = APIRouter(prefix="/api", tags=["whip", "whep"])
+    refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404)}
+    router = APIRouter(prefix="/api", tags=["whip", "whep"], responses=refused)
+    body = {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}}
+    posted: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (413, 415, 500, 503)}
 
-    @router.post("/whip/{kit}", status_code=201, summary="Publish (WHIP)", response_class=Response)
+    @router.post(
+        "/whip/{kit}",
+        status_code=201,
+        summary="Publish (WHIP)",
+        response_class=Response,
+        responses=posted,
+        openapi_extra=body,
+    )
     async def publish(request: Request, kit: Kit, session: UUID | None = None) -> Response:
         """A kit, or any WHIP client with a kit's token, begins to send its camera."""
-        _may_publish(access.principal(request), kit)
+        may_publish(access.principal(request), kit)
         found, sdp = await service.publish(await _sdp(request), kit, str(session) if session else None)
         return _created(request, f"/api/whip/{kit}/{found}", sdp, service)
 
     @router.delete("/whip/{kit}/{publishing}", summary="Stop publishing (WHIP)", response_class=Response)
     async def unpublish(request: Request, kit: Kit, publishing: str) -> Response:
-        _may_publish(access.principal(request), kit)
+        may_publish(access.principal(request), kit)
         await service.unpublish(kit, publishing)
         return Response(status_code=200)
 
-    @router.post("/whep/{kit}", status_code=201, summary="Play (WHEP)", response_class=Response)
+    @router.post(
+        "/whep/{kit}",
+        status_code=201,
+        summary="Play (WHEP)",
+        response_class=Response,
+        responses=posted,
+        openapi_extra=body,
+    )
     async def play(request: Request, kit: Kit) -> Response:
         """Any WHEP client watches a kit's camera; the kit `sample` is the sample video."""
         who = access.principal(request)
         publication = await (service.sample() if kit == "sample" else service.source(Wish(kit=kit)))
-        _may_watch(who, publication)
+        may_watch(who, publication)
         found, sdp = await service.watch(await _sdp(request), publication, who.subject)
         return _created(request, f"/api/whep/{kit}/{found}", sdp, service)
 
     @router.delete("/whep/{kit}/{session_id}", summary="Stop playing (WHEP)", response_class=Response)
     async def stop(request: Request, kit: Kit, session_id: str) -> Response:
-        _may_end(access.principal(request), service, session_id)
+        may_end(access.principal(request), service, session_id)
         await service.close(session_id)
         return Response(status_code=200)
 
@@ -266,66 +261,6 @@ def _exchange(service: VideoService, access: Access) -> APIRouter:
         return Response(status_code=204, headers={"Accept-Post": SDP, **_links(service)})
 
     return router
-
-
-def _cameras(service: VideoService, access: Access) -> APIRouter:
-    router = APIRouter(prefix="/api/cameras", tags=["cameras"])
-
-    @router.get("", response_model=Cameras, summary="List Cameras")
-    async def cameras(request: Request) -> dict[str, Any]:
-        """Every camera the asker may watch."""
-        who = access.principal(request)
-        return {"cameras": [_line(one) for one in service.cameras() if _watches(who, one.publication)]}
-
-    return router
-
-
-def _line(camera: Camera) -> dict[str, Any]:
-    publication = camera.publication
-    return {
-        "kit": camera.kit,
-        "session": publication.session,
-        "live": camera.publisher is not None,
-        "codec": publication.codec,
-        "level": publication.level,
-        "viewers": len(publication.legs),
-        "since_ms": camera.since_ms,
-    }
-
-
-# -- who may -----------------------------------------------------------------------------------------------------------
-
-
-def _watches(who: Principal, publication: Publication) -> bool:
-    if who.role in STAFF or not publication.kit:
-        return True
-    if who.role is Role.KIT:
-        return who.subject == publication.kit
-    return who.session is not None and who.session == publication.session
-
-
-def _may_watch(who: Principal, publication: Publication) -> None:
-    if not _watches(who, publication):
-        raise Forbidden("This link is not for this camera. Ask the patient or the kit's owner for one that is.")
-
-
-def _may_publish(who: Principal, kit: str) -> None:
-    if who.role is Role.ADMIN or (who.role is Role.KIT and who.subject == kit):
-        return
-    raise Forbidden(
-        f"Only kit {kit} itself sends its camera. Use its own token (homeside token --role kit --name {kit})."
-    )
-
-
-def _own(who: Principal) -> str | None:
-    """The subject whose sessions alone the asker sees; None for staff, who see all."""
-    return None if who.role in STAFF else who.subject
-
-
-def _may_end(who: Principal, service: VideoService, session: str) -> None:
-    if session not in service.sessions(_own(who)):
-        service.session(session[:64])
-        raise Forbidden("This session is somebody else's.")
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from relay.metrics import Metrics
 from relay.video.gateway import SAMPLE, FilePublisher, MediaFolder, ensure_video
 from relay.video.peers import Network, PublisherPeer, Viewer, answer_publisher, answer_viewer
 from relay.video.publication import Publication
+from relay.video.recorder import Recordings
 
 CONNECT_WITHIN_S = 20.0
 SILENT_S = 20.0
@@ -99,6 +100,7 @@ class VideoService:
     media: MediaFolder
     network: Network
     metrics: Metrics
+    recordings: Recordings
     bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
@@ -209,6 +211,7 @@ class VideoService:
 
     async def drained(self) -> None:
         """End every peer and file."""
+        await self.recordings.end_all()
         for playing in self._files.values():
             playing.task.cancel()
         ends = [one.viewer.end() for one in self._watching.values()]

@@ -34,6 +34,7 @@ TYPES = {
 PLAIN = {
     "timer.html": ["/timer/{session_id}"],
     "watch.html": ["/watch", "/watch/", "/watch/{kit}"],
+    "signing.html": ["/signing", "/signing/", "/signing/{session_id}"],
     "signin.html": ["/app", "/app/"],
     "patients.html": ["/app/patients"],
     "me.html": ["/app/me"],
@@ -42,6 +43,8 @@ PLAIN = {
     "fleet.html": ["/app/fleet"],
 }
 """Pages that draw without the chart library."""
+FILMING = "signing.html"
+"""The page that may ask for the browser's camera; the others may not."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -88,15 +91,19 @@ class Asset:
     body: bytes
     packed: bytes
     tag: str
+    films: bool = False
 
     @classmethod
     def of(cls, name: str, body: bytes) -> Asset:
         kind = TYPES[Path(name).suffix]
-        return cls(kind, body, gzip.compress(body, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        return cls(kind, body, gzip.compress(body, mtime=0), tag, films=name == FILMING)
 
     def answer(self, request: Request, status: int = 200) -> Response:
         """The file, packed where the browser takes that; 304 without a body where it has these very bytes."""
         headers = {**HEADERS, "ETag": self.tag}
+        if self.films:
+            headers["Permissions-Policy"] = HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)")
         if status == 200 and _names(request.headers.get("if-none-match", ""), self.tag):
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):

@@ -173,3 +173,14 @@ def test_the_screen_holds_what_matters(capsys: pytest.CaptureFixture[str]) -> No
 def test_where_decides_the_way() -> None:
     assert source_for("/dev/ttyACM0", None, None, "homeside", 115_200, None).name == "serial"
     assert source_for("polar", None, None, "homeside", 115_200, None).name == "ble polar"
+
+
+def test_an_agent_without_bluetooth_says_what_to_do_and_goes_on(homeside: Start, tmp_path: Path) -> None:
+    words = ("--ble", "polar", "--broker", "mqtt://127.0.0.1:9", "--state", tmp_path / "kit")
+    agent = homeside("agent", *words, env={"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/absent"})
+    (told, *_) = agent.wait_until(
+        lambda: [one for one in agent.events("duty_interrupted") if one["code"] == "RADIO_ERROR"], "word of the radio"
+    )
+    assert "bluetoothctl list" in told["reason"]
+    assert agent.running
+    assert agent.end(15.0) == 0

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from agent.backoff import Backoff
 from agent.errors import CommandRefused, PortError
 from agent.sections import Serial
-from agent.sources import Reading, SensorInfo
+from agent.sources import SensorInfo
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port
 from agent.sources.serial import SerialSource
@@ -27,28 +27,9 @@ from firmware_bridge.faults import Faults
 from firmware_bridge.simulator import Board
 from tests.agent.peers import Sensor, TimeSignal, comes
 from tests.firmware_bridge.captures import wit_serial
+from tests.radio.reading import Collected
 
 Make = Callable[..., Sensor]
-
-
-class Collected:
-    def __init__(self) -> None:
-        self.infos: list[SensorInfo] = []
-        self.readings: list[Reading] = []
-
-    def sensor(self, info: SensorInfo) -> None:
-        self.infos.append(info)
-
-    def samples(self, reading: Reading) -> None:
-        self.readings.append(reading)
-
-    @property
-    def count(self) -> int:
-        return sum(len(reading.t_ns) for reading in self.readings)
-
-    @property
-    def lost(self) -> int:
-        return sum(reading.lost for reading in self.readings)
 
 
 @asynccontextmanager

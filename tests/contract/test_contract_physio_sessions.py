@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -318,6 +318,26 @@ def test_analytics_are_progress_by_patient_exercise_and_joint(care: Care) -> Non
     assert exercise["exercise_type"] == name
     assert [line["min"] for line in exercise["joints"]["knee_left"]] == [110, 95]
     assert [line["range_of_motion"] for line in exercise["joints"]["knee_left"]] == [49, 49]
+
+
+def test_adherence_is_what_was_done_of_what_was_planned(care: Care) -> None:
+    """Two weeks of three appointments, the first kept twice, the second once; tomorrow's is not due yet."""
+    name, monday = f"bridge_{uuid4().hex[:6]}", datetime(2026, 1, 5, 10, tzinfo=UTC)
+    for day, kept in ((0, True), (2, True), (4, False), (7, False), (9, False), (11, True)):
+        at = monday + timedelta(days=day)
+        created = care.create(exercise_type=name, scheduled_datetime=at.isoformat())
+        if kept:
+            body = {"frames": [FRAME | {"timestamp": int(at.timestamp() * 1000) + 100 * k} for k in range(5)]}
+            with care.as_("john") as client:
+                data_of(client.post(created["upload_urls"]["metadata"], json=body))
+    care.create(exercise_type=name, scheduled_datetime=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    with care.as_("smith") as client:
+        found = data_of(client.get(f"/api/physio/analytics?patient_id={care.patient_id('john')}&exercise_type={name}"))
+    weeks = [
+        {"week": "2026-01-05", "planned": 3, "done": 2},
+        {"week": "2026-01-12", "planned": 3, "done": 1},
+    ]
+    assert found[0]["adherence"] == {"planned": 6, "done": 3, "percent": 50, "weeks": weeks}
 
 
 READS = (

@@ -24,7 +24,6 @@ TIMESTAMP = 1707151200000
 
 @pytest.fixture
 def url(relay: RelayProgram) -> str:
-    relay.child.wait_for_event("hand_detectors_ready", 60.0)
     return relay.signs.replace("http", "ws") + PATH
 
 

@@ -106,6 +106,7 @@ def test_languages(signs: httpx.Client, language: str, letters: str, sentence: s
         json.dumps({"sign_sequence": ["!"], "session_id": "a"}).encode(),
         json.dumps({"sign_sequence": [" "], "session_id": "a"}).encode(),
         json.dumps({"sign_sequence": ["A"] * 501, "session_id": "a"}).encode(),
+        json.dumps({"sign_sequence": ["ABCDEFGH"] * 100, "session_id": "a"}).encode(),
         json.dumps({"sign_sequence": ["A"], "session_id": "a", "context": "x" * 5000}).encode(),
         json.dumps({"sign_sequence": ["A"], "session_id": "a", "language": "xx"}).encode(),
         json.dumps({"sign_sequence": ["A"], "session_id": ""}).encode(),
@@ -124,7 +125,6 @@ def test_unknown_paths_and_methods(signs: httpx.Client) -> None:
 
 
 def test_health_and_description(relay: RelayProgram, http: httpx.Client) -> None:
-    relay.child.wait_for_event("hand_detectors_ready", 60.0)
     body = http.get("/api/v1/health").json()
     assert body == {
         "status": "healthy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.peers_postgres import Postgres
 from tests.physio.squatting import frames
 
 pytestmark = pytest.mark.browser
+FOUND = "axe.run().then((result) => result.violations.map((one) => one.id + ': ' + one.help))"
 SIZES = {"desk": (1440, 900), "phone": (360, 740)}
 
 
@@ -41,9 +43,10 @@ def chrome(chromium: dict[str, Any]) -> Iterator[Browser]:
 class Person:
     """Somebody at a browser of their own. Whatever a page complains of fails the test."""
 
-    def __init__(self, chrome: Browser, care: Care, size: str = "desk", scheme: Any = "light") -> None:
+    def __init__(self, chrome: Browser, care: Care, axe: str, size: str = "desk") -> None:
         width, height = SIZES[size]
-        self.context = chrome.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.axe = axe
+        self.context = chrome.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(15_000)
         self.complaints: list[str] = []
@@ -57,7 +60,13 @@ class Person:
         self.page.keyboard.press("Enter")
 
     def shot(self, folder: Path, name: str) -> None:
-        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        """The page as it is, in light and in dark; neither wider than the screen, nor anything for axe-core to find."""
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+            self.page.evaluate(self.axe)
+            found = self.page.evaluate(FOUND)
+            assert found == [], f"{name}, {scheme}"
         wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is {wide} px wider than the screen"
 
@@ -66,7 +75,7 @@ class Person:
         assert self.complaints == []
 
 
-def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tmp_path: Path) -> None:
+def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, axe: str, tmp_path: Path) -> None:
     created = care.create()
     with care.as_("john") as client:
         body = {"frames": frames(BEGAN, squats=4, uneven=0.35)}
@@ -76,7 +85,7 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tm
     assert found["summary"]["repetitions"] == 4
     assert {issue["type"] for issue in found["issues"]} >= {"ASYMMETRY_WARNING"}
 
-    smith = Person(chrome, care)
+    smith = Person(chrome, care, axe)
     smith.sign_in("smith", "not the password")
     expect(smith.page.get_by_role("alert")).to_contain_text("password is wrong")
     smith.shot(tmp_path, "sign-in")
@@ -98,11 +107,18 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tm
     smith.page.get_by_label("What you saw").fill("Weight on the left")
     smith.page.get_by_label("What to do").fill("Press evenly")
     smith.page.get_by_role("button", name="Add the remark").click()
+    smith.page.get_by_role("checkbox", name="glute bridge").check()
+    smith.page.get_by_label("How often").fill("3 times per week")
+    smith.page.get_by_label("Seen again on").fill("2030-02-06")
     smith.shot(tmp_path, "session")
     smith.page.get_by_role("button", name="Send the review").click()
-    expect(smith.page.locator("#given")).to_contain_text("fair, by Smith Doe")
+    expect(smith.page.locator("#given")).to_contain_text("Fair, by Smith Doe")
+    expect(smith.page.locator("#given")).to_contain_text("glute bridge; 3 times per week; seen again 6 February")
     smith.page.goto(f"{smith.base}/app/progress/{care.patient_id('john')}")
     expect(smith.page.locator("table").first).to_contain_text("4")
+    expect(smith.page.locator("#exercises")).to_contain_text("1 of 1 planned session done, 100 %")
+    assert smith.page.locator("#exercises rect.done").count() == 1
+    assert smith.page.locator("#exercises path.dots").count() == 4
     smith.shot(tmp_path, "progress")
     smith.page.get_by_role("button", name="Sign out").click()
     smith.page.wait_for_url("**/app/")
@@ -110,13 +126,21 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, tm
     smith.page.wait_for_url("**/app/?next=*")
     smith.leave()
 
-    john = Person(chrome, care, "phone", "dark")
+    john = Person(chrome, care, axe, "phone")
     john.sign_in("john")
     john.page.wait_for_url("**/app/me")
     expect(john.page.locator("#sessions")).to_contain_text("Reviewed")
     john.shot(tmp_path, "me")
+    with john.page.expect_download() as saved:
+        john.page.get_by_role("button", name="Save my data").click()
+    with zipfile.ZipFile(saved.value.path()) as archive:
+        assert len(archive.read(f"sessions/{created['session_id']}/frames.ndjson").splitlines()) == len(body["frames"])
     john.page.get_by_role("link", name="squat").first.click()
     expect(john.page.locator("#given")).to_contain_text("Weight on the left. Press evenly")
     expect(john.page.locator("#form")).to_be_hidden()
+    before = john.page.locator("#moment").text_content() or ""
+    john.page.get_by_role("button", name="Play").click()
+    expect(john.page.locator("#moment")).not_to_have_text(before)
+    john.page.get_by_role("button", name="Stop").click()
     john.shot(tmp_path, "session-phone")
     john.leave()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import httpx
+import paho.mqtt.client as mqtt
 import pytest
 
+from core.contracts.topics import Lane, topic
+from relay.video.sample import read_squares
 from tests.cameras import KitCamera
+from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
 from tests.watching import Watcher, eventually
 
@@ -88,6 +95,25 @@ async def test_nothing_leaves_that_the_patient_does_not_allow(relay: RelayProgra
             assert camera.publisher.figures()["frames"] <= before + 1
 
 
+@pytest.mark.parametrize("loss", [0.02, 0.1])
+async def test_a_bad_line_is_repaired_and_harms_nobody_else(relay: RelayProgram, loss: float) -> None:
+    kit = f"bed-loss-{loss:g}"
+    async with KitCamera(whip(relay, kit)) as camera:
+        await camera.connected()
+        async with Watcher(relay.http, kit=kit) as good, Watcher(relay.http, kit=kit, loss=loss) as bad:
+            await good.frames(1)
+            await bad.frames(1)
+            before = len(good.sizes), len(bad.sizes)
+            await good.frames(240)
+            seen = len(good.sizes) - before[0], len(bad.sizes) - before[1]
+        assert bad.dropped >= 3
+        assert seen[1] > 0.8 * seen[0], f"{seen} with {bad.dropped} datagrams dropped"
+    left = {entry["session"]: entry for entry in relay.child.events("video_left")}
+    assert left[bad.session]["repaired"] >= bad.dropped * 0.5
+    assert left[good.session]["repaired"] == 0
+    assert left[good.session]["skipped"] == 0
+
+
 async def test_viewers_go_on_when_the_kit_comes_back(relay: RelayProgram) -> None:
     async with KitCamera(whip(relay, "bed-gone")) as camera:
         await camera.connected()
@@ -146,3 +172,86 @@ async def test_beyond_loopback_tokens_say_who_sends_and_who_sees(tmp_path: Path)
             mine = (await client.get("/api/cameras", headers={"Authorization": f"Bearer {other}"})).json()
             assert mine == {"cameras": []}
     assert relay.stop() == 0
+
+
+async def test_the_kits_own_program_shows_its_camera_once_the_patient_agrees(tmp_path: Path) -> None:
+    """homeside agent with a camera: no picture before a consent has come down, then pictures, until it ends."""
+    relay = await asyncio.to_thread(RelayProgram, tmp_path / "relay")
+    words = ("--camera", "test", "--broker", f"mqtt://127.0.0.1:{relay.mqtt_port}", "--kit", "bed-9")
+    env = {"HOMESIDE_AGENT_VIDEO__RELAY": relay.http}
+    agent = start_homeside("agent", *words, "--state", tmp_path / "kit", env=env)
+    try:
+        await asyncio.to_thread(agent.wait_for_event, "video_connected", 60.0)
+        async with Watcher(relay.http, kit="bed-9", pose=True) as seen:
+            await seen.until(lambda: bool(seen.poses), "word from the kit")
+            assert seen.poses[-1]["level"] == "skeleton"
+            assert seen.sizes == []
+            await asyncio.to_thread(tell, relay, "bed-9", {"level": "clear", "minutes": 5, "by": "Anna, by telephone"})
+            await seen.frames(10, within=60)
+            await asyncio.to_thread(tell, relay, "bed-9", {"level": "skeleton"})
+            await seen.until(lambda: seen.poses[-1]["level"] == "skeleton", "the end of consent")
+    finally:
+        assert agent.end(15.0) == 0
+        assert relay.stop() == 0
+
+
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, codec: str) -> None:
+    relay = await asyncio.to_thread(RelayProgram, tmp_path)
+    url = f"{relay.http}/video/api"
+    async with KitCamera(whip(relay, "bed-1"), codec=codec) as camera, httpx.AsyncClient(timeout=30) as client:
+        await camera.connected()
+        assert (await client.post(f"{url}/cameras/bed-1/recording", json={})).status_code == 400
+        begun = await client.post(f"{url}/cameras/bed-1/recording", json={"by": "Dr. Sato, gait"})
+        assert begun.status_code == 201
+        assert (await client.post(f"{url}/cameras/bed-1/recording", json={"by": "x"})).status_code == 409
+        picture = await client.get(f"{url}/cameras/bed-1/snapshot.jpg")
+        assert picture.headers["content-type"] == "image/jpeg"
+        assert picture.content[:2] == b"\xff\xd8"
+        assert (await client.get(f"{url}/cameras")).json()["cameras"][0]["recorded"] is True
+        filmed = camera.publisher.figures()["frames"]
+        async with asyncio.timeout(60):
+            while camera.publisher.figures()["frames"] < filmed + 90:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+        await asyncio.to_thread(relay.kill)
+        relay = await asyncio.to_thread(relay.again)
+        listed = (await client.get(f"{url}/recordings")).json()["recordings"]
+        assert [(one["by"], one["running"], one["ended_ms"]) for one in listed] == [("Dr. Sato, gait", False, None)]
+        file = await client.get(f"{url}/recordings/{begun.json()['id']}")
+        assert (await client.get(f"{url}/recordings/..%2f..%2fsecret")).status_code == 404
+        cut = counters_in(file.content, tmp_path / "cut")
+        assert len(cut) > 30, "a kill leaves all but the last fragments"
+        assert sum(0 < (b - a) % 60 < 30 for a, b in pairwise(cut)) > 0.8 * len(cut)
+        await camera.connected()
+
+        async def begins() -> bool:
+            return (await client.post(f"{url}/cameras/bed-1/recording", json={"by": "again"})).status_code == 201
+
+        await eventually(begins, "camera after the restart", within=60)
+        await asyncio.sleep(2)
+        ended = (await client.delete(f"{url}/cameras/bed-1/recording")).json()
+        assert ended["frames"] > 10
+        whole = await client.get(f"{url}/recordings/{ended['id']}", headers={"Range": "bytes=0-99"})
+        assert whole.status_code == 206
+        everything = (await client.get(f"{url}/recordings/{ended['id']}")).content
+        assert len(counters_in(everything, tmp_path / "whole")) == ended["frames"]
+    assert relay.stop() == 0
+
+
+def counters_in(data: bytes, path: Path) -> list[int]:
+    """The number in each picture of a recording."""
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        return [read_squares(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+
+def tell(relay: RelayProgram, kit: str, args: dict[str, object]) -> None:
+    """A command down, as the relay sends it."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", relay.mqtt_port)
+    client.loop_start()
+    body = {"type": "command", "payload": {"name": "set_privacy", "args": args}}
+    client.publish(topic(kit, Lane.COMMAND), json.dumps(body), qos=1).wait_for_publish(10)
+    client.loop_stop()
+    client.disconnect()

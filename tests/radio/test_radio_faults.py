@@ -11,6 +11,7 @@ import pytest
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakError
 from structlog.testing import capture_logs
 
+from agent.errors import CommandRefused
 from agent.sources.ble.radio import BEYOND_RECOVERY, MAX_PACKETS, Radio
 from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.simulator import Board, SimulatedSensor
@@ -31,9 +32,10 @@ async def broken_off(air: Air, radio: Radio, drops: int) -> None:
     async with HomesidePeripheral(air, chest(), "homeside-chest") as sensor:
         async with reading(radio, "homeside-chest") as (source, sink):
             await comes(lambda: sink.count > 20)
-            for _ in range(drops):
-                before = sink.count
+            for drop in range(drops):
                 await sensor.drop()
+                await comes(lambda drop=drop: source.figures()["connections"] == drop + 2, within_s=60)
+                before = sink.count
                 await comes(lambda before=before: sink.count > before, within_s=30)
             figures = source.figures()
         assert figures["connections"] == drops + 1
@@ -71,6 +73,33 @@ async def test_a_sensor_out_of_reach_comes_back(air: Air, radio: Radio, monkeypa
         await comes(lambda: sink.count > before + 50, within_s=20)
     gap_s = (sink.t_ns[before] - last_ns) / 1e9
     assert gap_s == pytest.approx(sink.lost / 100, abs=0.1)
+
+
+async def test_a_sensor_that_is_nowhere_keeps_no_other_waiting(
+    air: Air, radio: Radio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sources.ble.source.FIND_WITHIN_S", 3600.0)
+    async with (
+        reading(radio, "homeside-absent") as (_, nothing),
+        HomesidePeripheral(air, chest(), "homeside-chest") as sensor,
+        reading(radio, "homeside-chest") as (_, sink),
+    ):
+        await comes(lambda: sink.count > 20, within_s=40)
+        before = sink.count
+        await sensor.drop()
+        await comes(lambda: sink.count > before, within_s=40)
+        assert nothing.count == 0
+
+
+async def test_a_rate_that_is_set_while_the_link_breaks_is_refused(air: Air, radio: Radio) -> None:
+    async with PolarH10(air) as sensor, reading(radio, "polar") as (source, sink):
+        await comes(lambda: sink.count > 20)
+        link = source._link
+        assert link is not None
+        await link._client.disconnect()
+        with pytest.raises(CommandRefused, match=r"polar: could not write|not connected now"):
+            await source.set_rate(50)
+        assert sensor.rate_hz == 200
 
 
 async def test_a_board_that_restarts_while_away(air: Air, radio: Radio) -> None:
@@ -231,3 +260,18 @@ async def test_a_sensor_that_lacks_what_its_family_has(air: Air, radio: Radio) -
     async with WitMotionSensor(air, "Polar H10 fake"), reading(radio, "Polar H10 fake") as (_, sink):
         await comes(lambda: sink.problems)
     assert "is no Polar H10: it lacks fb005c81" in sink.problems[0]
+
+
+async def test_a_sensor_that_falls_silent_is_told_and_asked_anew(air: Air, radio: Radio) -> None:
+    async with (
+        HomesidePeripheral(air, chest(), "homeside-chest") as sensor,
+        reading(radio, "homeside-chest", silent_after_s=1.0) as (source, sink),
+    ):
+        await comes(lambda: sink.count > 20)
+        sensor.silent = True
+        await comes(lambda: sink.problems, within_s=30)
+        assert "connected, and silent for 1 s" in sink.problems[0]
+        sensor.silent = False
+        before = sink.count
+        await comes(lambda: sink.count > before + 20, within_s=30)
+        assert source.figures()["connections"] > 1

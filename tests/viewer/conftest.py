@@ -60,12 +60,3 @@ def open_page(browser: Browser, peer: Peer) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-@pytest.fixture
-def axe() -> str:
-    """The source of axe-core, which finds what assistive software would stumble over."""
-    path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-    if not path.exists():
-        pytest.skip("axe-core is not in node_modules: npm ci --ignore-scripts")
-    return path.read_text("utf-8")

@@ -6,11 +6,12 @@ For a controller that has stopped making connections: the last thing tried, and 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import structlog
-from dbus_fast import BusType, Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
-from dbus_fast.errors import DBusError
+
+if TYPE_CHECKING:
+    from dbus_fast.aio import MessageBus
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +21,10 @@ WITHIN_S = 10.0
 
 async def power_cycle(adapter: str | None, *, off_for_s: float = OFF_FOR_S) -> None:
     """`adapter` None is hci0. What cannot be done is logged: the supervisor goes on trying to connect anyway."""
+    from dbus_fast import BusType  # of BlueZ's systems only: a kit elsewhere, and one without a radio, does without
+    from dbus_fast.aio import MessageBus
+    from dbus_fast.errors import DBusError
+
     path = f"/org/bluez/{adapter or 'hci0'}"
     try:
         async with asyncio.timeout(WITHIN_S + off_for_s):
@@ -35,6 +40,9 @@ async def power_cycle(adapter: str | None, *, off_for_s: float = OFF_FOR_S) -> N
 
 
 async def _power(bus: MessageBus, path: str, *, on: bool) -> None:
+    from dbus_fast import Message, MessageType, Variant
+    from dbus_fast.errors import DBusError
+
     reply = await bus.call(
         Message(
             destination="org.bluez",

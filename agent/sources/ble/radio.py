@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from bleak import BleakClient, BleakScanner
@@ -28,11 +28,13 @@ from firmware_bridge.gatt import BATTERY_LEVEL, Family, Write
 log = structlog.get_logger(__name__)
 
 CONNECT_WITHIN_S = 10.0
-WRITE_WITHIN_S = 5.0
+ANSWER_WITHIN_S = 5.0
 CLOSE_WITHIN_S = 3.0
 MAX_PACKETS = 4096
 """Ten seconds of 400 notifications a second; a loop that is behind by more is not going to catch up."""
 MAX_WRITES = 64
+LEAST_SCAN_S, GLANCE_S = 1.5, 0.25
+"""A scan for a sensor that is nowhere gives way to whoever waits, after so long; how often it looks up."""
 BEYOND_RECOVERY = 6
 """Connections failed in a row to sensors in reach, after which the adapter itself is taken for stuck and reset."""
 _NO_ADAPTER = (
@@ -41,6 +43,9 @@ _NO_ADAPTER = (
     "and may this user use it (group bluetooth)?"
 )
 
+BROKEN = "the link broke off"
+
+T = TypeVar("T")
 Packet = tuple[str, bytes, int]
 """Characteristic, value, host-monotonic ns of its arrival."""
 
@@ -67,19 +72,16 @@ class Link:
         self._packets: deque[Packet] = deque()
         self._writes: asyncio.Queue[tuple[Write, Callable[[int], None] | None]] = asyncio.Queue(MAX_WRITES)
         self._news = asyncio.Event()
-        self._lost = False
+        self._lost = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._client.is_connected and not self._lost
-
-    @property
-    def mtu(self) -> int:
-        return self._client.mtu_size
+        return self._client.is_connected and not self._lost.is_set()
 
     async def open(self) -> None:
-        await self._client.connect()
+        """LinkLost when it breaks off on the way."""
+        await self._done("connect", CONNECT_WITHIN_S, self._client.connect())
         self._writing = asyncio.create_task(self._write_on())
 
     async def close(self) -> None:
@@ -110,25 +112,24 @@ class Link:
             self._packets.append((characteristic, bytes(value), arrival_ns))
             self._news.set()
 
-        async with self._says("listen"):
-            await self._client.start_notify(characteristic, heard)
+        await self._done("listen", ANSWER_WITHIN_S, self._client.start_notify(characteristic, heard))
 
     async def packets(self, within_s: float) -> list[Packet]:
         """Waits for what comes; LinkLost when the link broke off or is silent. What came before is given first."""
-        if not self._packets and not self._lost:
+        if not self._packets and not self._lost.is_set():
             self._news.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
                     await self._news.wait()
         if not self._packets:
-            raise LinkLost("the link broke off" if self._lost else f"connected, and silent for {within_s:.0f} s")
+            raise LinkLost(BROKEN if self._lost.is_set() else f"connected, and silent for {within_s:.0f} s")
         found = list(self._packets)
         self._packets.clear()
         return found
 
     async def write(self, write: Write) -> None:
-        async with self._says("write"), asyncio.timeout(WRITE_WITHIN_S):
-            await self._client.write_gatt_char(write.characteristic, write.data, response=write.response)
+        work = self._client.write_gatt_char(write.characteristic, write.data, response=write.response)
+        await self._done("write", ANSWER_WITHIN_S, work)
 
     def send(self, write: Write, written: Callable[[int], None] | None) -> None:
         """Written in turn, in pieces that fit; `written` is told the moment before the first goes out."""
@@ -136,8 +137,7 @@ class Link:
             self._writes.put_nowait((write, written))
 
     async def read(self, characteristic: str) -> bytes:
-        async with self._says("read"), asyncio.timeout(WRITE_WITHIN_S):
-            return bytes(await self._client.read_gatt_char(characteristic))
+        return bytes(await self._done("read", ANSWER_WITHIN_S, self._client.read_gatt_char(characteristic)))
 
     async def battery(self) -> int | None:
         """Percent; None when the sensor does not tell."""
@@ -159,15 +159,23 @@ class Link:
                     await self.write(write._replace(data=write.data[at : at + size]))
 
     def _gone(self, _: BleakClient) -> None:
-        self._lost = True
+        self._lost.set()
         self._news.set()
 
-    @asynccontextmanager
-    async def _says(self, what: str) -> AsyncIterator[None]:
+    async def _done(self, what: str, within_s: float, work: Coroutine[Any, Any, T]) -> T:
+        """Its result, or LinkLost as soon as the link is gone: not every stack tells who waits for an answer."""
+        working, lost = asyncio.ensure_future(work), asyncio.ensure_future(self._lost.wait())
         try:
-            yield
-        except (BleakError, OSError, EOFError, TimeoutError) as error:
+            await asyncio.wait({working, lost}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise LinkLost(BROKEN if lost.done() else f"could not {what}: no answer in {within_s:.0f} s")
+            return working.result()
+        except (BleakError, OSError, EOFError) as error:
             raise LinkLost(f"could not {what}: {error or type(error).__name__}") from None
+        finally:
+            for task in (working, lost):
+                task.cancel()
+            await asyncio.gather(working, lost, return_exceptions=True)
 
 
 class Radio:
@@ -190,6 +198,7 @@ class Radio:
         self._bluez = {"adapter": adapter} if adapter is not None else None
         self._scanner, self._client, self._reset = scanner, client, reset
         self._lock = asyncio.Lock()
+        self._waiting = 0
         self._failures = 0
 
     async def scan(self, within_s: float, enough: Callable[[list[Seen]], float | None] | None = None) -> list[Seen]:
@@ -209,28 +218,55 @@ class Radio:
             news.set()
 
         options: dict[str, Any] = {"bluez": self._bluez} if self._bluez else {}
-        async with self._lock, _available():
+        async with self._turn(), _available():
             scanner = BleakScanner(heard, backend=self._scanner, **options)
             async with scanner:
-                await _until(within_s, news, lambda: enough(list(seen.values())) if enough else None)
+                await self._until(within_s, news, lambda: enough(list(seen.values())) if enough else None)
         return sorted(seen.values(), key=lambda one: -one.rssi)
 
     async def connect(self, seen: Seen) -> Link:
         """RadioError says why not; after several in a row the adapter is reset."""
         link = Link(seen.device, self._client, self._bluez)
         try:
-            async with self._lock, _available(), asyncio.timeout(CONNECT_WITHIN_S):
+            async with self._turn(), _available():
                 await link.open()
-        except (BleakError, OSError, EOFError, TimeoutError) as error:
+        except LinkLost as error:
             await link.close()
             await self._failed()
-            why = str(error) or "no answer"
-            raise RadioError(f"{seen.name or seen.address} is in reach, but no connection came about: {why}") from None
+            raise RadioError(
+                f"{seen.name or seen.address} is in reach, but no connection came about: {error}"
+            ) from None
         except BaseException:
             await link.close()
             raise
         self._failures = 0
         return link
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """The adapter, for one at a time; those who wait are counted."""
+        self._waiting += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    async def _until(self, within_s: float, news: asyncio.Event, enough: Callable[[], float | None]) -> None:
+        """Until the time is up, or `enough` says how much shorter, or others have waited long enough."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline, shortened = began + within_s, False
+        while (left := deadline - loop.time()) > 0 and not (self._waiting and loop.time() - began > LEAST_SCAN_S):
+            news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, GLANCE_S)):
+                    await news.wait()
+            if not shortened and (rest := enough()) is not None:
+                deadline, shortened = min(deadline, loop.time() + rest), True
 
     async def _failed(self) -> None:
         self._failures += 1
@@ -256,17 +292,3 @@ async def _available() -> AsyncIterator[None]:
         if "adapter" in str(error).lower():
             raise RadioError(_NO_ADAPTER.format(reason=error)) from None
         raise
-
-
-async def _until(within_s: float, news: asyncio.Event, enough: Callable[[], float | None]) -> None:
-    """Until the time is up, or `enough` says how much shorter."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
-    shortened = False
-    while (left := deadline - loop.time()) > 0:
-        news.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await news.wait()
-        if not shortened and (rest := enough()) is not None:
-            deadline, shortened = min(deadline, loop.time() + rest), True

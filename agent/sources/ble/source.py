@@ -66,9 +66,12 @@ class BleSource:
         except CommandError as error:
             self._decoder.plan(self._rate_hz, self._settings.range_g)
             raise CommandRefused(str(error)) from None
+        try:
+            for write in (*before.closing, *plan.opening):
+                await self._link.write(write)
+        except LinkLost as lost:
+            raise CommandRefused(f"{self._settings.device}: {lost}") from None
         self._rate_hz = hz
-        for write in (*before.closing, *plan.opening):
-            await self._link.write(write)
         return hz
 
     async def identify(self) -> SensorInfo:
@@ -113,7 +116,8 @@ class BleSource:
                 sensing.tell(SensorInfo(seen.name or seen.address, self._family.title))
             plan = self._plan(decoder, self._rate_hz)
             await self._open(link, plan)
-            log.info("sensor_connected", sensor=self.name, address=seen.address, rssi=seen.rssi, mtu=link.mtu)
+            room = max(link.room(characteristic) for characteristic in plan.listen)
+            log.info("sensor_connected", sensor=self.name, address=seen.address, rssi=seen.rssi, mtu=room + 3)
             tasks.append(asyncio.create_task(self._watch_battery(link)))
             if decoder.commands is not None:
                 tasks.append(asyncio.create_task(sensing.converse()))

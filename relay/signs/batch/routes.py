@@ -25,7 +25,17 @@ _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": BatchRequest.model_json_schema(ref_template="#/components/schemas/{model}")},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["video_url"],
+                    "properties": {
+                        "video_url": {"type": "string", "minLength": 1, "maxLength": 2000},
+                        "language": {"enum": list(LANGUAGES), "default": "en"},
+                        "options": BatchOptions.model_json_schema(),
+                    },
+                }
+            },
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -66,7 +76,7 @@ def routes(service: BatchService, lookout: Lookout, access: Access, most_bytes: 
 
     @router.delete("/{job_id}", response_model=BatchStatus, response_model_exclude_none=True)
     async def cancel(request: Request, job_id: str) -> BatchStatus:
-        """Stop a job; its video is deleted."""
+        """Stop and forget a job; its video is deleted."""
         job = service.find(job_id, access.reach(access.principal(request)))
         service.cancel(job)
         return job.status

@@ -103,10 +103,12 @@ class BatchService:
         return job
 
     def cancel(self, job: Job) -> None:
+        """Stop and forget it; its video goes at once, or when it would have been its turn."""
         job.cancelled = True
+        self._jobs.pop(job.id, None)
         if job.task is not None:
             job.task.cancel()
-        elif job.status.status == "processing":
+        if job.status.status == "processing":
             _fail(job, "CANCELLED", "The job was cancelled.")
 
     async def run(self) -> None:

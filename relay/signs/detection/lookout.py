@@ -74,15 +74,18 @@ class Client:
 
 
 class Lookout:
-    """`run` keeps the detectors working; `problem` says why there are none."""
+    """`run` keeps the detectors working once they are wanted; `problem` says why there are none."""
 
-    def __init__(self, make: Callable[[], Detector], detectors: int, metrics: Metrics) -> None:
+    def __init__(
+        self, make: Callable[[], Detector], lacking: Callable[[], str | None], detectors: int, metrics: Metrics
+    ) -> None:
         self._make = make
+        self._wanted = asyncio.Event()
         self._count = detectors
         self._metrics = metrics
         self._waiting: deque[Client] = deque()
         self._news = asyncio.Event()
-        self.problem: str | None = "the hand detector is starting" if detectors else "detectors = 0 in the settings"
+        self.problem = lacking() if detectors else "detectors = 0 in the settings"
 
     def offer(self, client: Client, look: Look) -> None:
         """Have a picture looked at; one of this client's that still waits is dropped. Raises DetectorMissing."""
@@ -94,6 +97,10 @@ class Lookout:
         client.waiting = look
         self._queue(client)
 
+    def wake(self) -> None:
+        """Somebody is about to show pictures: have the detectors ready. A relay where nobody signs loads none."""
+        self._wanted.set()
+
     def leave(self, client: Client) -> None:
         client.gone, client.waiting = True, None
 
@@ -102,11 +109,13 @@ class Lookout:
             client.queued = True
             self._waiting.append(client)
             self._news.set()
+            self._wanted.set()
 
     async def run(self) -> None:
         """Open the detectors and work, for ever. Without the extra `vision`, says so and tries again now and then."""
         if not self._count:
             await asyncio.Event().wait()
+        await self._wanted.wait()
         with ThreadPoolExecutor(self._count, thread_name_prefix="hands") as pool:
             loop = asyncio.get_running_loop()
             detectors = await asyncio.gather(*(loop.run_in_executor(pool, self._make) for _ in range(self._count)))

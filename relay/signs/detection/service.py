@@ -62,6 +62,8 @@ class SigningService:
         if self._clients >= self._most:
             raise Full("Every place for signing clients is taken. Try again in a moment.")
         self._clients += 1
+        self.shared.lookout.wake()
+        self.shared.translation.warm()
 
     def leave(self, client: Signing) -> None:
         self._clients -= 1

@@ -8,15 +8,18 @@ answer, and the speller's goes out instead, marked `fallback`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from core.contracts.signs import LANGUAGES, TranslationResponse
+from core.contracts.signs import LANGUAGES, MAX_SIGNS, TranslationResponse
 from core.fingerspelling.digits import settle
 from core.fingerspelling.sentences import latin, written
 from core.fingerspelling.speller import Spelled, Speller
@@ -27,6 +30,8 @@ from relay.signs.translation.gateway import Translated
 HISTORY = 50
 CONTEXTS = 5_000
 OFFLINE_AT_MOST = 0.75
+AT_ONCE = 2
+"""Sequences spelled side by side: a long one takes half a second of a core."""
 LIKENESS = 0.5
 """Twice the letters that a model's answer and the spelled letters share in order, over those of both."""
 _EXTRA = 40
@@ -63,8 +68,9 @@ class TranslationService:
         self._load = load
         self._model = model
         self._metrics = metrics
-        self._spellers: dict[str, asyncio.Task[tuple[Speller, Mapping[str, str]]]] = {}
+        self._spellers: dict[str, asyncio.Future[tuple[Speller, Mapping[str, str]]]] = {}
         self._conversations: OrderedDict[str, Conversation] = OrderedDict()
+        self._spelling = asyncio.Semaphore(AT_ONCE)
         self.failing: str | None = None
 
     async def translate(
@@ -102,9 +108,9 @@ class TranslationService:
         self.context(session_id, owner)
         del self._conversations[session_id]
 
-    async def warm(self) -> None:
-        """Have the English speller ready before the first patient waits for it."""
-        await self._speller("en")
+    def warm(self) -> None:
+        """Somebody is about to sign: have the English speller ready. A relay where nobody does never loads it."""
+        self._loading("en")
 
     def _conversation(self, session_id: str, owner: str | None) -> Conversation:
         found = self._conversations.setdefault(session_id, Conversation(owner))
@@ -150,15 +156,35 @@ class TranslationService:
     async def _offline(self, letters: list[str], seen: Sequence[Chances] | None, language: str) -> TranslationResponse:
         speller, dictionary = await self._speller(language)
         signs = [one.lower() for one in settle(letters)]
-        found = await asyncio.to_thread(speller.spell, signs, seen)
+        async with self._spelling:
+            found = await asyncio.to_thread(speller.spell, signs, seen)
         texts = list(dict.fromkeys(written(one.words, language, dictionary) for one in found))
         confidence = _confidence(found[0], found[1:])
         return _response(texts[0], confidence, tuple(texts[1:]), fallback=True)
 
     async def _speller(self, language: str) -> tuple[Speller, Mapping[str, str]]:
+        return await asyncio.shield(self._loading(language))
+
+    def _loading(self, language: str) -> asyncio.Future[tuple[Speller, Mapping[str, str]]]:
+        """Loaded in a thread that ends with the program, however long it still had to go."""
         if language not in self._spellers:
-            self._spellers[language] = asyncio.create_task(asyncio.to_thread(self._load, language))
-        return await asyncio.shield(self._spellers[language])
+            loop = asyncio.get_running_loop()
+            found = self._spellers[language] = loop.create_future()
+
+            def settle(loaded: Callable[[], None]) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile, and nobody waits
+                    loop.call_soon_threadsafe(loaded)
+
+            def load() -> None:
+                try:
+                    made = self._load(language)
+                except (ImportError, OSError, ValueError) as error:
+                    settle(partial(found.set_exception, error))
+                else:
+                    settle(partial(found.set_result, made))
+
+            threading.Thread(target=load, name=f"speller {language}", daemon=True).start()
+        return self._spellers[language]
 
 
 def checked(signs: Sequence[str]) -> list[str]:
@@ -168,6 +194,8 @@ def checked(signs: Sequence[str]) -> list[str]:
     letters = [letter for sign in signs for letter in (latin(sign.lower(), "kz").upper() or " ")]
     if not any(letter != " " for letter in letters):
         raise InvalidSignSequence("Sign sequence cannot be empty")
+    if len(letters) > MAX_SIGNS:
+        raise InvalidSignSequence(f"Sign sequence is longer than {MAX_SIGNS} letters")
     for letter in letters:
         if letter not in _ALPHABET:
             raise InvalidSignSequence(f"Sign {letter!r} is not a letter of the manual alphabet, a digit or a space")

@@ -27,11 +27,12 @@ function keep(data) {
   return data.user
 }
 
-async function ask(path, { method = 'GET', body, token } = {}) {
+async function ask(path, { method = 'GET', body, token, file = false } = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {}
   if (body !== undefined) headers['Content-Type'] = 'application/json'
   const sent = body === undefined ? undefined : JSON.stringify(body)
   const answer = await fetch(path.startsWith(OTHERS) ? path : BASE + path, { method, headers, body: sent, cache: 'no-store' })
+  if (answer.ok && file) return answer.blob()
   const said = await answer.json().catch(() => ({}))
   if (!answer.ok) throw new Refused(answer.status, said.error)
   return said
@@ -52,6 +53,9 @@ export async function request(path, options = {}) {
     return ask(path, { ...options, token: stored()?.token })
   }
 }
+
+/** A file, as a Blob. */
+export const download = (path) => request(path, { file: true })
 
 export async function signOut() {
   await request('/auth/logout', { method: 'POST' }).catch(() => {})

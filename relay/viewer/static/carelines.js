@@ -7,6 +7,7 @@ export const exerciseWords = (name) => (name ?? 'exercise').replaceAll('_', ' ')
 
 const STATES = {
   pending: ['Planned', 'off'],
+  missed: ['Not done', 'off'],
   recording: ['Recording', 'live'],
   processing: ['Processing', 'off'],
   review_pending: ['To review', 'doubt'],
@@ -21,6 +22,12 @@ export function statePill(status) {
   return pill
 }
 
+/** What a session's pill says: one that was due and has nothing in it was not done. */
+function stateOf(session, now) {
+  const missed = session.status === 'pending' && !session.frame_count && Date.parse(session.scheduled_datetime ?? '') < now
+  return missed ? 'missed' : session.status
+}
+
 /** When a session was, will be, or was planned. */
 export function whenWords(session, now) {
   if (session.start_time) return `${dayTime(Date.parse(session.start_time), now)}, ${duration(session.duration_seconds * 1000)}`
@@ -31,7 +38,7 @@ export function whenWords(session, now) {
 export function sessionLine(session, named) {
   const name = named ? `${session.patient_name}: ${exerciseWords(session.exercise_type)}` : exerciseWords(session.exercise_type)
   const link = element('a', { href: `/app/session/${session.id}` }, element('b', { textContent: name }))
-  link.append(statePill(session.status), element('span', { className: 'xs', textContent: whenWords(session, Date.now()) }))
+  link.append(statePill(stateOf(session, Date.now())), element('span', { className: 'xs', textContent: whenWords(session, Date.now()) }))
   return element('li', {}, link)
 }
 

@@ -1,14 +1,10 @@
 // Curves of angles over time as SVG: left solid, right dashed, holes where a joint was not seen.
 
-const SVG = 'http://www.w3.org/2000/svg'
-const WIDTH = 1000
-const HEIGHT = 180
+import { drawing, framed, shape } from './plot.js'
 
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name)
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value)
-  return made
-}
+const WIDTH = 1000
+const HEIGHT = 200
+const TICKS = [180, 135, 90, 45, 0].map((degrees) => ({ at: 1 - degrees / 180, text: `${degrees}°` }))
 
 /** SVG path data of values at x; null breaks the line. `toY` puts a value on the drawing. */
 export function pathOf(xs, values, toY) {
@@ -33,16 +29,15 @@ export class Curve {
     const times = timeline.t
     this.#from = times[0]
     this.#span = Math.max(1, times.at(-1) - times[0])
-    const svg = shape('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' })
-    svg.setAttribute('aria-label', `Angle of the ${joint} over time, 0 to 180 degrees`)
+    const svg = drawing(`Angle of the ${joint} over time, 0 to 180 degrees`)
     for (const { start, end } of timeline.repetitions) {
       svg.append(shape('rect', { class: 'band', x: this.#x(start), y: 0, width: this.#x(end) - this.#x(start), height: HEIGHT }))
     }
-    for (const y of [0, 45, 90, 135, 180]) svg.append(shape('line', { class: 'grid', x1: 0, x2: WIDTH, y1: y, y2: y }))
+    for (const { at } of TICKS) svg.append(shape('line', { class: 'grid', x1: 0, x2: WIDTH, y1: at * HEIGHT, y2: at * HEIGHT }))
     const xs = times.map((t) => this.#x(t))
     for (const side of ['left', 'right']) {
       const values = timeline.angles[`${joint}_${side}`]
-      if (values) svg.append(shape('path', { class: side, d: pathOf(xs, values, (degrees) => HEIGHT - degrees) }))
+      if (values) svg.append(shape('path', { class: side, d: pathOf(xs, values, (degrees) => (1 - degrees / 180) * HEIGHT) }))
     }
     for (const { timestamp } of timeline.issues) {
       svg.append(shape('line', { class: 'mark', x1: this.#x(timestamp), x2: this.#x(timestamp), y1: 0, y2: 16 }))
@@ -53,11 +48,8 @@ export class Curve {
       const box = svg.getBoundingClientRect()
       chosen(this.#from + ((event.clientX - box.left) / box.width) * this.#span)
     })
-    const scale = document.createElement('div')
-    scale.className = 'scale'
-    const ends = ['0 s', `0 to 180°, a line every 45°`, `${(this.#span / 1000).toFixed(1)} s`]
-    scale.append(...ends.map((words) => Object.assign(document.createElement('span'), { textContent: words })))
-    host.replaceChildren(svg, scale)
+    const ends = [0, 0.25, 0.5, 0.75, 1].map((at) => ({ at, text: `${((at * this.#span) / 1000).toFixed(this.#span < 40_000 ? 1 : 0)} s` }))
+    host.replaceChildren(framed(svg, TICKS, ends))
   }
 
   #x(ms) {

@@ -3,7 +3,7 @@
 import { $, element, page, request, state } from './care.js'
 import { exerciseWords, whenWords } from './carelines.js'
 import { Curve } from './curve.js'
-import { DASH, fixed } from './formats.js'
+import { DASH, dayTime, fixed } from './formats.js'
 import { drawSkeleton } from './skeleton.js'
 import { Watch } from './exerciselive.js'
 
@@ -67,6 +67,25 @@ function choose(ms, { fromVideo = false } = {}) {
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
 
+/** Plays the poses at the speed they were moved at, where there is no video to do it. */
+function play() {
+  const { timeline } = shown
+  const playing = $('play').getAttribute('aria-pressed') !== 'true'
+  $('play').setAttribute('aria-pressed', String(playing))
+  $('play').textContent = playing ? 'Stop' : 'Play'
+  if (!playing) return
+  const from = shown.at < timeline.t.at(-1) ? shown.at : timeline.t[0]
+  const began = performance.now()
+  const step = () => {
+    if ($('play').getAttribute('aria-pressed') !== 'true') return
+    const at = from + performance.now() - began
+    choose(at)
+    if (at < timeline.t.at(-1)) requestAnimationFrame(step)
+    else play()
+  }
+  step()
+}
+
 function draw() {
   shown.curve = new Curve($('curve'), shown.timeline, $('joint').value, choose)
   choose(shown.at || shown.timeline.t[0])
@@ -85,7 +104,9 @@ function showTimeline(session) {
     return element('li', {}, button)
   })
   $('findings').replaceChildren(...(lines.length ? lines : [element('li', { className: 'muted', textContent: 'None.' })]))
+  $('play').addEventListener('click', play)
   if (session.video_url) {
+    $('play').hidden = true
     $('video').src = session.video_url
     $('video').hidden = false
     $('video').addEventListener('timeupdate', () => choose(timeline.t[0] + $('video').currentTime * 1000, { fromVideo: true }))
@@ -98,11 +119,26 @@ function showReview(review, remarkAt) {
   const remarks = review.form_feedback.map((remark) =>
     element('li', { textContent: `${remarkAt(remark.timestamp)}: ${[remark.issue, remark.recommendation].filter(Boolean).join('. ')}` }))
   $('given').replaceChildren(
-    element('p', { textContent: `${review.overall_assessment.toLowerCase()}, by ${review.physiotherapist_name}` }),
+    element('p', { textContent: `${capital(review.overall_assessment)}, by ${review.physiotherapist_name}, ${dayTime(Date.parse(review.reviewed_at), Date.now())}` }),
     element('p', { className: 'small', textContent: review.notes ?? '' }),
     element('ol', { className: 'lines' }, ...remarks),
   )
-  if (review.next_steps?.frequency) $('given').append(element('p', { className: 'small', textContent: `Next: ${review.next_steps.frequency}` }))
+  const next = nextWords(review.next_steps ?? {})
+  if (next) $('given').append(element('p', { className: 'small', textContent: `Next: ${next}` }))
+}
+
+const capital = (word) => word[0] + word.slice(1).toLowerCase()
+
+function nextWords({ recommended_exercises, frequency, follow_up_date }) {
+  const again = follow_up_date && `seen again ${dayTime(Date.parse(follow_up_date), Date.now())}`
+  return [(recommended_exercises ?? []).map(exerciseWords).join(', '), frequency, again].filter(Boolean).join('; ')
+}
+
+function nextSteps({ next, frequency, follow_up }) {
+  const steps = { recommended_exercises: [...next].filter((one) => one.checked).map((one) => one.value) }
+  if (frequency.value) steps.frequency = frequency.value
+  if (follow_up.value) steps.follow_up_date = new Date(`${follow_up.value}T09:00`).toISOString()
+  return steps.recommended_exercises.length || frequency.value || follow_up.value ? steps : null
 }
 
 function addRemark() {
@@ -116,13 +152,13 @@ function addRemark() {
 
 async function send(event) {
   event.preventDefault()
-  const { overall_assessment, notes, frequency } = event.target.elements
+  const { overall_assessment, notes } = event.target.elements
   try {
     const review = await request('/physio/reviews', {
       method: 'POST',
       body: {
         session_id: id, overall_assessment: overall_assessment.value, notes: notes.value || null,
-        form_feedback: shown.remarks, next_steps: frequency.value ? { frequency: frequency.value } : null,
+        form_feedback: shown.remarks, next_steps: nextSteps(event.target.elements),
       },
     })
     showReview(review, offset)

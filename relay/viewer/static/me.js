@@ -1,6 +1,6 @@
 // A patient's own page: whether recording is agreed to, and the sessions with what came back.
 
-import { $, page, request } from './care.js'
+import { $, download, element, page, request } from './care.js'
 import { nothing, sessionLine } from './carelines.js'
 
 function showConsent(profile) {
@@ -15,9 +15,24 @@ function showConsent(profile) {
   })).data)
 }
 
+async function save() {
+  $('export').disabled = true
+  $('exported').textContent = 'Gathering it.'
+  try {
+    const file = URL.createObjectURL(await download('/patients/export'))
+    element('a', { href: file, download: 'my-homeside-data.zip' }).click()
+    $('exported').textContent = 'Saved.'
+    setTimeout(() => URL.revokeObjectURL(file), 60_000)
+  } catch (error) {
+    $('exported').textContent = error.message
+  }
+  $('export').disabled = false
+}
+
 page(async () => {
   const [profile, sessions] = await Promise.all([request('/patients/profile'), request('/patients/sessions?per_page=50')])
   showConsent(profile.data)
+  $('export').addEventListener('click', save)
   const lines = sessions.data.map((session) => sessionLine(session, false))
   $('sessions').replaceChildren(...(lines.length ? lines : [nothing('No session yet. Your physiotherapist plans the first.')]))
 })

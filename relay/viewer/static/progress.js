@@ -1,66 +1,85 @@
-// A patient's progress: by exercise, each session's range of motion, repetitions and form, oldest first.
+// A patient's progress: what was done of what was planned, and by exercise the range of motion over time.
 
 import { $, element, page, request } from './care.js'
 import { exerciseWords } from './carelines.js'
 import { count, DASH, fixed } from './formats.js'
+import { timePlot, weekPlot } from './plot.js'
 
-const SVG = 'http://www.w3.org/2000/svg'
+const MOST_WEEKS = 26
+const SIDES = ['left', 'right']
 const patient = decodeURIComponent(location.pathname.split('/')[3] ?? '')
 
-const day = (at) => new Date(at).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })
+const day = (t) => new Date(t).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })
+const degrees = (value) => (Number.isFinite(value) ? `${fixed(value, 0)}°` : DASH)
+const part = (name, ...children) => element('section', { className: 'card' }, element('h2', { textContent: name }), ...children)
+const key = (kind, text) => [element('span', { className: `key ${kind}` }), text, ' ']
 
-/** A line of values over sessions, scaled to 0..most. */
-function trend(values, most, words) {
-  const svg = document.createElementNS(SVG, 'svg')
-  svg.setAttribute('viewBox', '0 0 1000 180')
-  svg.setAttribute('preserveAspectRatio', 'none')
-  svg.setAttribute('role', 'img')
-  svg.setAttribute('aria-label', words)
-  const path = document.createElementNS(SVG, 'path')
-  const x = (k) => (values.length > 1 ? (k / (values.length - 1)) * 1000 : 500)
-  path.setAttribute('d', values.map((value, k) => `${k ? 'L' : 'M'}${x(k).toFixed(1)} ${(180 - (value / most) * 180).toFixed(1)}`).join(''))
-  svg.append(path)
-  return element('div', { className: 'curve' }, svg)
+function adherenceCard({ planned, done, percent, weeks }) {
+  if (!planned) return []
+  const words = `${done} of ${count(planned, 'planned session')} done, ${percent} %`
+  return [part('Sessions kept', element('p', { textContent: words }), weekPlot(weeks.slice(-MOST_WEEKS), `${words}, by week`, day),
+    element('p', { className: 'xs' }, 'By week: ', ...key('filled', 'done'), ...key('outline', 'planned')))]
 }
 
-function table(exercise, joint) {
-  const head = ['Day', 'Repetitions', 'Form', 'Least', 'Most', 'Range']
-  const rows = exercise.joints[joint].map((line) => {
-    const session = exercise.sessions.find(({ session_id }) => session_id === line.session_id)
+/** The joints of an exercise without their sides, the one that moves most first. */
+export function jointsOf(joints) {
+  const names = [...new Set(Object.keys(joints).map((name) => name.replace(/_(left|right)$/, '')))]
+  const widest = (name) => Math.max(...SIDES.map((side) => joints[`${name}_${side}`]?.at(-1).range_of_motion ?? 0))
+  return names.sort((a, b) => widest(b) - widest(a))
+}
+
+function sideWords(exercise, joint, side) {
+  const lines = exercise.joints[`${joint}_${side}`]
+  if (!lines) return ''
+  const change = exercise.range_of_motion_change[`${joint}_${side}`]
+  const sign = Math.abs(change) < 0.5 ? '±' : change < 0 ? '−' : '+'
+  const since = lines.length > 1 ? ` (${sign}${fixed(Math.abs(change), 0)}°)` : ''
+  return `${side} ${degrees(lines.at(-1).range_of_motion)}${since}`
+}
+
+function rangePlot(exercise, joint) {
+  const lines = SIDES.filter((side) => exercise.joints[`${joint}_${side}`]).map((side) => ({
+    kind: side, points: exercise.joints[`${joint}_${side}`].map((line) => [Date.parse(line.at), line.range_of_motion]),
+  }))
+  const said = SIDES.map((side) => sideWords(exercise, joint, side)).filter(Boolean).join(', ')
+  const words = `${joint}, range of motion: ${said}`
+  return [element('h3', { className: 'small', textContent: words }),
+    timePlot({ lines, high: 180, step: 45, unit: '°', words: `${words}, over ${count(exercise.session_count, 'session')}`, dayOf: day })]
+}
+
+function table(exercise, joints) {
+  const head = ['Day', 'Repetitions', 'Form', ...joints.flatMap((joint) => SIDES.map((side) => `${joint} ${side}`))]
+  const rows = exercise.sessions.map((session) => {
+    const ranges = joints.flatMap((joint) => SIDES.map((side) => {
+      const line = exercise.joints[`${joint}_${side}`]?.find(({ session_id }) => session_id === session.session_id)
+      return degrees(line?.range_of_motion)
+    }))
     const form = session.form_score === null ? DASH : fixed(session.form_score * 100, 0)
-    const cells = [session.repetitions ?? DASH, form, `${fixed(line.min, 0)}°`, `${fixed(line.max, 0)}°`, `${fixed(line.range_of_motion, 0)}°`]
-    const link = element('a', { href: `/app/session/${line.session_id}`, textContent: day(line.at) })
-    return element('tr', {}, element('td', {}, link), ...cells.map((text) => element('td', { textContent: text })))
+    const link = element('a', { href: `/app/session/${session.session_id}`, textContent: day(session.at) })
+    const cells = [session.repetitions ?? DASH, form, ...ranges].map((text) => element('td', { textContent: text }))
+    return element('tr', {}, element('td', {}, link), ...cells)
   })
   const heads = head.map((text) => element('th', { scope: 'col', textContent: text }))
-  return element('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: `Sessions by ${joint}` },
+  return element('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: `Sessions of ${exerciseWords(exercise.exercise_type)}` },
     element('table', {}, element('thead', {}, element('tr', {}, ...heads)), element('tbody', {}, ...rows)))
 }
 
-function card(exercise) {
-  const joints = Object.keys(exercise.joints).sort((a, b) => range(exercise, b) - range(exercise, a))
-  const made = element('section', { className: 'card' }, element('h2', { textContent: `${exerciseWords(exercise.exercise_type)}, ${count(exercise.session_count, 'session')}` }))
-  for (const joint of joints.slice(0, 2)) {
-    const values = exercise.joints[joint].map((line) => line.range_of_motion)
-    const change = exercise.range_of_motion_change[joint]
-    const since = values.length > 1 ? `, ${change >= 0 ? '+' : '−'}${fixed(Math.abs(change), 0)}° since the first session` : ''
-    const words = `${joint.replaceAll('_', ' ')}: range of motion ${fixed(values.at(-1), 0)}°${since}`
-    made.append(element('h3', { className: 'small', textContent: words }))
-    if (values.length > 1) made.append(trend(values, 180, words), element('p', { className: 'xs', textContent: 'First session to last, 0 to 180°.' }))
-    made.append(table(exercise, joint))
-  }
-  return made
+function exerciseCard(exercise) {
+  const joints = jointsOf(exercise.joints).slice(0, 2)
+  return part(`${exerciseWords(exercise.exercise_type)}, ${count(exercise.session_count, 'session')}`,
+    ...joints.flatMap((joint) => rangePlot(exercise, joint)),
+    element('p', { className: 'xs' }, ...key('solid', 'left'), ...key('dashed', 'right'), '· in brackets: since the first session'),
+    table(exercise, joints))
 }
 
-const range = (exercise, joint) => exercise.joints[joint].at(-1).range_of_motion
-
 page(async () => {
-  const found = (await request(`/physio/analytics?patient_id=${encodeURIComponent(patient)}`)).data
-  if (!found.length) {
-    $('message').textContent = 'No recorded session yet.'
+  const [found] = (await request(`/physio/analytics?patient_id=${encodeURIComponent(patient)}`)).data
+  if (!found) {
+    $('message').textContent = 'No session yet.'
     return
   }
-  $('name').textContent = `Progress of ${found[0].patient_name}`
-  $('message').textContent = ''
-  $('exercises').replaceChildren(...found[0].exercises.map(card))
+  $('name').textContent = `Progress of ${found.patient_name}`
+  document.title = `${found.patient_name} · Homeside`
+  $('message').textContent = found.exercises.length ? '' : 'No recorded session yet.'
+  $('exercises').replaceChildren(...adherenceCard(found.adherence), ...found.exercises.map(exerciseCard))
 })

@@ -1,0 +1,62 @@
+"""What a clustered relay's APIs stand on besides, put together: the link to the others, who they are, and the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from relay.bus import Address
+from relay.clock import SteadyClock
+from relay.cluster.bus import NatsBus
+from relay.cluster.link import Link, is_cluster, servers
+from relay.cluster.members import Members
+from relay.errors import SettingsError
+from relay.metrics import Metrics
+from relay.settings import RelaySettings
+
+LEAVE_WITHIN_S = 2.0
+MQTT_PORT = 1883
+"""Where kits are told to go unless identity.broker_url says otherwise: NATS itself does not tell its MQTT port."""
+
+
+class Cluster:
+    """One relay's part in it. `run` keeps it in; `leave` tells the others, so that nobody has to miss it first."""
+
+    def __init__(self, settings: RelaySettings, engine: AsyncEngine, metrics: Metrics) -> None:
+        if engine.dialect.name != "postgresql":
+            raise SettingsError(
+                "database_url: a cluster's relays share one PostgreSQL; give postgresql://user:password@host:5432/name"
+            )
+        chosen = settings.cluster
+        first = urlsplit(servers(settings.mqtt.url)[0]).hostname or "localhost"
+        self.kits = Address(host=first, port=MQTT_PORT)
+        self.link = Link(settings.mqtt.url, chosen.name or f"relay-{secrets.token_hex(4)}", metrics)
+        self.steady = SteadyClock()
+        self.members = Members(self.link, self.steady, metrics)
+        self.bus = NatsBus(
+            self.link,
+            self.members,
+            metrics,
+            replicas=chosen.replicas,
+            partitions=chosen.partitions,
+            stream_bytes=chosen.stream_mb << 20,
+        )
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.link.run())
+            group.create_task(self.members.run())
+
+    async def leave(self) -> None:
+        self.members.leave()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.link.close(), LEAVE_WITHIN_S)
+
+
+def join(settings: RelaySettings, engine: AsyncEngine, metrics: Metrics) -> Cluster | None:
+    """The cluster that the settings name, or None for a relay that is alone."""
+    return Cluster(settings, engine, metrics) if is_cluster(settings.mqtt.url) else None

@@ -1,0 +1,1 @@
+"""What the cameras show now, and what was recorded of them."""

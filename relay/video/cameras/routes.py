@@ -1,0 +1,108 @@
+"""The cameras that send now, a picture of each, and recordings, over HTTP; an extra of ours beside the document."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from relay.access import Access
+from relay.video.permissions import may_watch, must_be_staff, watches
+from relay.video.recorder import snapshot
+from relay.video.service import Camera, VideoService
+
+Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
+
+
+class Detail(BaseModel):
+    """The document's body of an error."""
+
+    detail: str
+
+
+REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404, 409)}
+
+
+class CameraLine(BaseModel):
+    """A kit that sends video, or whose viewers wait for it."""
+
+    kit: str
+    session: str | None
+    live: bool
+    codec: str
+    level: str
+    viewers: int
+    since_ms: int
+    recorded: bool
+
+
+class Wanted(BaseModel):
+    by: str = Field(min_length=1, max_length=200, description="Who wants the recording, and why; kept beside it.")
+
+
+class Cameras(BaseModel):
+    cameras: list[CameraLine]
+
+
+def cameras(service: VideoService, access: Access) -> APIRouter:
+    router = APIRouter(prefix="/api/cameras", tags=["cameras"], responses=REFUSED)
+
+    @router.get("", response_model=Cameras, summary="List Cameras")
+    async def cameras(request: Request) -> dict[str, Any]:
+        """Every camera the asker may watch."""
+        who = access.principal(request)
+        seen = [one for one in service.cameras() if watches(who, one.publication)]
+        return {"cameras": [_line(one, service.recordings.running(one.kit)) for one in seen]}
+
+    @router.get("/{kit}/snapshot.jpg", summary="The picture now", response_class=Response)
+    async def picture(request: Request, kit: Kit) -> Response:
+        publication = service.camera(kit).publication
+        may_watch(access.principal(request), publication)
+        return Response(await snapshot(publication), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    return router
+
+
+def recordings(service: VideoService, access: Access) -> APIRouter:
+    """Staff alone begin, end and see recordings, and say by name who wanted them."""
+    router = APIRouter(prefix="/api", tags=["recordings"], responses=REFUSED)
+
+    @router.post("/cameras/{kit}/recording", status_code=201, summary="Begin a recording")
+    async def begin(request: Request, kit: Kit, wanted: Wanted) -> dict[str, Any]:
+        must_be_staff(access.principal(request))
+        return asdict(service.recordings.begin(service.camera(kit).publication, wanted.by))
+
+    @router.delete("/cameras/{kit}/recording", summary="End a recording")
+    async def end(request: Request, kit: Kit) -> dict[str, Any]:
+        must_be_staff(access.principal(request))
+        return asdict(await service.recordings.end(kit))
+
+    @router.get("/recordings", summary="List recordings")
+    async def listed(request: Request) -> dict[str, Any]:
+        must_be_staff(access.principal(request))
+        return {"recordings": await asyncio.to_thread(service.recordings.listed)}
+
+    @router.get("/recordings/{recording}", summary="A recording's file", response_class=FileResponse)
+    async def file(request: Request, recording: str) -> FileResponse:
+        must_be_staff(access.principal(request))
+        return FileResponse(service.recordings.file(recording))
+
+    return router
+
+
+def _line(camera: Camera, recorded: bool) -> dict[str, Any]:
+    publication = camera.publication
+    return {
+        "kit": camera.kit,
+        "session": publication.session,
+        "live": camera.publisher is not None,
+        "codec": publication.codec,
+        "level": publication.level,
+        "viewers": len(publication.legs),
+        "since_ms": camera.since_ms,
+        "recorded": recorded,
+    }

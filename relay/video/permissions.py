@@ -1,0 +1,47 @@
+"""Who may watch, send, end and record: from who asks and what is asked for. Knows neither HTTP nor RTP."""
+
+from __future__ import annotations
+
+from relay.access import STAFF
+from relay.auth import Principal, Role
+from relay.errors import Forbidden
+from relay.video.publication import Publication
+from relay.video.service import VideoService
+
+
+def must_be_staff(who: Principal) -> None:
+    if who.role not in STAFF:
+        raise Forbidden("Only staff record, and see what was recorded.")
+
+
+def watches(who: Principal, publication: Publication) -> bool:
+    """Staff see every camera, a kit its own, a link that of its session; files are everybody's who may ask at all."""
+    if who.role in STAFF or not publication.kit:
+        return True
+    if who.role is Role.KIT:
+        return who.subject == publication.kit
+    return who.session is not None and who.session == publication.session
+
+
+def may_watch(who: Principal, publication: Publication) -> None:
+    if not watches(who, publication):
+        raise Forbidden("This link is not for this camera. Ask the patient or the kit's owner for one that is.")
+
+
+def may_publish(who: Principal, kit: str) -> None:
+    if who.role is Role.ADMIN or (who.role is Role.KIT and who.subject == kit):
+        return
+    raise Forbidden(
+        f"Only kit {kit} itself sends its camera. Use its own token (homeside token --role kit --name {kit})."
+    )
+
+
+def own(who: Principal) -> str | None:
+    """The subject whose sessions alone the asker sees; None for staff, who see all."""
+    return None if who.role in STAFF else who.subject
+
+
+def may_end(who: Principal, service: VideoService, session: str) -> None:
+    if session not in service.sessions(own(who)):
+        service.session(session[:64])
+        raise Forbidden("This session is somebody else's.")

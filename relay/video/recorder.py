@@ -1,0 +1,265 @@
+"""Recordings, by somebody's choice and never by themselves: what the kit sent, in a file that survives a crash.
+
+Fragmented MP4 (a fragment a second, on the disk soon after), so that a file without an end plays to its last second.
+Beside each stands a small JSON file: which kit and session, since when on the relay's clock, and who wanted it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import structlog
+
+from relay.errors import Conflict, Full, NotFound
+from relay.video.assembly import Frame
+from relay.video.publication import Publication
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{13}")
+WAITING_FRAMES = 300
+WRITE_EVERY_S = 0.25
+LEAST_FREE_BYTES = 512 * 1024 * 1024
+MOST_STEP = 2 * 90_000
+"""Timestamps further apart than this belong to another publisher: from there the relay's own clock counts."""
+_CLOCK = Fraction(1, 90_000)
+_FORMATS = {
+    "H264": (
+        "h264",
+        "mp4",
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"},
+    ),
+    "VP8": ("vp8", "webm", {"live": "1", "cluster_time_limit": "1000", "flush_packets": "1"}),
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class About:
+    """What stands beside a recording. Times are epoch ms; `ended_ms` is missing where the relay was killed."""
+
+    id: str
+    kit: str
+    session: str | None
+    by: str
+    codec: str
+    started_ms: int
+    ended_ms: int | None = None
+    frames: int = 0
+    dropped: int = 0
+
+
+class Recording:
+    """One file, from its first keyframe on. `write` is its duty; `finish` closes it."""
+
+    def __init__(self, folder: Path, publication: Publication, by: str) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        identity = f"{publication.kit}-{now_ms}"
+        self.about = About(identity, publication.kit, publication.session, by, publication.codec, now_ms)
+        self.publication = publication
+        self._name, self._kind, self._options = _FORMATS[publication.codec]
+        self.path = folder / f"{identity}.{self._kind}"
+        self._beside = folder / f"{identity}.json"
+        self._frames: deque[tuple[Frame, float]] = deque()
+        self._starting = True
+        self._container: Any = None
+        self._stream: Any = None
+        self._last = (0, 0)
+        self._began_s = 0.0
+        publication.listen(self._take)
+
+    def _take(self, frame: Frame) -> None:
+        if self._starting and not frame.key:
+            self.about.dropped += 1
+            return
+        self._starting = False
+        if len(self._frames) >= WAITING_FRAMES:
+            self.about.dropped += 1
+            self._starting = True
+            self.publication.want_keyframe()
+            return
+        self._frames.append((frame, asyncio.get_running_loop().time()))
+
+    async def write(self) -> None:
+        """Until cancelled; Full when the disk is."""
+        await asyncio.to_thread(self._tell)
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            await asyncio.to_thread(self._write)
+
+    def stop_listening(self) -> None:
+        self.publication.unlisten(self._take)
+
+    async def finish(self) -> None:
+        self.stop_listening()
+        self.about.ended_ms = time.time_ns() // 1_000_000
+        await asyncio.to_thread(self._close)
+
+    def _write(self) -> None:
+        if shutil.disk_usage(self.path.parent).free < LEAST_FREE_BYTES:
+            raise Full("The relay's disk is nearly full: the recording has ended")
+        while self._frames:
+            frame, at_s = self._frames.popleft()
+            if self._container is None:
+                self._open(frame, at_s)
+            packet = av.Packet(frame.data)
+            packet.stream, packet.time_base, packet.is_keyframe = self._stream, _CLOCK, frame.key
+            packet.pts = packet.dts = self._due(frame, at_s)
+            self._container.mux(packet)
+            self.about.frames += 1
+        if self._container is not None:
+            _to_disk(self.path)
+
+    def _due(self, frame: Frame, at_s: float) -> int:
+        """When to show it: as the publisher counts, and from the relay's clock where another publisher begins."""
+        timestamp, pts = self._last
+        step = frame.timestamp - timestamp
+        due = pts + step if 0 < step < MOST_STEP else max(pts + 1, round((at_s - self._began_s) * 90_000))
+        self._last = frame.timestamp, due
+        return due
+
+    def _open(self, frame: Frame, at_s: float) -> None:
+        picture = _decoded(self._name, frame.data)
+        self._began_s = at_s
+        self._last = frame.timestamp - 1, -1
+        self._container = av.open(str(self.path), "w", format=self._kind, options=self._options)
+        self._stream = self._container.add_stream(self._name, rate=30)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = picture.width, picture.height, "yuv420p"
+        self._stream.time_base = _CLOCK
+        if self._name == "h264":
+            self._stream.codec_context.extradata = _parameter_sets(frame.data)
+
+    def _close(self) -> None:
+        self._write()
+        if self._container is not None:
+            self._container.close()
+        self._tell()
+
+    def _tell(self) -> None:
+        part = self._beside.with_suffix(".part")
+        part.write_text(json.dumps(asdict(self.about)))
+        part.replace(self._beside)
+
+
+class Recordings:
+    """All of one relay: what runs, and the folder of what was recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
+
+    def running(self, kit: str) -> bool:
+        return kit in self._running
+
+    def begin(self, publication: Publication, by: str) -> About:
+        """Conflict when this kit is being recorded already."""
+        if publication.kit in self._running:
+            raise Conflict(f"Kit {publication.kit} is being recorded; end that recording first")
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        recording = Recording(self._folder, publication, by)
+        task = asyncio.create_task(recording.write(), name=f"records {publication.kit}")
+        self._running[publication.kit] = recording, task
+        task.add_done_callback(lambda done: self._ended(publication.kit, done))
+        log.info("video_recording", kit=publication.kit, recording=recording.about.id)
+        return recording.about
+
+    async def end(self, kit: str) -> About:
+        found = self._running.pop(kit, None)
+        if found is None:
+            raise NotFound(f"Kit {kit} is not being recorded")
+        recording, task = found
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await recording.finish()
+        return recording.about
+
+    async def end_all(self) -> None:
+        for kit in list(self._running):
+            await self.end(kit)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Newest first; those being made and those cut short among them."""
+        beside = sorted(self._folder.glob("*.json"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
+        found = [json.loads(path.read_text()) for path in beside]
+        running = {recording.about.id for recording, _ in self._running.values()}
+        return [{**about, "running": about["id"] in running} for about in found]
+
+    def file(self, identity: str) -> Path:
+        """NotFound for a name that is none of ours."""
+        if NAME.fullmatch(identity):
+            for _, kind, _ in _FORMATS.values():
+                path = self._folder / f"{identity}.{kind}"
+                if path.is_file():
+                    return path
+        raise NotFound("There is no such recording")
+
+    def _ended(self, kit: str, task: asyncio.Task[None]) -> None:
+        """A recording that ended by itself is finished as far as it came."""
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("video_recording_failed", kit=kit, reason=str(task.exception()))
+        found = self._running.pop(kit, None)
+        if found is not None:
+            found[0].stop_listening()
+
+
+async def snapshot(publication: Publication, within_s: float = 5.0) -> bytes:
+    """The next keyframe as JPEG; NotFound when none comes in time."""
+    waiting: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+
+    def take(frame: Frame) -> None:
+        if frame.key and not waiting.done():
+            waiting.set_result(frame)
+
+    publication.listen(take)
+    try:
+        frame = await asyncio.wait_for(waiting, within_s)
+    except TimeoutError:
+        raise NotFound("No picture comes from this camera now") from None
+    finally:
+        publication.unlisten(take)
+    name, _, _ = _FORMATS[publication.codec]
+    return await asyncio.to_thread(_jpeg, name, frame.data)
+
+
+def _decoded(name: str, data: bytes) -> av.VideoFrame:
+    decoder: Any = av.CodecContext.create(name, "r")
+    frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    if not frames:
+        raise NotFound("The camera's picture cannot be decoded")
+    picture: av.VideoFrame = frames[0]
+    return picture
+
+
+def _jpeg(name: str, data: bytes) -> bytes:
+    picture = _decoded(name, data).reformat(format="yuvj420p")
+    encoder: Any = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 30)
+    picture.pts, picture.time_base = 0, Fraction(1, 30)
+    return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
+
+
+def _parameter_sets(data: bytes) -> bytes:
+    """SPS and PPS of an Annex B keyframe."""
+    units = re.split(rb"\x00\x00\x00?\x01", data)
+    return b"".join(b"\x00\x00\x00\x01" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
+
+
+def _to_disk(path: Path) -> None:
+    """What was written so far survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

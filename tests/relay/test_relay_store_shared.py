@@ -1,0 +1,132 @@
+"""One database, several relays: each message is there once, whoever stores it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.contracts.scg import Columns
+from relay.db.engine import database_url, migrate, open_engine
+from relay.metrics import Metrics
+from relay.scg.store import Entry, Session, Store
+from tests.peers_postgres import Postgres
+
+SESSION = "0b9a4a3e-52f1-4f0f-8a51-5f0f3e1a7c11"
+RELAYS, MESSAGES, PER = 4, 60, 5
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
+@asynccontextmanager
+async def opened(url: str, commit_every_s: float = 0.01) -> AsyncIterator[tuple[AsyncEngine, Store]]:
+    """A relay's store on a database that others write to as well."""
+    engine = open_engine(database_url(url, Path()))
+    await migrate(engine)
+    store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=commit_every_s)
+    writing = asyncio.create_task(store.run())
+    try:
+        yield engine, store
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await engine.dispose()
+
+
+def batch(seq: int) -> Columns:
+    t = np.arange(PER, dtype=float) * 10 + seq * PER * 10
+    return Columns(t=t, ax=t * 0, ay=t * 0, az=t / 7)
+
+
+def message(seq: int, boot: str = "b") -> Entry:
+    return Entry(session=SESSION, done=lambda: None, columns=batch(seq), boot=boot, seq=seq)
+
+
+def begin(kit: str = "kit") -> Entry:
+    session = Session(id=SESSION, started_at_ms=1.0, kit=kit)
+    return Entry(session=SESSION, done=lambda: None, put=session, begins=True)
+
+
+async def test_all_relays_store_the_same_and_it_is_there_once(postgres: Postgres) -> None:
+    url = postgres.database()
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [(await stack.enter_async_context(opened(url)))[1] for _ in range(RELAYS)]
+        for turn, store in enumerate(stores):
+            store.submit(begin())
+            order = [(seq * 7 + turn * 13) % MESSAGES + 1 for seq in range(MESSAGES)]
+            for number, seq in enumerate(order):
+                store.submit(message(seq))
+                if number % 10 == turn:
+                    await asyncio.sleep(0.005)
+        await asyncio.gather(*(store.drained() for store in stores))
+        whole = await stores[0].samples(SESSION)
+        assert whole is not None
+        assert whole.t.tolist() == [float(t) for t in range(PER * 10, (MESSAGES + 1) * PER * 10, 10)]
+        assert (await stores[1].seen(SESSION))["b"].ranges() == [[1, MESSAGES]]
+        assert await stores[2].count(SESSION) == MESSAGES * PER
+
+
+async def test_two_relays_that_join_rows_at_once_double_nothing(postgres: Postgres) -> None:
+    url = postgres.database()
+    async with opened(url, 0.0) as (_, one), opened(url, 0.0) as (_, two):
+        one.submit(begin())
+        for seq in range(1, 31):
+            one.submit(message(seq))
+            await one.drained()
+        await asyncio.gather(one.compact(SESSION), two.compact(SESSION), one.compact(SESSION))
+        whole = await two.samples(SESSION)
+        assert whole is not None
+        assert len(whole) == 30 * PER
+        one.submit(message(7))
+        await one.drained()
+        assert await two.count(SESSION) == 30 * PER
+
+
+async def test_who_comes_late_does_not_undo_what_is_known_of_a_session(postgres: Postgres) -> None:
+    url = postgres.database()
+    async with opened(url) as (_, one), opened(url) as (_, two):
+        one.submit(begin())
+        known = Session(id=SESSION, started_at_ms=5.0, kit="kit", unit="g")
+        one.submit(Entry(session=SESSION, done=lambda: None, put=known))
+        await one.drained()
+        two.submit(begin())
+        await two.drained()
+        assert await two.session(SESSION) == known
+
+
+async def test_what_is_long_over_is_read_from_the_replica_and_from_the_database_when_that_is_away(
+    postgres: Postgres,
+) -> None:
+    url = postgres.database()
+    name = url.rsplit("/", 1)[1]
+    async with opened(url) as (engine, store):
+        store.submit(begin())
+        store.submit(message(1))
+        await store.drained()
+        await engine.dispose()
+        postgres.sql(f"CREATE DATABASE {name}_replica TEMPLATE {name}", "postgres")
+        store.submit(message(2))
+        await store.drained()
+        for replica, over, expected in (
+            (f"{url}_replica", True, 1),
+            (f"{url}_replica", False, 2),
+            (f"{url}_no", True, 2),
+        ):
+            history = open_engine(database_url(replica, Path()))
+            reading = Store(engine, Metrics(), max_samples=10, commit_every_s=1, history=history)
+            whole = await reading.samples(SESSION, over=over)
+            assert whole is not None
+            assert len(whole) == expected * PER
+            await history.dispose()
