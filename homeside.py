@@ -32,6 +32,7 @@ PROGRAMS = {
     "enrol": Program("agent.identity.__main__:enrol_app", "agent", "Give this kit its identity, for a claim."),
     "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
     "sensors": Program("agent.sensors.__main__:sensors_app", "agent", "Find, test, watch, set and update sensors."),
+    "bench": Program("agent.vision.__main__:bench_app", "agent,vision", "Measure how fast this machine looks."),
     "net-test": Program("agent.__main__:net_test_app", "agent,vision", "Say which way pictures can take to the relay."),
     "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
     "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),

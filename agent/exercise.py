@@ -77,7 +77,8 @@ class Exercise:
         self.session, self.name, self.frames = session, name, 0
         rules = EXERCISES.get(name)
         self._counter = RepCounter(rules) if rules is not None and rules.hold is None else None
-        self._last = self._badly_since = self._advice = None
+        self._last = self._badly_since = self._advice = self._turned = None
+        self._missed, self._last_ms, self._told_ms = [], 0, 0.0
         log.info("exercise_started", session=session, exercise=name)
 
     def end(self) -> None:

@@ -24,7 +24,7 @@ from rich.table import Table
 from provisioning.errors import ProvisioningError, SceneFailed
 from provisioning.places import HOST, alone_in, choose_folder, choose_ports
 from provisioning.programs import Program
-from provisioning.scene import Scene, Stage
+from provisioning.scene import KIT, WALKING, Scene, Stage, camera_settings
 
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
@@ -46,9 +46,11 @@ class Demonstration:
         ports += ["--signs-port", "0", "--translate-port", "0"]
         self.relay = Program("relay", ["relay", "--data", str(folder / "relay"), *ports], logs / "relay.log")
         self.sensor = Program("simulate", ["simulate", "--link", str(self.link), *played], logs / "simulate.log")
-        source = ["--serial", str(self.link), "--broker", broker, "--kit", "demo", "--state", str(folder / "agent")]
+        source = ["--serial", str(self.link), "--broker", broker, "--kit", KIT, "--state", str(folder / "agent")]
+        if WALKING.is_file():
+            source += ["--config", str(camera_settings(folder, f"http://{HOST}:{port}"))]
         self.agent = Program("agent", ["agent", *source], logs / "agent.log")
-        self.stage = Stage(folder / "relay", port)
+        self.stage = Stage(folder / "relay", port, KIT if WALKING.is_file() else None)
 
     @property
     def programs(self) -> tuple[Program, ...]:

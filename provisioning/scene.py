@@ -1,4 +1,4 @@
-"""What a demonstration shows beside the heart: people who may sign in, and timers that run.
+"""What a demonstration shows beside the heart: people who may sign in, an exercise a camera sees, timers that run.
 
 Everything is made the way anybody would make it: by the commands of the relay and by its documented APIs. Passwords are
 made anew each time and told once; there is no default one.
@@ -12,6 +12,7 @@ import json
 import secrets
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ from provisioning.errors import SceneFailed
 from provisioning.places import HOST
 
 PHYSIOTHERAPIST, PATIENT, OPERATOR = "anna@demo.homeside", "pat@demo.homeside", "operator@demo.homeside"
+KIT = "demo"
+WALKING = Path(__file__).with_name("media") / "walking.mp4"
+"""A woman walking (of the sports2d package, fetched by hash when installing): the camera, where there is no other."""
 COMMAND_WITHIN_S = 60.0
 REQUEST_WITHIN_S = 10.0
 TURN_MS = 30_000
@@ -46,11 +50,23 @@ class Scene:
     sign_ins: dict[str, str]
 
 
-class Stage:
-    """Sets the scene on a relay that answers. `prepare` raises SceneFailed with the words of what refused."""
+def camera_settings(folder: Path, relay: str) -> Path:
+    """The agent's settings for a camera that sees WALKING, and shows it through `relay` as far as somebody agrees."""
+    path = folder / "agent.toml"
+    path.write_text(
+        f"[source.camera]\ndevice = {json.dumps(str(WALKING))}\nloop = true\n\n[video]\nrelay = {json.dumps(relay)}\n"
+    )
+    return path
 
-    def __init__(self, data: Path, port: int) -> None:
-        self._data, self._port = data, port
+
+class Stage:
+    """Sets the scene on a relay that answers. `prepare` raises SceneFailed with the words of what refused.
+
+    `kit` is the one whose camera sees the exercise; None leaves that out.
+    """
+
+    def __init__(self, data: Path, port: int, kit: str | None) -> None:
+        self._data, self._port, self._kit = data, port, kit
 
     async def prepare(self) -> Scene:
         known = {one["email"] for one in json.loads(await self._homeside("users", "list", "--json"))}
@@ -60,9 +76,18 @@ class Stage:
         )
         await self._homeside("assign", PATIENT, PHYSIOTHERAPIST)
         timer = await asyncio.to_thread(self._timer, token.strip())
+        sign_ins = dict(zip((person.email for person in PEOPLE), passwords, strict=True))
         base = f"http://{HOST}:{self._port}"
-        places = {"timers": f"{base}/timer/{timer}?token={token.strip()}", "exercises": f"{base}/app/"}
-        return Scene(places, dict(zip((person.email for person in PEOPLE), passwords, strict=True)))
+        places = {
+            "timers": f"{base}/timer/{timer}?token={token.strip()}",
+            "exercises": f"{base}/app/",
+            "signing": f"{base}/signing",
+            "fleet": f"{base}/app/fleet",
+        }
+        if self._kit is not None:
+            session = await asyncio.to_thread(self._exercise, self._kit, sign_ins)
+            places |= {"exercises": f"{base}/app/?next=/app/session/{session}", "cameras": f"{base}/watch"}
+        return Scene(places, sign_ins)
 
     async def _person(self, person: Person, *, is_known: bool) -> str:
         """An account with a new password; the one of an earlier demonstration gets another."""
@@ -85,11 +110,27 @@ class Stage:
         self._ask("POST", f"/timers/v1/sessions/{name}/start", token, {})
         return name
 
-    def _ask(self, method: str, path: str, token: str, body: dict[str, Any]) -> Any:
+    def _exercise(self, kit: str, sign_ins: dict[str, str]) -> str:
+        """A session of the patient's that the kit's camera sees from now on."""
+        bearer = self._signed_in(PHYSIOTHERAPIST, sign_ins)
+        patient = self._ask("GET", "/physio/api/physio/patients", bearer)["data"][0]["patient_id"]
+        wanted = {"patient_id": patient, "exercise_type": "walking", "estimated_duration": 600}
+        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        session = self._ask("POST", "/physio/api/sessions", bearer, {**wanted, "scheduled_datetime": when})[
+            "session_id"
+        ]
+        self._ask("PUT", f"/physio/api/sessions/{session}/kit", bearer, {"kit": kit})
+        return str(session)
+
+    def _signed_in(self, email: str, sign_ins: dict[str, str]) -> str:
+        body = {"email": email, "password": sign_ins[email]}
+        return str(self._ask("POST", "/physio/api/auth/login", "", body)["data"]["access_token"])
+
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:
         asked = http.client.HTTPConnection(HOST, self._port, timeout=REQUEST_WITHIN_S)
         try:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            asked.request(method, path, json.dumps(body), headers)
+            headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+            asked.request(method, path, None if body is None else json.dumps(body), headers)
             answer = asked.getresponse()
             text = answer.read().decode("utf-8", "replace")
         except OSError as error:

@@ -67,6 +67,8 @@ class Eyes:
         self._took_ms = 0.0
         self._rss = 0
         self._last = 0
+        self._loaded: tuple[str, str] | None = None
+        """Mode and size of the model the process holds: the first look with another takes as long as a start."""
         self._temperature_at = 0.0
         self._temperature: float | None = None
         self._wanted = asyncio.Event()
@@ -104,6 +106,7 @@ class Eyes:
             finally:
                 theirs.close()
                 os.close(memory)
+            self._loaded = None
             leaving = asyncio.create_task(child.wait())
             try:
                 await self._ready(ours)
@@ -202,7 +205,8 @@ class Eyes:
             await asyncio.get_running_loop().sock_sendall(channel, messages.encode(look))
         except OSError as error:
             raise VisionLost(f"the process that looks at pictures is gone: {error.strerror}") from None
-        return await self._answer(channel, self._settings.hang_s)
+        loaded, self._loaded = self._loaded, (look.mode, look.size)
+        return await self._answer(channel, self._settings.hang_s if loaded == self._loaded else READY_WITHIN_S)
 
     def _tell(self, frame: Frame, mode: Mode, saw: Saw) -> None:
         now = time.monotonic()

@@ -10,6 +10,7 @@ import mmap
 import os
 import socket
 import sys
+from contextlib import suppress
 
 from agent.errors import VisionError
 from agent.vision import sandbox
@@ -45,7 +46,8 @@ def main(words: list[str]) -> None:
 
         channel.sendall(messages.encode(messages.Failed(error.code, str(error))))
         return
-    os.nice(LOWER_PRIORITY)
+    with suppress(OSError):  # under systemd's filter the priority is as it is
+        os.nice(LOWER_PRIORITY)
     try:
         with mmap.mmap(int(memory), int(size)) as shared:
             work(channel, shared, backend, int(threads))

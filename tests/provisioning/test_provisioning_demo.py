@@ -73,6 +73,12 @@ def test_people_can_sign_in_and_timers_run(demo: Start) -> None:
             f"{base}/physio/api/auth/login", body, {"Content-Type": "application/json"}, method="POST"
         )
         assert get(login)["data"]["user"]["email"] == email
+    assert {"timers", "exercises", "cameras", "signing", "fleet"} == set(prepared["places"])
+    for place in prepared["places"].values():
+        with urllib.request.urlopen(place, timeout=10.0) as page:
+            assert page.status == 200
+    log = Path(child.events("demo_ready")[0]["logs"]) / "agent.log"
+    child.wait_until(lambda: '"camera_opened"' in log.read_text(), "a camera", within=60.0)
     timers = prepared["places"]["timers"]
     session, token = timers.split("/timer/")[1].split("?token=")
     asked = urllib.request.Request(f"{base}/timers/v1/sessions/{session}", headers={"Authorization": f"Bearer {token}"})

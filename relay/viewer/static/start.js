@@ -111,7 +111,7 @@ function open(event, token) {
 }
 
 const { token } = placeOf(location)
-if (token) for (const page of ['measure', 'watch', 'signing']) $(page === 'watch' ? 'cameras' : page).href = withToken(`/${page}`, token)
+if (token) for (const id of ['measure', 'cameras', 'signing']) $(id).href = withToken($(id).getAttribute('href'), token)
 $('open').addEventListener('submit', (event) => open(event, token))
 refresh(token)
 setInterval(() => document.visibilityState === 'visible' && refresh(token), EVERY_MS)

@@ -1,0 +1,55 @@
+"""`homeside bench vision` as a kit's owner runs it, and memory over a day's worth of pictures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.vision.looker import rss_bytes
+from agent.vision.pose import PoseDetector
+from tests.agent.vision.pictures import pictures, walking
+
+PICTURES_AN_HOUR = 15 * 3600
+SOAKED = 54_000
+
+
+def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "homeside", "bench", "vision", "--rounds", "5", *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_it_says_what_each_model_and_a_whole_picture_take_here(repo_root: Path) -> None:
+    done = run(repo_root, "--json", "--video", str(walking()))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    names = {stage["name"] for stage in told["stages"]}
+    assert names >= {"pose lite, the model", "pose heavy, a picture all in all", "hands, a picture all in all"}
+    assert all(0 < stage["median_ms"] <= stage["p95_ms"] for stage in told["stages"])
+    assert told["machine"]["name"]
+    assert told["machine"]["rss_bytes"] > 10_000_000
+
+
+def test_a_file_that_is_no_video_is_said(repo_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.mp4").write_bytes(b"nothing")
+    done = run(repo_root, "--video", str(tmp_path / "none.mp4"))
+    assert done.returncode == 2
+    assert "no video" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.soak
+def test_an_hour_of_pictures_costs_no_memory(data_dir: Path) -> None:
+    images = list(pictures(data_dir / "motion" / "squat_side_360x640.mp4"))
+    detector, held = PoseDetector(size="lite"), []
+    for number, image in zip(range(SOAKED), itertools.cycle(images), strict=False):
+        detector.detect(image, number * 66_666_667)
+        if number > 3000 and number % 500 == 0:
+            held.append(rss_bytes())
+    slope = float(np.polyfit(np.arange(len(held)) * 500 / PICTURES_AN_HOUR, held, 1)[0])
+    assert slope < 2**20, f"{slope / 2**20:.2f} MB an hour"
