@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from agent.settings import AgentSettings
 from homeside import PROGRAMS, app
+from provisioning.settings import UpdaterSettings
 from relay.metrics import Metrics
 from relay.settings import RelaySettings
 from tests.peers import REPO_ROOT
@@ -27,7 +28,7 @@ WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "10
 
 
 def settings_page() -> str:
-    """Every setting of both programs, its default and what it does."""
+    """Every setting of the programs, its default and what it does."""
     parts = [
         "# Settings\n",
         "From a TOML file (`--config`), from the environment, or as options; see `docs/commands.md`. An unknown key is",
@@ -37,6 +38,7 @@ def settings_page() -> str:
     for title, model, prefix in (
         ("The relay", RelaySettings, "HOMESIDE_RELAY_"),
         ("The agent", AgentSettings, "HOMESIDE_AGENT_"),
+        ("The updater", UpdaterSettings, "HOMESIDE_UPDATER_"),
     ):
         parts += [f"## {title}\n", f"Environment: `{prefix}…`.\n", "| key | default | what it does |", "|---|---|---|"]
         parts += [f"| `{key}` | {default} | {text} |" for key, default, text in _fields(model)]

@@ -55,7 +55,7 @@ def _settle(parts: list[Part], changed: list[str], *, here: bool, start: bool) -
     if not here:
         return
     _run(["systemd-sysusers"])
-    _run(["systemd-tmpfiles", "--create", "homeside.conf"])
+    _run(["systemd-tmpfiles", "--create", "homeside.conf"], strict=Path("/run/systemd/system").is_dir())
     _systemctl(["daemon-reload"], wanted_here=here, strict=False)
     if start:
         _systemctl(

@@ -89,7 +89,7 @@ def package(wheels: list[Path], out: Path) -> Path:
         stage = Path(scratch) / "stage"
         _lay_out(stage, wheels)
         _describe(stage, version)
-        words = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(target)]
+        words = ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(stage), str(target)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  fixed words
         except OSError as error:

@@ -32,6 +32,9 @@ Url = Annotated[str, typer.Option(help="Where the relay is.")]
 Token = Annotated[str, typer.Option("--token", help="An admin's token; empty makes one from the data folder.")]
 Data = Annotated[Path | None, typer.Option(help="The relay's data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+COLUMNS = ("kit", "state", "version", "sensor", "battery", "clock", "backlog", "temp.", "last heard", "tags")
+WIDE, NARROW = 120, frozenset({"kit", "state", "version", "last heard"})
+"""What is left out of the table on a terminal that has no room for it; --json has everything."""
 HERE = "http://127.0.0.1:8000"
 
 
@@ -56,10 +59,14 @@ def listing(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("kit", "state", "version", "sensor", "battery", "clock", "backlog", "temp.", "last heard", "tags")
+    console, table = Console(), Table()
+    shown = [name for name in COLUMNS if console.width >= WIDE or name in NARROW]
+    for name in shown:
+        table.add_column(name, no_wrap=name == "kit")
     for kit in found["kits"]:
-        table.add_row(*_row(kit, found["summary"]["nowMs"]))
-    Console().print(table)
+        row = dict(zip(COLUMNS, _row(kit, found["summary"]["nowMs"]), strict=True))
+        table.add_row(*(row[name] for name in shown))
+    console.print(table)
     numbers = found["summary"]
     typer.echo(", ".join(f"{numbers[one.value]} {one.value}" for one in Standing) + f" of {numbers['kits']} kits")
 

@@ -12,6 +12,7 @@ import pytest
 
 from core.contracts.topics import Lane
 from tests.agent.peers import until
+from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
 from tests.relay.kits import Kit
 
@@ -183,3 +184,24 @@ def test_expected_kits_and_a_restart(tmp_path: Path) -> None:
     assert httpx.delete(f"{where}/home-000", headers=bearer).status_code == 204
     assert httpx.get(f"{where}/home-000", headers=bearer).status_code == 404
     assert again.stop() == 0
+
+
+def test_the_same_from_a_terminal(kit: FleetKit, operator: httpx.Client, relay: RelayProgram) -> None:
+    kit.tell()
+    until_row(operator, kit.name, lambda one: one["standing"] == "live")
+
+    def fleet(*words: str, code: int = 0) -> str:
+        child = start_homeside("fleet", *words, "--url", relay.http, "--data", relay.data)
+        assert child.wait(120.0) == code, child.tail()
+        return "\n".join(child.lines)
+
+    assert json.loads(fleet("list", kit.name, "--json"))["kits"][0]["name"] == kit.name
+    assert kit.name[:12] in fleet("list", kit.name)
+    assert fleet("tag", kit.name, "--add", "ward 3") == "ward 3"
+    fleet("config", kit.name, "--set", "source.serial.rate_hz=200", "--set", "log_level=debug")
+    assert kit.until_told("configure")["settings"] == {"source.serial.rate_hz": 200, "log_level": "debug"}
+    said = json.loads(fleet("config", kit.name, "--unset", "log_level", "--json"))
+    assert said["settings"] == {"source.serial.rate_hz": 200}
+    assert "ward 3" in fleet("show", kit.name)
+    assert "No kit 'nobody' is known here" in fleet("show", "nobody", code=2)
+    assert "publish its bundle first" in fleet("update", "9.9.9", code=2)
