@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 from provisioning.errors import ReleaseUnusable
@@ -23,7 +24,7 @@ from provisioning.errors import ReleaseUnusable
 OURS = "homeside"
 BUILT_HERE = frozenset({"crcmod"})
 """It ships no wheel; pip builds one from the locked source, and its hash is nobody's before."""
-PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)")
+PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)(?: ; ([^\\\n]+))?")
 
 
 class Wheel(NamedTuple):
@@ -67,10 +68,11 @@ def _requirements(name: str, extras: tuple[str, ...]) -> Iterator[Requirement]:
 
 
 def pins(lock: str) -> dict[str, tuple[str, str]]:
-    """Each pin of a lock by its normal name: its version and its whole text, hashes included."""
+    """Each pin of a lock that holds for this Python, by its normal name: its version and its text with hashes."""
     found: dict[str, tuple[str, str]] = {}
     for block in re.split(r"\n(?=\S)", lock.strip()):
-        if pin := PIN.match(block):
+        pin = PIN.match(block)
+        if pin and (pin[3] is None or Marker(pin[3]).evaluate()):
             found[normal(pin[1])] = pin[2], block.rstrip() + "\n"
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import tarfile
@@ -164,6 +165,8 @@ def test_what_a_kit_needs_is_in_the_lock() -> None:
     assert not {"fastapi", "mediapipe", "pytest"} & names
     text = contents.lock_for((REPO_ROOT / "locks" / "runtime.txt").read_text(), names)
     assert set(contents.pins(text)) == names
+    installed = {name: importlib.metadata.version(name) for name in ("numpy", "scipy")}
+    assert {name: contents.pins(text)[name][0] for name in installed} == installed, "another Python's pin"
     with pytest.raises(ReleaseUnusable, match="not in the lock: nonsense"):
         contents.lock_for(text, ["nonsense"])
 
