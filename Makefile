@@ -24,6 +24,9 @@ BENCH_PEERS := mosquitto nats-server postgresql nginx libnginx-mod-nchan janus
 # What a package or a release is to run.
 EXTRAS ?= agent,relay
 
+# Two files of tests at a time: they wait for processes more than they work.
+SIDE_BY_SIDE ?= -n 2 --dist loadfile
+
 # Words for pytest (make test TESTS='tests/core -k clock') and for the demonstration (make demo DEMO='--port 8010').
 TESTS ?=
 DEMO ?=
@@ -68,7 +71,7 @@ demo: $(VENV)/.homeside $(VENV)/.media ## a beating heart in the browser: relay,
 	@$(RUN) -m homeside demo $(DEMO)
 
 test: check peers $(VENV)/.pages $(VENV)/.media ## everything: check, then all tests against real peers
-	$(RUN) -m pytest $(TESTS)
+	$(RUN) -m pytest $(SIDE_BY_SIDE) $(TESTS)
 
 check: $(VENV)/.homeside $(VENV)/.dev ## format, lint, types, the house's laws, what may not be in the tree
 	$(RUN) -m ruff format --check .

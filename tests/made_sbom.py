@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cyclonedx.spdx import is_supported_id
+
 from tests.peers import REPO_ROOT
 
 PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)(?P<marker>\s*;[^\\]*)?")
@@ -76,8 +78,17 @@ def _npm(root: Path) -> Iterator[Component]:
             "version": version,
             "purl": purl,
             "hashes": [{"alg": "SHA-512", "content": digest}],
-            "licenses": [{"license": {"id": package["license"]}}],
+            **_licence(package.get("license")),
         }
+
+
+def _licence(said: str | None) -> Component:
+    """An SPDX identifier or expression, any other words as a name; nothing where the package says nothing."""
+    if said is None:
+        return {}
+    if is_supported_id(said):
+        return {"licenses": [{"license": {"id": said}}]}
+    return {"licenses": [{"expression": said.strip("()")} if " " in said else {"license": {"name": said}}]}
 
 
 def _models(root: Path) -> Iterator[Component]:

@@ -19,6 +19,7 @@ SESSION_ROUTES = (
     ("GET", "/api/sessions/{id}/timeline"),
 )
 OPEN = {("post", "/api/auth/login"), ("get", "/api/auth/refresh"), ("put", "/api/upload/{upload}")}
+OPEN |= {("patch", "/api/upload/{upload}"), ("head", "/api/upload/{upload}")}
 OPEN |= {("get", "/api/videos/{session}"), ("head", "/api/videos/{session}")}
 
 

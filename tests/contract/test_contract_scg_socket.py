@@ -148,7 +148,7 @@ async def test_bytes_that_are_no_text_are_answered_too(session: str) -> None:
         await patient.message("pong")
 
 
-@pytest.mark.parametrize("name", ["not-a-uuid", "sign-detection", "1234"])
+@pytest.mark.parametrize("name", ["not-a-uuid", "sign-detections", "1234"])
 async def test_an_id_that_is_no_uuid_is_closed_1008(relay: RelayProgram, name: str) -> None:
     async with connect(f"{relay.ws}/ws/{name}") as socket:
         with pytest.raises(ConnectionClosed):

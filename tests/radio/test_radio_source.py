@@ -78,7 +78,8 @@ async def test_a_family_streams_in_true_time(
     steps_ms = np.diff(sink.t_ns) / 1e6
     assert (steps_ms > 0).all()
     assert np.median(steps_ms) == pytest.approx(1000 / rate_hz, rel=0.3)
-    assert began_ns < sink.t_ns[0] < sink.t_ns[-1] < ended_ns
+    slack_ns = 500_000_000  # a fit through arrivals leads by what a busy machine held the last ones back
+    assert began_ns - slack_ns < sink.t_ns[0] < sink.t_ns[-1] < ended_ns + slack_ns
     assert abs(np.median(sink.xyz[:, 2]) - 9.81) < 0.3
     assert not sink.problems
 
