@@ -20,7 +20,7 @@ function facts({ session, pose_data }, summary) {
   const tempo = summary?.tempo_ms ? `${fixed(summary.tempo_ms.there / 1000, 1)} s there, ${fixed(summary.tempo_ms.back / 1000, 1)} s back` : DASH
   const lines = [
     ['When', whenWords(session, Date.now())],
-    ['Repetitions', summary?.rules ? String(summary.repetitions) : 'not counted for this exercise'],
+    ['Repetitions', !summary ? DASH : summary.rules ? String(summary.repetitions) : 'not counted for this exercise'],
     ['Form', summary?.form_score == null ? DASH : `${Math.round(summary.form_score * 100)} of 100`],
     ['Tempo', tempo],
     ['Left to right', summary?.balance_percent == null ? DASH : `${fixed(summary.balance_percent, 0)} %`],
@@ -185,7 +185,8 @@ page(async (user) => {
     showTimeline(session)
   } else {
     facts(details, null)
-    $('message').textContent = `${session.instructions ?? ''} Nothing is recorded yet.`.trim()
+    const told = session.instructions?.trim().replace(/[^.!?]$/, '$&.') ?? ''
+    $('message').textContent = `${told} Nothing is recorded yet.`.trim()
   }
   if (review) showReview(review, shown.timeline ? offset : String)
   if (user.role === 'physiotherapist' && shown.timeline) {
