@@ -7,8 +7,10 @@ sleeps: a wait is for a condition, with a deadline, and a wait that fails shows 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -38,11 +40,24 @@ CHROMIUM_FLAGS = (
 )
 
 
+def _ports() -> Iterator[int]:
+    """Ports no outgoing connection is given (those begin at 32768), and no other test run beside this one takes."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw3").removeprefix("gw")) % 4
+    first, count = 20_000 + 3_000 * worker, 3_000
+    start = random.SystemRandom().randrange(count)
+    return (first + (start + step) % count for step in itertools.count())
+
+
+_untaken = _ports()
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on, and that this process has not been given for long."""
+    for port in _untaken:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports never end")
 
 
 def listens(port: int) -> bool:
