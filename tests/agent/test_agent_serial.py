@@ -268,4 +268,4 @@ async def test_other_dialects_on_a_line(tmp_path: Path, dialect: str, line: Call
     assert sink.lost == 0
     assert (np.diff(np.concatenate([r.t_ns for r in sink.readings])) > 0).all()
     assert np.median(np.concatenate([r.xyz for r in sink.readings])[:, 2]) == pytest.approx(STANDARD_GRAVITY)
-    assert np.median(np.diff(np.concatenate([r.t_ns for r in sink.readings]))) == pytest.approx(1e7, rel=0.1)
+    assert np.median(np.diff(np.concatenate([r.t_ns for r in sink.readings]))) == pytest.approx(1e7, rel=0.3)
