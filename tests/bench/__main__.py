@@ -1,4 +1,8 @@
-"""`make bench`: every benchmark, one table each, and docs/benchmarks.md with the machine named."""
+"""`make bench`: every benchmark, one table each, in docs/benchmarks.md with the machine and the day beside it.
+
+`python -m tests.bench timers video` measures those alone and leaves the other tables as they are. A benchmark that
+fails says why, keeps its old table, and makes the command fail at the end.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import importlib
 import inspect
 import os
 import platform
+import re
 import sys
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -20,33 +26,42 @@ from tests.peers import REPO_ROOT
 PAGE = REPO_ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
-Measured by `make bench` on {machine}, {when}. No Raspberry Pi was measured. *Beside* is another program measured in the
-same run, or the goal; on a shared machine read the ratios, not the figures. Where a peer is not installed its row is
-left out.
+Made by `make bench`, a table each; under its name stand the machine and the day. No Raspberry Pi was measured. *Beside*
+is another program measured in the same run, or the goal; on a shared machine read the ratios, not the figures. Where a
+peer is not installed its row is left out.
 """
 
 
-def main() -> None:
+def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     console = Console()
-    wanted = sys.argv[1:]
-    folder = Path(__file__).parent
-    names = sorted(path.stem.removeprefix("bench_") for path in folder.glob("bench_*.py"))
-    parts = [INTRODUCTION.format(machine=machine(), when=datetime.now(UTC).date().isoformat())]
-    for name in names:
-        if wanted and name not in wanted:
-            continue
-        console.print(f"Measuring {name} …")
-        module = importlib.import_module(f"tests.bench.bench_{name}")
+    names = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+    wanted = sys.argv[1:] or names
+    if unknown := set(wanted) - set(names):
+        console.print(f"No benchmark is called {', '.join(sorted(unknown))}. There are: {', '.join(names)}.")
+        return 2
+    failed = [name for name in wanted if not run(name, console)]
+    console.print(f"Written to {PAGE.relative_to(REPO_ROOT)}.")
+    if failed:
+        console.print(f"Failed: {', '.join(failed)}; their tables are the old ones.")
+    return 1 if failed else 0
+
+
+def run(name: str, console: Console) -> bool:
+    """Measure one and put its table into the page; False when it failed."""
+    console.print(f"Measuring {name} …")
+    module = importlib.import_module(f"tests.bench.bench_{name}")
+    try:
         rows = measure(module)
-        if rows is None:
-            console.print(f"  {name} needs recorded data: HOMESIDE_DATA names no folder; left out.")
-            continue
-        show(name, rows)
-        parts.append(section(name, module, rows))
-    if not wanted:
-        PAGE.write_text("\n".join(parts))
-        console.print(f"Written to {PAGE.relative_to(REPO_ROOT)}.")
+    except Exception:  # noqa: BLE001  one that fails is told, and the others still run
+        traceback.print_exc()
+        return False
+    if rows is None:
+        console.print(f"  {name} needs recorded data: HOMESIDE_DATA names no folder; left out.")
+        return True
+    show(name, rows)
+    write(name, section(name, module, rows))
+    return True
 
 
 def measure(module: ModuleType) -> list[Row] | None:
@@ -57,11 +72,20 @@ def measure(module: ModuleType) -> list[Row] | None:
     return list(module.rows(Path(data))) if data else None
 
 
+def write(name: str, table: str) -> None:
+    """Put `table` in its place among the page's tables, which stand in the order of their names."""
+    found = re.split(r"^(?=## )", PAGE.read_text() if PAGE.exists() else "", flags=re.MULTILINE)[1:]
+    tables = {one.partition("\n")[0].removeprefix("## "): one for one in found}
+    tables[name] = table
+    PAGE.write_text("\n".join([INTRODUCTION, *(tables[key].rstrip("\n") + "\n" for key in sorted(tables))]))
+
+
 def section(name: str, module: ModuleType, rows: list[Row]) -> str:
     first = (module.__doc__ or "").strip().splitlines()[0]
     lines = [
         f"## {name}\n",
         f"{first}\n",
+        f"{machine()}, {datetime.now(UTC).date().isoformat()}.\n",
         "| what | ours | unit | beside | theirs | ratio |",
         "|---|---|---|---|---|---|",
     ]
@@ -83,4 +107,4 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

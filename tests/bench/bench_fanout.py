@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.crowd import Crowd
-from tests.bench.fanout_servers import SIZE, payload
+from tests.bench.fanout_servers import FIRST_CORE, SIZE, payload
 from tests.bench.rows import Row, show
 from tests.peers import REPO_ROOT, free_port
 
@@ -82,7 +82,7 @@ class Nchan:
             " location = /sub { nchan_subscriber websocket; nchan_channel_id a; } } }\n"
         )
         self.process = subprocess.Popen(["nginx", "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
-        os.sched_setaffinity(self.process.pid, {min(os.sched_getaffinity(0) | {0})})
+        os.sched_setaffinity(self.process.pid, {FIRST_CORE})
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 break
@@ -141,7 +141,7 @@ def _measure(kind: str, viewers: int, rate: float, seconds: float) -> dict[str, 
 
 def _ceiling(kind: str) -> float:
     """Deliveries a second when asked for more than it can: the most of four rates."""
-    found = [_measure(kind, VIEWERS, rate, 4) for rate in (90, 120, 150, 180)]
+    found = [_measure(kind, VIEWERS, rate, 4) for rate in (120, 160, 200, 240)]
     return max(one["per_s"] * one["delivered"] for one in found)
 
 
