@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -202,3 +204,29 @@ async def test_many_packets_leave_as_datagrams_of_their_own(
     assert arrived == sent
     outlet.close()
     assert not outlet.transmit(sent)
+
+
+async def test_a_peer_taken_apart_needs_no_collector(pair: tuple[RTCPeerConnection, RTCPeerConnection]) -> None:
+    """Its parts hold each other in circles; without them nothing is left once the last reference goes."""
+    ours = pair[0]
+    theirs = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    ours.addTransceiver("video", direction="recvonly")
+    ours.createDataChannel("pose")
+    theirs.addTrack(hooks.SilentTrack())
+    hooks.spare_estimator(theirs.getTransceivers()[0].receiver)
+    await connect(ours, theirs)
+    transceiver = theirs.getTransceivers()[0]
+    inside: Any = transceiver.receiver.transport
+    parts = [weakref.ref(one) for one in (theirs, transceiver.sender, transceiver.receiver, inside, theirs.sctp)]
+    del transceiver, inside
+    gc.disable()
+    try:
+        await theirs.close()
+        await asyncio.sleep(0.5)
+        hooks.dismantle(theirs)
+        del theirs
+        async with asyncio.timeout(30):
+            while any(part() is not None for part in parts):
+                await asyncio.sleep(0.1)
+    finally:
+        gc.enable()
