@@ -130,6 +130,21 @@ async def test_one_history_serves_all_repairs() -> None:
     assert publication.kept((newest + 1) & 0xFFFF) is None
 
 
+def test_an_estimate_that_wavers_about_what_is_sent_changes_nothing() -> None:
+    steps = Steps(2_500_000)
+    assert not steps.estimated(91_000, 0.0, sent_bps=94_000)
+    assert steps.estimated(80_000, 1.0, sent_bps=94_000)
+    assert steps.rate_bps == 200_000
+
+
+def test_from_the_lowest_rate_the_way_up_is_open() -> None:
+    """An estimator that never says more than 1.5 times what comes through must not hold a kit down for ever."""
+    steps = Steps(1_600_000, first_bps=200_000)
+    for second in range(60):
+        steps.estimated(1.5 * steps.rate_bps, float(second), sent_bps=steps.rate_bps)
+    assert steps.rate_bps == 1_600_000
+
+
 @pytest.mark.parametrize("sdp", ["", "x", "v=0\r\n", "v=0\r\n" + "a=b\r\n" * 3000, "v=0\r\nm=audio 9 a 0\r\n"])
 def test_an_offer_that_cannot_be_one_is_refused_unparsed(sdp: str) -> None:
     with pytest.raises(BadOffer):

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from relay.access import Access
+from relay.access import STAFF, Access
 from relay.video.permissions import may_watch, must_be_staff, watches
-from relay.video.recorder import snapshot
+from relay.video.recorder import About, snapshot
 from relay.video.service import Camera, VideoService
 
 Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
@@ -38,6 +38,8 @@ class CameraLine(BaseModel):
     viewers: int
     since_ms: int
     recorded: bool
+    recorded_by: str | None = Field(description="Who began the recording that runs, in their words")
+    may_record: bool = Field(description="Whether the asker may begin and end recordings")
 
 
 class Wanted(BaseModel):
@@ -56,7 +58,8 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
         """Every camera the asker may watch."""
         who = access.principal(request)
         seen = [one for one in service.cameras() if watches(who, one.publication)]
-        return {"cameras": [_line(one, service.recordings.running(one.kit)) for one in seen]}
+        staff = who.role in STAFF
+        return {"cameras": [_line(one, service.recordings.running(one.kit), may_record=staff) for one in seen]}
 
     @router.get("/{kit}/snapshot.jpg", summary="The picture now", response_class=Response)
     async def picture(request: Request, kit: Kit) -> Response:
@@ -94,7 +97,7 @@ def recordings(service: VideoService, access: Access) -> APIRouter:
     return router
 
 
-def _line(camera: Camera, recorded: bool) -> dict[str, Any]:
+def _line(camera: Camera, recorded: About | None, *, may_record: bool) -> dict[str, Any]:
     publication = camera.publication
     return {
         "kit": camera.kit,
@@ -104,5 +107,7 @@ def _line(camera: Camera, recorded: bool) -> dict[str, Any]:
         "level": publication.level,
         "viewers": len(publication.legs),
         "since_ms": camera.since_ms,
-        "recorded": recorded,
+        "recorded": recorded is not None,
+        "recorded_by": recorded.by if recorded is not None else None,
+        "may_record": may_record,
     }
