@@ -95,5 +95,6 @@ export class Taping {
     const { recorded } = this.parts
     if (recorded.textContent !== words) recorded.textContent = words
     recorded.hidden = !words
+    recorded.classList.toggle('calm', !this.#running)
   }
 }
