@@ -22,11 +22,18 @@ class Watcher:
     """`async with Watcher(base) as seen:` offers, and counts what it sees until the block ends."""
 
     def __init__(
-        self, base: str, *, codec: str | None = None, pose: bool = False, loss: float = 0.0, **body: Any
+        self,
+        base: str,
+        *,
+        codec: str | None = None,
+        pose: bool = False,
+        loss: float = 0.0,
+        ice: RTCConfiguration | None = None,
+        **body: Any,
     ) -> None:
         self.base, self.body, self.loss = base, body, loss
         self.dropped = 0
-        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.peer = RTCPeerConnection(ice or RTCConfiguration(iceServers=[]))
         self.sizes: list[tuple[int, int]] = []
         self.counters: list[int] = []
         self.arrived: list[float] = []

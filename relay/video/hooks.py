@@ -128,7 +128,8 @@ class Outlet:
             return False
         if pair is not self._pair:
             self._use(pair)
-        if self._to.is_closing():
+        closing = getattr(self._to, "is_closing", None)
+        if closing is not None and closing():
             return False
         sealed = self._sealed(packets)
         if self._socket is None or self.waiting_bytes:
