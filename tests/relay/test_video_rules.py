@@ -191,3 +191,9 @@ def test_a_document_of_3_1_is_said_in_3_0() -> None:
         "D": {"anyOf": [{"$ref": "#/components/schemas/A"}], "nullable": True},
     }
     assert newer["openapi"] == "3.1.0"
+
+
+def test_a_browser_that_hides_its_addresses_is_waited_for() -> None:
+    hidden = "a=candidate:1 1 udp 2122260223 5f0c43a2.local 50000 typ host\r\n"
+    shown = "a=candidate:2 1 udp 2122260223 192.0.2.9 50000 typ host\r\n"
+    assert rules.without_mdns(f"v=0\r\n{hidden}{shown}a=end-of-candidates\r\n") == f"v=0\r\n{shown}"
