@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.cameras import KitCamera
-from tests.programs import RelayProgram
+from tests.programs import RelayProgram, token
+from tests.trust.enrolling import TrustingRelay
 
 pytestmark = pytest.mark.browser
 WITHIN_MS = 40_000
@@ -260,3 +263,24 @@ async def test_controls_of_a_wall_by_keyboard(relay: RelayProgram, chrome: Brows
         await page.keyboard.press("Escape")
         await page.evaluate("document.fullscreenElement && document.exitFullscreen()")
         await page.wait_for_function("!document.fullscreenElement", timeout=WITHIN_MS)
+
+
+async def test_over_tls_with_a_link_of_ones_own(tmp_path: Path, chrome: Browser) -> None:
+    """The one public port: a kit sends with its token, staff see with theirs, and nobody without one."""
+    relay = await asyncio.to_thread(TrustingRelay, tmp_path)
+    kit = await asyncio.to_thread(token, relay.data, "--role", "kit", "--name", "bed-5")
+    staff = await asyncio.to_thread(token, relay.data, "--role", "physiotherapist", "--name", "anna")
+    tls = ssl.create_default_context(cafile=str(relay.anchor))
+    async with KitCamera(f"{relay.url}/video/api/whip/bed-5", token=kit, tls=tls) as camera:
+        await camera.connected()
+        guests = await chrome.new_context(ignore_https_errors=True)
+        page = await guests.new_page()
+        await page.goto(f"{relay.url}/watch/bed-5")
+        await page.locator(".camera .words", has_text="needs a link or a sign-in").wait_for(timeout=WITHIN_MS)
+        await page.goto(f"{relay.url}/watch/bed-5?token={staff}")
+        await page.locator(".camera .pill", has_text="Live").wait_for(timeout=WITHIN_MS)
+        await page.goto(f"{relay.url}/watch?token={staff}")
+        await page.get_by_text("1 camera").wait_for(timeout=WITHIN_MS)
+        await page.get_by_role("button", name="Record").wait_for(timeout=WITHIN_MS)
+        await guests.close()
+    assert await asyncio.to_thread(relay.program.stop) == 0
