@@ -71,7 +71,7 @@ def _kits(app: FastAPI, service: FleetService, operator: Operator) -> None:
         offset: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
         await operator(request)
-        return _json(service.listing(query=q, standing=standing, tag=tag, limit=limit, offset=offset))
+        return _json(service.view.listing(query=q, standing=standing, tag=tag, limit=limit, offset=offset))
 
     @app.post(f"{API}/kits", status_code=201, summary="Expect kits that were never heard of")
     async def add(request: Request, body: Expected) -> Response:
@@ -90,7 +90,7 @@ def _kits(app: FastAPI, service: FleetService, operator: Operator) -> None:
     @app.get(f"{API}/packages/{{package}}", summary="Every kit that runs a package")
     async def running(request: Request, package: str) -> Response:
         await operator(request)
-        return _json(service.running(package))
+        return _json(service.view.running(package))
 
 
 def _deeds(app: FastAPI, service: FleetService, operator: Operator) -> None:
