@@ -17,8 +17,11 @@ from relay.errors import NotFound
 from relay.fleet import rules
 from relay.fleet.gateway import ReleaseFolder
 from relay.fleet.others import Others, Rows
-from relay.fleet.rules import Kit, Release, Rollout, RolloutState
+from relay.fleet.rules import Kit, Progress, Release, Rollout, RolloutState
 from relay.fleet.store import Deed, FleetStore
+
+MOST_SHOWN = 20
+"""Rollouts that are looked at: older ones are history."""
 
 log = structlog.get_logger(__name__)
 
@@ -93,15 +96,22 @@ class Releases:
             raise NotFound(f"No release {version} is here; publish its bundle first.")
 
         def made(known: list[Rollout]) -> tuple[Rollout, Deed]:
-            found = next((one for one in known if (one.version, one.tag) == (version, tag)), None)
-            number = found.id if found is not None else max((one.id for one in known), default=0) + 1
-            created = found.created_ms if found is not None else int(self._now_ms())
-            rollout = Rollout(number, version, tag, percent, RolloutState.RUNNING, created, most_failed)
+            rollout = self._made(known, version, tag, percent, most_failed)
             return rollout, self._deed(who, "rollout", f"{version} to {percent:g} % of {tag or 'all kits'}")
 
         rollout = await self._change(made)
         assert rollout is not None
         return rollout
+
+    def foreseen(self, version: str, tag: str, percent: float) -> Progress:
+        """Whom a rollout would concern, and how it stands with them already."""
+        return rules.progress(self._made(list(self._rollouts.values()), version, tag, percent, 0), self._kits.values())
+
+    def _made(self, known: list[Rollout], version: str, tag: str, percent: float, most_failed: float) -> Rollout:
+        found = next((one for one in known if (one.version, one.tag) == (version, tag)), None)
+        number = found.id if found is not None else max((one.id for one in known), default=0) + 1
+        created = found.created_ms if found is not None else int(self._now_ms())
+        return Rollout(number, version, tag, percent, RolloutState.RUNNING, created, most_failed)
 
     async def pause(self, who: str, number: int) -> Rollout:
         def paused(known: list[Rollout]) -> tuple[Rollout, Deed]:
@@ -117,7 +127,7 @@ class Releases:
 
     def rollouts(self) -> list[dict[str, Any]]:
         """The newest first, each with how far it is."""
-        newest = sorted(self._rollouts.values(), key=lambda one: one.id, reverse=True)
+        newest = sorted(self._rollouts.values(), key=lambda one: one.id, reverse=True)[:MOST_SHOWN]
         return [
             {**msgspec.to_builtins(one), "progress": msgspec.to_builtins(rules.progress(one, self._kits.values()))}
             for one in newest

@@ -129,6 +129,16 @@ def _rollouts(app: FastAPI, service: FleetService, operator: Operator) -> None:
         await operator(request)
         return _json({"rollouts": releases.rollouts()})
 
+    @app.get(f"{API}/rollouts/foreseen", summary="Whom a rollout would concern, and how it stands with them already")
+    async def foreseen(
+        request: Request,
+        version: Annotated[str, Query(max_length=40)],
+        tag: Annotated[str, Query(max_length=64)] = "",
+        percent: Annotated[float, Query(gt=0, le=100)] = 100.0,
+    ) -> Response:
+        await operator(request)
+        return _json(releases.foreseen(version, tag, percent))
+
     @app.post(f"{API}/rollouts", status_code=201, summary="Begin a rollout, or widen the one of this version and tag")
     async def roll_out(request: Request, body: NewRollout) -> Response:
         who = await operator(request)

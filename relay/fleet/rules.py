@@ -201,7 +201,9 @@ def place(rollout: int, kit: str) -> float:
 
 
 def concerns(rollout: Rollout, kit: Kit) -> bool:
-    return (not rollout.tag or rollout.tag in kit.tags) and place(rollout.id, kit.name) < rollout.percent
+    if rollout.tag and rollout.tag not in kit.tags:
+        return False
+    return rollout.percent >= 100 or place(rollout.id, kit.name) < rollout.percent
 
 
 def wanted(rollouts: Iterable[Rollout], kit: Kit) -> Rollout | None:

@@ -39,6 +39,7 @@ def _views(data: Path) -> list[Row]:
         ("All 10,000 kits", f"/kits?limit={KITS}", 200.0),
         ("A search through 10,000", "/kits?q=home-77&limit=100", 200.0),
         ("Every kit that runs a package", "/packages/numpy", 1000.0),
+        ("How far a rollout to half of 10,000 is", "/rollouts/foreseen?version=1.5.0&percent=50", 200.0),
     ]
     try:
         with httpx.Client(base_url=f"{relay.http}/fleet/api/v1", headers=bearer, timeout=60) as client:
