@@ -140,6 +140,17 @@ def test_a_kit_is_tagged_set_and_asked_for_a_report(fleet: Page, ward: Ward) -> 
     wait_words(fleet, "#one-deeds", f"{EMAIL}: diagnose")
 
 
+def test_what_a_kit_says_is_shown_as_text(fleet: Page, ward: Ward) -> None:
+    """No markup of a kit's is ever the page's: neither in the list nor in the details."""
+    hostile = '<img src=x onerror="document.title=1">&lt;b&gt;'
+    ward.kits["bedside-07"].tell(sources=[{"name": hostile, "sensor": hostile, "problem": hostile}], version=hostile)
+    until(lambda: hostile in words(fleet, "#kits"), 20.0, "what the kit said")
+    fleet.click("#kits button:text-is('bedside-07')")
+    wait_words(fleet, "#one-facts", hostile)
+    assert fleet.locator("main img").count() == 0
+    assert fleet.title() == "Fleet · Homeside"
+
+
 def test_a_certificate_that_ends_is_warned_of(fleet: Page, ward: Ward) -> None:
     now, day = int(time.time() * 1000), 86_400_000
     ward.kits["bedside-07"].tell(certificate={"endsMs": now + 5 * day + 60_000, "renewMs": now - 25 * day})
