@@ -67,6 +67,7 @@ def told(agent: Agent) -> dict[str, Any]:
     return json.loads(agent._status.body("online"))["payload"]
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("devices", TRIOS, ids=["-".join(trio) for trio in TRIOS])
 async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path, devices: tuple[str, ...]) -> None:
     relay = RelayProgram(tmp_path / "relay")
