@@ -100,15 +100,8 @@ def test_npms_lock_has_a_hash_and_no_address_for_each_package(repo_root: Path) -
 def test_migrations_are_one_chain(repo_root: Path) -> None:
     """Two branches that each added one would stop every relay at its start."""
     texts = [path.read_text("utf-8") for path in (repo_root / "relay/db/migrations/versions").glob("*.py")]
-    found = [
-        (
-            re.search(r'^revision = "(\w+)"', one, re.MULTILINE),
-            re.search(r'^down_revision = "(\w+)"', one, re.MULTILINE),
-        )
-        for one in texts
-    ]
-    own = [revision[1] for revision, _ in found if revision is not None]
-    below = [down[1] for _, down in found if down is not None]
+    own = [name for text in texts for name in re.findall(r'^revision = "(\w+)"', text, re.MULTILINE)]
+    below = [name for text in texts for name in re.findall(r'^down_revision = "(\w+)"', text, re.MULTILINE)]
     assert len(own) == len(set(own)) == len(texts)
     assert len(below) == len(set(below)) == len(texts) - 1
     assert len(set(own) - set(below)) == 1
