@@ -113,6 +113,9 @@ class Metrics:
             "homeside_video_viewers", "Viewers of video, connecting or connected.", registry=register
         )
         self.video_publications = Gauge("homeside_video_publications", "Cameras sending now.", registry=register)
+        self.video_relayed = Gauge(
+            "homeside_video_relayed", "Cameras shown here that send to another relay.", registry=register
+        )
         self.video_packets = Counter(
             "homeside_video_packets",
             "Media packets, by direction: in from cameras, out to viewers.",

@@ -37,7 +37,7 @@ POSE_CHANNEL = "pose"
 POSE_BYTES = 65_536
 POSE_WAITING_BYTES = 65_536
 CODECS = ("H264", "VP8")
-_UNREADABLE = (
+UNREADABLE = (
     *(ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
     *(InvalidAccessError, InvalidStateError, OperationError),
 )
@@ -147,7 +147,7 @@ async def answer_viewer(
         sender = peer.addTrack(track or SilentTrack())
         transceiver = peer.getTransceivers()[0]
         transceiver.direction = "sendonly"
-        transceiver.setCodecPreferences(_codecs([publication.codec]))
+        transceiver.setCodecPreferences(capabilities([publication.codec]))
         leg = FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics)
         viewer = Viewer(peer, publication, leg)
         publication.pose[viewer.posed] = None
@@ -169,7 +169,7 @@ async def answer_publisher(
     peer = network.peer()
     try:
         transceiver = peer.addTransceiver("video", direction="recvonly")
-        transceiver.setCodecPreferences(_codecs(CODECS))
+        transceiver.setCodecPreferences(capabilities(CODECS))
         channels: list[RTCDataChannel] = []
         peer.on("datachannel", channels.append)
         answer = await _answer(peer, offer, network, only=transceiver)
@@ -202,13 +202,13 @@ def _refusing() -> Iterator[None]:
         yield
     except OperationError:
         raise BadOffer("The offer and the camera have no video codec in common; both need H264, or both VP8") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadOffer(f"The SDP offer cannot be answered: {str(error)[:120] or type(error).__name__}") from None
     except TimeoutError:
         raise BadOffer("The SDP offer could not be answered in time") from None
 
 
-def _codecs(names: Sequence[str]) -> list[Any]:
+def capabilities(names: Sequence[str]) -> list[Any]:
     """aiortc's capabilities of these names, in this order, with retransmission."""
     wanted = [f"video/{name}" for name in names]
     known = RTCRtpSender.getCapabilities("video").codecs

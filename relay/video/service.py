@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -38,6 +39,26 @@ class Wish:
     video_path: str | None = None
     kit: str | None = None
     session: str | None = None
+
+
+class Elsewhere(Protocol):
+    """Cameras that send to other relays of a cluster."""
+
+    async def bring(self, wish: Wish) -> None:
+        """Have the camera that is meant here as well, if another relay has it."""
+        ...
+
+    def sent(self) -> Sequence[Sent]: ...
+
+
+class Sent(Protocol):
+    """A camera that sends to another relay, as `/api/cameras` shows it."""
+
+    @property
+    def kit(self) -> str: ...
+    @property
+    def session(self) -> str | None: ...
+    def line(self) -> dict[str, Any]: ...
 
 
 @dataclass(eq=False)
@@ -102,6 +123,7 @@ class VideoService:
     metrics: Metrics
     recordings: Recordings
     bounds: Bounds = field(default_factory=Bounds)
+    elsewhere: Elsewhere | None = None
 
     def __post_init__(self) -> None:
         self._watching: dict[str, Watching] = {}
@@ -115,6 +137,8 @@ class VideoService:
     async def source(self, wish: Wish) -> Publication:
         """What the wish means now. SourceMissing for a file, NotFound for a camera that is not there."""
         if wish.video_path is None:
+            if self.elsewhere is not None and not self.holds(wish):
+                await self.elsewhere.bring(wish)
             camera = self._camera(wish)
             if camera is not None:
                 return camera.publication
@@ -172,6 +196,28 @@ class VideoService:
         publisher, answer = await answer_publisher(
             sdp, lambda codec: self._place(kit, codec, session).publication, self.network
         )
+        camera = self._begin(kit, publisher)
+        log.info("video_published", kit=kit, codec=publisher.publication.codec)
+        return camera.id, answer
+
+    def place(self, kit: str, codec: str, session: str | None) -> Publication:
+        """Where a camera that sends to another relay is shown here; `take_in` begins it."""
+        return self._place(kit, codec, session).publication
+
+    def take_in(self, kit: str, publisher: PublisherPeer) -> Camera:
+        return self._begin(kit, publisher)
+
+    def give_up(self, camera: Camera, publisher: PublisherPeer) -> None:
+        """It sends here no more; its viewers wait for it to come back."""
+        self._let_go(camera, publisher)
+        self._end_soon(publisher)
+
+    def holds(self, wish: Wish) -> bool:
+        """Whether what is meant sends here now."""
+        live = [one for one in self._cameras.values() if one.publisher is not None]
+        return any(wish.kit in (None, one.kit) and wish.session in (None, one.publication.session) for one in live)
+
+    def _begin(self, kit: str, publisher: PublisherPeer) -> Camera:
         camera = self._cameras[kit]
         before, camera.publisher = camera.publisher, publisher
         camera.id, camera.since_ms = str(uuid.uuid4()), time.time_ns() // 1_000_000
@@ -181,8 +227,7 @@ class VideoService:
         if before is not None:
             self._end_soon(before)
         self._count_cameras()
-        log.info("video_published", kit=kit, codec=publisher.publication.codec)
-        return camera.id, answer
+        return camera
 
     async def unpublish(self, kit: str, publishing: str) -> None:
         camera = self._cameras.get(kit)
@@ -240,8 +285,7 @@ class VideoService:
         if publisher is not None:
             publisher.greet()
         if publisher is not None and now_s - publisher.heard_s > PUBLISHER_SILENT_S:
-            self._let_go(camera, publisher)
-            self._end_soon(publisher)
+            self.give_up(camera, publisher)
         if camera.publisher is None and not publication.legs and now_s - camera.gone_s > self.bounds.keep_camera_s:
             self._cameras.pop(camera.kit, None)
 
@@ -301,8 +345,7 @@ class VideoService:
 
     def _publisher_changed(self, camera: Camera, publisher: PublisherPeer) -> None:
         if publisher.peer.connectionState in ("failed", "closed"):
-            self._let_go(camera, publisher)
-            self._end_soon(publisher)
+            self.give_up(camera, publisher)
 
     def _let_go(self, camera: Camera, publisher: PublisherPeer) -> None:
         if camera.publisher is publisher:

@@ -145,3 +145,24 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     john.page.get_by_role("button", name="Stop").click()
     john.shot(tmp_path, "session-phone")
     john.leave()
+
+
+def test_who_is_signed_in_is_not_asked_again_and_tabs_share_it(care: Care, chrome: Browser, axe: str) -> None:
+    """New tabs know no access token: each takes a fresh one by the cookie, and none counts as a stolen one's user."""
+    smith = Person(chrome, care, axe)
+    smith.sign_in("smith")
+    smith.page.wait_for_url("**/app/patients")
+    smith.page.goto(f"{smith.base}/app/?next=/app/progress/{care.patient_id('john')}")
+    smith.page.wait_for_url("**/app/progress/*")
+    tabs = [smith.context.new_page() for _ in range(4)]
+    for tab in tabs:
+        tab.goto(f"{smith.base}/app/", wait_until="commit")
+    for tab in tabs:
+        tab.wait_for_url("**/app/patients", timeout=60_000)
+        tab.reload()
+        expect(tab.get_by_role("heading", name="Your patients")).to_be_visible()
+    smith.page.get_by_role("button", name="Sign out").click()
+    expect(smith.page.get_by_role("button", name="Sign in")).to_be_visible()
+    tabs[0].goto(f"{smith.base}/app/")
+    expect(tabs[0].get_by_role("button", name="Sign in")).to_be_visible()
+    smith.leave()

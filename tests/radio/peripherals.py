@@ -61,10 +61,11 @@ class Peripheral:
         self._again: asyncio.Task[None] | None = None
 
     def services(self) -> list[Service]:
-        raise NotImplementedError
+        """Those a subclass has beside the battery's."""
+        return []
 
     def step(self) -> list[tuple[Characteristic, bytes]]:
-        raise NotImplementedError
+        return []
 
     def advertised(self) -> str | None:
         """The service in the advertisement."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from relay.access import Access
 from relay.video.permissions import may_watch, must_be_staff, watches
 from relay.video.recorder import snapshot
-from relay.video.service import Camera, VideoService
+from relay.video.service import Camera, VideoService, Wish
 
 Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
 
@@ -56,11 +56,14 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
         """Every camera the asker may watch."""
         who = access.principal(request)
         seen = [one for one in service.cameras() if watches(who, one.publication)]
-        return {"cameras": [_line(one, service.recordings.running(one.kit)) for one in seen]}
+        here = [_line(one, service.recordings.running(one.kit)) for one in seen]
+        others = service.elsewhere.sent() if service.elsewhere is not None else ()
+        known = {one["kit"] for one in here}
+        return {"cameras": here + [one.line() for one in others if one.kit not in known and watches(who, one)]}
 
     @router.get("/{kit}/snapshot.jpg", summary="The picture now", response_class=Response)
     async def picture(request: Request, kit: Kit) -> Response:
-        publication = service.camera(kit).publication
+        publication = await service.source(Wish(kit=kit))
         may_watch(access.principal(request), publication)
         return Response(await snapshot(publication), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
@@ -74,7 +77,7 @@ def recordings(service: VideoService, access: Access) -> APIRouter:
     @router.post("/cameras/{kit}/recording", status_code=201, summary="Begin a recording")
     async def begin(request: Request, kit: Kit, wanted: Wanted) -> dict[str, Any]:
         must_be_staff(access.principal(request))
-        return asdict(service.recordings.begin(service.camera(kit).publication, wanted.by))
+        return asdict(service.recordings.begin(await service.source(Wish(kit=kit)), wanted.by))
 
     @router.delete("/cameras/{kit}/recording", summary="End a recording")
     async def end(request: Request, kit: Kit) -> dict[str, Any]:
