@@ -112,6 +112,7 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     smith.sign_in("smith")
     smith.page.wait_for_url("**/app/patients")
     expect(smith.page.locator("#waiting")).to_contain_text("John Doe: squat")
+    expect(smith.page.locator("#patients")).to_contain_text("1 session, last")
     smith.shot(tmp_path, "patients")
     smith.page.get_by_role("link", name="John Doe: squat").first.click()
     expect(smith.page.locator("#facts")).to_contain_text("Repetitions4")
@@ -127,6 +128,12 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     smith.page.get_by_label("What you saw").fill("Weight on the left")
     smith.page.get_by_label("What to do").fill("Press evenly")
     smith.page.get_by_role("button", name="Add the remark").click()
+    smith.page.get_by_label("What you saw").fill("Said by mistake")
+    smith.page.get_by_role("button", name="Add the remark").click()
+    expect(smith.page.locator("#remarks li")).to_have_count(2)
+    smith.page.get_by_role("button", name="Remove the remark").last.click()
+    expect(smith.page.locator("#remarks")).to_contain_text("Weight on the left. Press evenly")
+    expect(smith.page.locator("#remarks li")).to_have_count(1)
     smith.page.get_by_role("checkbox", name="glute bridge").check()
     smith.page.get_by_label("How often").fill("3 times per week")
     smith.page.get_by_label("Seen again on").fill("2030-02-06")
@@ -216,6 +223,7 @@ def test_a_filmed_patient_is_measured_reviewed_and_told(
     assert smith.page.evaluate("document.querySelector('video').duration") == pytest.approx(20.5, abs=0.2)
     finding = smith.page.locator("#findings button").filter(has_text="Keep the trunk more upright").first
     finding.click()
+    expect(smith.page.locator("#skeleton svg")).to_have_attribute("viewBox", "0 0 0.5625 1")
     at = (found["repetitions"][0]["turn"] - filmed[0]["timestamp"]) / 1000
     smith.until(lambda moment: abs(moment - at) < 0.3, "document.querySelector('video').currentTime")
     smith.page.get_by_role("radio", name="Fair").check()
@@ -234,3 +242,27 @@ def test_a_filmed_patient_is_measured_reviewed_and_told(
     expect(john.page.locator("#given")).to_contain_text("Trunk far forward at the bottom. Look ahead, chest up")
     john.shot(tmp_path, "filmed-phone")
     john.leave()
+
+
+def test_a_long_session_and_long_lists_are_shown_to_their_end(care: Care, chrome: Browser, axe: str) -> None:
+    """Poses beyond the first that are fetched, and lines beyond the first page."""
+    created = care.create("jane", by="admin")
+    some = frames(BEGAN, squats=30)
+    made = [frame | {"timestamp": BEGAN + 66 * k} for k, frame in enumerate((some * 6)[:2600])]
+    with care.as_("jane") as client:
+        for start in range(0, len(made), 650):
+            data_of(client.post(created["upload_urls"]["metadata"], json={"frames": made[start : start + 650]}))
+    for _ in range(54):
+        care.create("jane", by="jane")
+    jane = Person(chrome, care, axe)
+    jane.sign_in("jane")
+    jane.page.wait_for_url("**/app/me")
+    expect(jane.page.locator("#sessions li")).to_have_count(51)
+    jane.page.get_by_role("button", name="Show more: 5 left").click()
+    expect(jane.page.locator("#sessions li")).to_have_count(55)
+    jane.page.goto(f"{jane.base}/app/session/{created['session_id']}")
+    for key in ("End", "Home"):
+        jane.page.get_by_role("slider", name="Moment").press(key)
+        expect(jane.page.locator("#skeleton line")).to_have_count(14)
+        expect(jane.page.locator("#moment")).not_to_contain_text("on its way")
+    jane.leave()
