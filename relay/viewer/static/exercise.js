@@ -23,11 +23,18 @@ function facts({ session, pose_data }, summary) {
     ['Repetitions', !summary ? DASH : summary.rules ? String(summary.repetitions) : 'not counted for this exercise'],
     ['Form', summary?.form_score == null ? DASH : `${Math.round(summary.form_score * 100)} of 100`],
     ['Tempo', tempo],
-    ['Left to right', !summary ? DASH : summary.balance_percent == null ? 'one side seen' : `${fixed(summary.balance_percent, 0)} %`],
+    ['Range of motion', summary ? balanceWords(summary.balance_percent) : DASH],
     ['Frames', `${pose_data.frame_count}, ${fixed(pose_data.sampling_rate, 1)} a second`],
   ]
   if (summary?.held_seconds != null) lines.push(['Held', `${summary.held_seconds} s`])
   $('facts').replaceChildren(...lines.map((line) => element('div', {}, ...fact(...line))))
+}
+
+/** `percent`: left less right, of the larger. */
+export function balanceWords(percent) {
+  if (percent == null) return 'one side seen'
+  const more = fixed(Math.abs(percent), 0)
+  return more === '0' ? 'left and right alike' : `${percent > 0 ? 'left' : 'right'} ${more} % more`
 }
 
 /** The joint that is counted first, then those that move most. */
@@ -142,7 +149,7 @@ function nextWords({ recommended_exercises, frequency, follow_up_date }) {
 function nextSteps({ next, frequency, follow_up }) {
   const steps = { recommended_exercises: [...next].filter((one) => one.checked).map((one) => one.value) }
   if (frequency.value) steps.frequency = frequency.value
-  if (follow_up.value) steps.follow_up_date = new Date(`${follow_up.value}T09:00`).toISOString()
+  if (follow_up.value) steps.follow_up_date = new Date(follow_up.value).toISOString()
   return steps.recommended_exercises.length || frequency.value || follow_up.value ? steps : null
 }
 
