@@ -141,7 +141,9 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     smith.shot(tmp_path, "session")
     smith.page.get_by_role("button", name="Send the review").click()
     expect(smith.page.locator("#given")).to_contain_text("Fair, by Smith Doe")
-    expect(smith.page.locator("#given")).to_contain_text("glute bridge; 3 times per week; seen again 6 February 2030 10:30")
+    expect(smith.page.locator("#given")).to_contain_text(
+        "glute bridge; 3 times per week; seen again 6 February 2030 10:30"
+    )
     smith.page.goto(f"{smith.base}/app/progress/{care.patient_id('john')}")
     expect(smith.page.locator("table").first).to_contain_text("4")
     expect(smith.page.locator("#exercises")).to_contain_text("1 of 1 planned session done, 100 %")
