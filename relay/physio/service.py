@@ -176,13 +176,13 @@ class PhysioService:
         return [shapes.frame(row) for row in found]
 
     async def timeline(self, visit: Visit, session: str) -> Row:
-        """Angles over time, repetitions, issues and tempo of a session, and the picture's size where it is known."""
+        """Angles over time, repetitions, issues and tempo of a session."""
         row = await self._visible(visit, session)
         found = await self._frames.angles(session)
         await self._audit(visit, "read", "session", [session])
         motion = await asyncio.to_thread(movement, row["exercise_type"], found)
         await self._frames.keep_motion(session, motion["summary"], Statistics.of_row(row).frame_count)
-        return motion | {"picture": shapes.picture(row["summary"])}
+        return motion
 
     # -- patients ------------------------------------------------------------------------------------------------
 

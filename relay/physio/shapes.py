@@ -10,7 +10,6 @@ from typing import Any
 from relay.physio.rules import Statistics
 
 Row = dict[str, Any]
-MAX_PIXELS = 16_384
 SEALED = ("medical_conditions", "medications", "emergency_contact")
 
 
@@ -57,13 +56,6 @@ def details(row: Row, review: Row | None, video_url: str | None) -> Row:
         "pose_data": Statistics.of_row(row).pose_data,
         "review": review_body(review) if review else None,
     }
-
-
-def picture(summary: Any) -> list[int] | None:
-    """Width and height of the picture that landmarks are shares of, where the sender said so."""
-    size = summary.get("picture") if isinstance(summary, dict) else None
-    sound = isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n <= MAX_PIXELS for n in size)
-    return size if sound else None
 
 
 def list_line(row: Row, video_url: str | None) -> Row:

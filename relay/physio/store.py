@@ -105,8 +105,7 @@ class PhysioStore:
     # -- sessions ------------------------------------------------------------------------------------------------
 
     async def session(self, account: Account, session: str) -> Row | None:
-        columns = (*_SHOWN, session_statistics.c.summary)
-        query = sa.select(*columns).select_from(_SESSIONS).where(exercise_sessions.c.id == session, _theirs(account))
+        query = sa.select(*_SHOWN).select_from(_SESSIONS).where(exercise_sessions.c.id == session, _theirs(account))
         async with transaction(self._engine) as connection:
             return await first(connection, query)
 

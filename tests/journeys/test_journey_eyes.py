@@ -107,7 +107,6 @@ def test_a_squat_is_seen_counted_and_kept(care: Care, chrome: Browser, data_dir:
         found = data_of(client.get(f"/api/sessions/{session}/timeline"))
         details = client.get(f"/api/sessions/{session}").json()
     assert found["summary"]["repetitions"] >= 2
-    assert found["picture"] == [360, 640]
     assert details["session"]["status"] == "review_pending"
     assert details["pose_data"]["sampling_rate"] > 3
     assert complaints == []

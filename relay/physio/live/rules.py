@@ -48,12 +48,6 @@ def decode(payload: msgspec.Raw) -> KitFrames:
     return found
 
 
-def summary_of(payload: KitFrames) -> dict[str, Any] | None:
-    """What is kept of the whole session beside its frames: [width, height] of the picture they are shares of."""
-    size = msgspec.json.decode(payload.live).get("size")
-    return {"picture": size} if size is not None else None
-
-
 def pose(payload: KitFrames) -> bytes:
     """To viewers: the newest frames and what is true with them."""
     return encode({"type": "pose", "payload": {"frames": payload.frames, "live": payload.live}})

@@ -217,7 +217,7 @@ class LiveService:
             frames = [frame for one in taken for frame in one.data.frames]
             try:
                 if frames:
-                    await self._frames.add(session, PoseData(frames, rules.summary_of(taken[-1].data)))
+                    await self._frames.add(session, PoseData(frames))
             except NotFound:
                 log.warning("frames_of_a_deleted_session", session=session, frames=len(frames))
             except RelayError as error:

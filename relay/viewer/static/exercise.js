@@ -118,7 +118,7 @@ function showTimeline(session) {
     $('video').src = session.video_url
     $('video').hidden = false
     $('video').addEventListener('loadedmetadata', () => {
-      shown.aspect = $('video').videoWidth / $('video').videoHeight || shown.aspect
+      shown.aspect = $('video').videoWidth / $('video').videoHeight || 1
       choose(shown.at)
     })
     $('video').addEventListener('timeupdate', () => choose(timeline.t[0] + $('video').currentTime * 1000, { fromVideo: true }))
@@ -203,8 +203,6 @@ page(async (user) => {
   if (!['reviewed', 'completed'].includes(session.status)) new Watch(id, user).start()
   if (details.pose_data.frame_count) {
     shown.timeline = (await request(`/sessions/${id}/timeline`)).data
-    const [width, height] = shown.timeline.picture ?? [1, 1]
-    shown.aspect = width / height
     const fetch = async (after, limit) => (await request(`/sessions/${id}/frames?after=${after}&limit=${limit}`)).data
     shown.frames = new FrameStore(shown.timeline.t, fetch, () => choose(shown.at, { fromVideo: true }))
     facts(details, shown.timeline.summary)
