@@ -5,13 +5,13 @@ import { exerciseWords, whenWords } from './carelines.js'
 import { Curve } from './curve.js'
 import { FrameStore } from './framestore.js'
 import { DASH, dayTime, fixed } from './formats.js'
-import { drawSkeleton } from './skeleton.js'
+import { aspectOf, drawSkeleton } from './skeleton.js'
 import { Watch } from './exerciselive.js'
 
 const id = decodeURIComponent(location.pathname.split('/')[3] ?? '')
 
 /** Everything known of the session being looked at, and the moment that is chosen. */
-const shown = { timeline: null, frames: null, curve: null, at: 0, aspect: 1, remarks: [] }
+const shown = { timeline: null, frames: null, curve: null, at: 0, remarks: [] }
 
 const fact = (name, value) => [element('dt', { textContent: name }), element('dd', { textContent: value })]
 const offset = (ms) => `${((ms - shown.timeline.t[0]) / 1000).toFixed(1)} s`
@@ -68,12 +68,15 @@ function choose(ms, { fromVideo = false } = {}) {
   $('seek').value = String(k)
   $('seek').setAttribute('aria-valuetext', offset(at))
   const frame = frames.at(k)
-  drawSkeleton($('skeleton'), frame?.landmarks ?? [], { aspect: shown.aspect })
+  drawSkeleton($('skeleton'), frame?.landmarks ?? [], { aspect: (frame && aspectOf(frame)) ?? videoAspect() })
   const joint = $('joint').value
   const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
   $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}${frame ? '' : ', the pose is on its way'}`
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
+
+/** Where a pose does not say in what picture it was seen, the video of it does; without one, a square is as good as any. */
+const videoAspect = () => $('video').videoWidth / $('video').videoHeight || 1
 
 /** Plays the poses at the speed they were moved at, where there is no video to do it. */
 function play() {
@@ -117,10 +120,7 @@ function showTimeline(session) {
     $('play').hidden = true
     $('video').src = session.video_url
     $('video').hidden = false
-    $('video').addEventListener('loadedmetadata', () => {
-      shown.aspect = $('video').videoWidth / $('video').videoHeight || 1
-      choose(shown.at)
-    })
+    $('video').addEventListener('loadedmetadata', () => choose(shown.at))
     $('video').addEventListener('timeupdate', () => choose(timeline.t[0] + $('video').currentTime * 1000, { fromVideo: true }))
   }
   draw()
