@@ -118,7 +118,7 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     expect(smith.page.locator("#facts")).to_contain_text("Repetitions4")
     expect(smith.page.locator("#facts")).to_contain_text("left 35 % more")
     assert smith.page.locator("#curve rect.band").count() == 4
-    assert smith.page.locator("#skeleton line").count() == 14
+    expect(smith.page.locator("#skeleton line")).to_have_count(14)
     smith.page.locator("#findings button").first.click()
     at = smith.page.locator("#moment").text_content()
     smith.page.get_by_role("slider", name="Moment").focus()
