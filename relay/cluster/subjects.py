@@ -4,6 +4,7 @@ homeside.v1.{kit}.{lane}                 what a kit's MQTT topic is called here;
 homeside.ingest.{part}.{kit}.{lane}      partition of the kit; in the replicated stream, and heard by viewers' relays
 homeside.live.{session}.{what}           between relays, at most once: a browser's batches, who is there, what changed
 homeside.timer.{hash}                    between relays, at most once: a timer session's newest state
+homeside.signs.{hash}                    in a stream kept in memory: what a signing session said
 homeside.cameras                         every relay's cameras; homeside.video.{relay} takes an offer for one of them
 homeside.fleet                           between relays, at most once: which kits or rollouts were changed
 homeside.relays                          every relay's heartbeat; homeside.clock.{relay} answers with its time
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from core.contracts.topics import FROM_KITS, Lane, Topic, valid_kit
 
 STREAM = "HOMESIDE_INGEST"
+SIGNS = "HOMESIDE_SIGNS"
 INGEST = "homeside.ingest"
 ALIVE = "homeside.relays"
 CAMERAS = "homeside.cameras"
@@ -71,6 +73,10 @@ def timer(session_id: str) -> str:
 
 def clock(relay: str) -> str:
     return f"homeside.clock.{relay}"
+
+
+def signs(session: str) -> str:
+    return f"homeside.signs.{session}"
 
 
 def video(relay: str) -> str:

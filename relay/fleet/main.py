@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from relay.access import Access
 from relay.accounts.service import Accounts
 from relay.auth import Role
+from relay.cluster.fleet import FleetPeers
 from relay.errors import Forbidden, Unauthorized
 from relay.fleet.gateway import ReleaseFolder
 from relay.fleet.releases import Releases
@@ -16,7 +17,7 @@ from relay.fleet.routes import application
 from relay.fleet.rules import Kit, Release
 from relay.fleet.service import TYPES, FleetService
 from relay.fleet.store import FleetStore
-from relay.ground import Ground, Part
+from relay.ground import Duty, Ground, Part
 
 KEYS = "release-keys"
 """In the data folder: public keys whose releases this relay hands out, a line each."""
@@ -37,10 +38,18 @@ async def open_fleet(ground: Ground) -> Part:
     ground.kits.listen_status(service.heard)
     ground.kits.listen_presence(service.presence)
     ground.kits.answer(TYPES, service.take)
+    duties: dict[str, Duty] = {
+        "fleet_store": store.run,
+        "rollouts": ground.in_turn("rollouts", releases.watch_for_ever),
+    }
+    if ground.cluster is not None:
+        peers = FleetPeers(ground.cluster.link, service)
+        store.told = peers.tell
+        duties["fleet_peers"] = peers.run
     return Part(
         "fleet",
         application(service, _operator(ground.access, ground.accounts), ground.access),
-        duties={"fleet_store": store.run, "rollouts": releases.watch_for_ever},
+        duties=duties,
         drained=store.drained,
     )
 

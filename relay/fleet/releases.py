@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from relay.cluster.leases import Fence, unfenced
 from relay.errors import NotFound
 from relay.fleet import rules
 from relay.fleet.gateway import ReleaseFolder
@@ -35,6 +36,10 @@ class Releases:
         self._turn = asyncio.Lock()
 
     async def load(self) -> None:
+        async with self._turn:
+            await self._load()
+
+    async def _load(self) -> None:
         self._releases = {(one.version, one.machine): one for one in await self._store.releases()}
         self._rollouts = {one.id: one for one in await self._store.rollouts()}
 
@@ -79,6 +84,7 @@ class Releases:
         if not any(version == known for known, _ in self._releases):
             raise NotFound(f"No release {version} is here; publish its bundle first.")
         async with self._turn:
+            await self._load()
             found = next((one for one in self._rollouts.values() if (one.version, one.tag) == (version, tag)), None)
             number = found.id if found is not None else max(self._rollouts, default=0) + 1
             created = found.created_ms if found is not None else int(self._now_ms())
@@ -103,15 +109,15 @@ class Releases:
             for one in newest
         ]
 
-    async def watch_for_ever(self, every_s: float = 1.0) -> None:
+    async def watch_for_ever(self, fence: Fence, every_s: float = 1.0) -> None:
         """Halt a rollout that goes wrong; count again only when a kit said something."""
         while True:
             await asyncio.sleep(every_s)
             if self.touched:
                 self.touched = False
-                await self.halt_what_fails()
+                await self.halt_what_fails(fence)
 
-    async def halt_what_fails(self) -> None:
+    async def halt_what_fails(self, fence: Fence = unfenced) -> None:
         for rollout in list(self._rollouts.values()):
             if rollout.state is not RolloutState.RUNNING:
                 continue
@@ -119,11 +125,11 @@ class Releases:
             if rules.must_halt(rollout, progress):
                 reason = f"{progress.failed} of {progress.members} kits refused it or came back from it"
                 halted = msgspec.structs.replace(rollout, state=RolloutState.HALTED, reason=reason)
-                await self._keep(halted, "the relay", f"{rollout.version} halted: {reason}")
+                await self._keep(halted, "the relay", f"{rollout.version} halted: {reason}", fence)
                 log.warning("rollout_halted", version=rollout.version, failed=progress.failed, kits=progress.members)
 
-    async def _keep(self, rollout: Rollout, who: str, detail: str) -> None:
-        await self._store.keep_rollout(rollout, self._deed(who, "rollout", detail))
+    async def _keep(self, rollout: Rollout, who: str, detail: str, fence: Fence = unfenced) -> None:
+        await self._store.keep_rollout(rollout, self._deed(who, "rollout", detail), fence)
         self._rollouts[rollout.id] = rollout
 
     def _deed(self, who: str, action: str, detail: str) -> Deed:

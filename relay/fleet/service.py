@@ -28,6 +28,8 @@ from relay.kits import KitSender
 MOST_KITS = 20_000
 AGAIN_MS = 30_000
 """How long a kit may take to say that it heard a command, before it is told again."""
+SILENT_MS = 180_000
+"""A kit that another relay heard so long ago is away, should that relay have gone without a word."""
 MOST_SETTINGS = 16_384
 MOST_PACKAGES = 2_000
 MOST_DIAGNOSTICS = 512_000
@@ -81,6 +83,30 @@ class FleetService:
         """As it was; who is online says so again."""
         self._kits |= {kit.name: msgspec.structs.replace(kit, online=False) for kit in await self._store.kits()}
         self._packages = await self._store.packages()
+
+    async def reread(self, names: Iterable[str] | None) -> None:
+        """What other relays wrote down: of these kits, or of all, and of releases and rollouts."""
+        wanted = None if names is None else set(names)
+        await self.releases.load()
+        stored = {kit.name: kit for kit in await self._store.kits(wanted)}
+        if wanted is None:
+            self._packages |= await self._store.packages()
+        for name in (wanted or set()) - stored.keys():
+            self._kits.pop(name, None)
+            self._shown.pop(name, None)
+        for kit in stored.values():
+            self._learn(kit)
+
+    def _learn(self, stored: Kit) -> None:
+        """Operators' fields as stored; how the kit is, from whoever heard it last. Away, if nobody did for long."""
+        kit = self._kits.setdefault(stored.name, stored)
+        kit.tags, kit.desired, kit.added_ms = stored.tags, stored.desired, stored.added_ms
+        if stored.seen_ms > kit.seen_ms:
+            kit.seen_ms, kit.online, kit.report = stored.seen_ms, stored.online, stored.report
+            kit.release = stored.release
+        kit.online = kit.online and self._now_ms() - kit.seen_ms < SILENT_MS
+        self._shown.pop(kit.name, None)
+        self.releases.touched = True
 
     # -- what kits say -------------------------------------------------------------------------------------------
 
@@ -287,7 +313,7 @@ class FleetService:
         if not kit.online:
             raise NotAllowed(f"{name} is away; it can be asked when it is back.")
         request = uuid.uuid4().hex
-        await self._store.save([kit], [self._deed(who, name, "diagnose", request)])
+        await self._store.save([kit], [self._deed(who, name, "diagnose", request)], only=())
         self._tell(name, "diagnose", {"request": request}, again=True)
         return request
 
@@ -307,7 +333,7 @@ class FleetService:
 
     async def _change(self, kit: Kit, deed: Deed, **changes: Any) -> None:
         """Committed first, then seen."""
-        await self._store.save([msgspec.structs.replace(kit, **changes)], [deed])
+        await self._store.save([msgspec.structs.replace(kit, **changes)], [deed], only=tuple(changes))
         for key, value in changes.items():
             setattr(kit, key, value)
         self._changed(kit)

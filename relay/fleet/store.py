@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from relay.cluster.leases import Fence, unfenced
 from relay.db.fleet import (
     fleet_audit,
     fleet_diagnostics,
@@ -22,7 +23,7 @@ from relay.db.fleet import (
     fleet_rollouts,
 )
 from relay.db.transactions import first, rows, transaction
-from relay.errors import StoreUnavailable
+from relay.errors import Conflict, StoreUnavailable
 from relay.fleet.rules import Kit, Release, Rollout
 
 REST_S = 2.0
@@ -44,10 +45,19 @@ class Deed:
     detail: str
 
 
+SAID = ("seen_ms", "online", "report", "release")
+"""What a kit's status changes; everything else of it is the operators', who may be at another relay."""
+
+
 class FleetStore:
-    """`run` writes what was `put`; everything else is committed when it returns."""
+    """`run` writes what was `put`; everything else is committed when it returns.
+
+    `told` hears the names of the kits that a commit changed, none when it changed releases or rollouts. Of a kit's row
+    each write changes what it is about and leaves the rest as whoever wrote it last.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self.told: Callable[[list[str]], None] = lambda kits: None
         self._engine = engine
         self._changed: dict[str, Kit] = {}
         self._work = asyncio.Event()
@@ -74,16 +84,26 @@ class FleetStore:
         if not changed:
             return
         try:
-            await self.save(changed.values())
+            await self.save(changed.values(), only=SAID)
         except StoreUnavailable:
             self._changed = {**changed, **self._changed}
             raise
 
-    async def save(self, kits: Iterable[Kit], deeds: Iterable[Deed] = ()) -> None:
-        found = [{"name": kit.name, "body": _json(kit)} for kit in kits]
+    async def save(
+        self, kits: Iterable[Kit], deeds: Iterable[Deed] = (), *, only: Sequence[str] | None = None
+    ) -> dict[str, Kit]:
+        """What was written: of kits that are there already `only` these fields. Those forgotten meanwhile come back.
+
+        Raises Conflict when a kit's configuration is newer than the one that was to follow it.
+        """
+        wanted = sorted(kits, key=lambda kit: kit.name)
         async with transaction(self._engine, write=True) as connection:
-            await self._upsert(connection, fleet_kits, found)
+            there = await _locked(connection, [kit.name for kit in wanted]) if only is not None else {}
+            written = [_merged(there.get(kit.name), kit, only or ()) for kit in wanted]
+            await self._upsert(connection, fleet_kits, [{"name": kit.name, "body": _json(kit)} for kit in written])
             await _note(connection, deeds)
+        self.told([kit.name for kit in written])
+        return {kit.name: kit for kit in written}
 
     async def forget(self, kit: str, deed: Deed) -> None:
         self._changed.pop(kit, None)
@@ -91,9 +111,16 @@ class FleetStore:
             await connection.execute(sa.delete(fleet_kits).where(fleet_kits.c.name == kit))
             await connection.execute(sa.delete(fleet_diagnostics).where(fleet_diagnostics.c.kit == kit))
             await _note(connection, [deed])
+        self.told([kit])
 
-    async def kits(self) -> list[Kit]:
-        return await self._all(fleet_kits, Kit)
+    async def kits(self, names: Iterable[str] | None = None) -> list[Kit]:
+        """All, or those of these names that there are."""
+        if names is None:
+            return await self._all(fleet_kits, Kit)
+        query = sa.select(fleet_kits.c.body).where(fleet_kits.c.name.in_(sorted(names)))
+        async with transaction(self._engine) as connection:
+            found = await rows(connection, query)
+        return [msgspec.json.decode(row["body"], type=Kit) for row in found]
 
     async def releases(self) -> list[Release]:
         return await self._all(fleet_releases, Release)
@@ -115,11 +142,14 @@ class FleetStore:
         async with transaction(self._engine, write=True) as connection:
             await self._upsert(connection, fleet_releases, [row])
             await _note(connection, [deed])
+        self.told([])
 
-    async def keep_rollout(self, rollout: Rollout, deed: Deed) -> None:
+    async def keep_rollout(self, rollout: Rollout, deed: Deed, fence: Fence = unfenced) -> None:
         async with transaction(self._engine, write=True) as connection:
+            await fence(connection)
             await self._upsert(connection, fleet_rollouts, [{"id": rollout.id, "body": _json(rollout)}])
             await _note(connection, [deed])
+        self.told([])
 
     async def keep_diagnostics(self, kit: str, request: str, at_ms: int, body: str) -> None:
         row = {"kit": kit, "request": request, "at_ms": at_ms, "body": body}
@@ -148,6 +178,23 @@ class FleetStore:
         statement = self._dialect.insert(table)
         new = {name: statement.excluded[name] for name in found[0] if name not in keys}
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), found)
+
+
+async def _locked(connection: AsyncConnection, names: Sequence[str]) -> dict[str, Kit]:
+    """As they stand, held still until the commit."""
+    columns = fleet_kits.c
+    query = sa.select(columns.body).where(columns.name.in_(names)).order_by(columns.name).with_for_update()
+    found = [msgspec.json.decode(row["body"], type=Kit) for row in await rows(connection, query)]
+    return {kit.name: kit for kit in found}
+
+
+def _merged(there: Kit | None, kit: Kit, only: Sequence[str]) -> Kit:
+    if there is None:
+        return kit
+    asked, now = kit.desired, there.desired
+    if "desired" in only and asked is not None and now is not None and now.version >= asked.version:
+        raise Conflict(f"The settings of {kit.name} are at version {now.version}; look at them again.")
+    return msgspec.structs.replace(there, **{name: getattr(kit, name) for name in only})
 
 
 async def _note(connection: AsyncConnection, deeds: Iterable[Deed]) -> None:
