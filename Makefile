@@ -96,7 +96,7 @@ release: $(VENV)/.wheels ## dist/: an unsigned release for a fleet's updaters; h
 	@version=$$($(RUN) -m hatchling version) && \
 	$(RUN) -m homeside release make --wheels build/wheels --lock build/lock.txt --out dist/homeside-$$version.unsigned.tar
 
-sbom: $(VENV)/.homeside ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
+sbom: $(VENV)/.homeside $(VENV)/.dev ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
 	@$(RUN) -m tests.made_sbom dist/homeside.cdx.json
 
 lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade for newer versions)

@@ -1,11 +1,12 @@
-"""What one relay writes down of kits and rollouts, known on every other: their names are told, the rows are read.
+"""The fleet between relays, over NATS: what kits said to one of them, and which rows somebody's wish changed.
 
-What is told may get lost; everything is read again now and then, and whenever the connection comes back.
+Plain NATS loses what is said while a connection is away: who comes back reads the database and asks the others anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -13,57 +14,74 @@ from nats.aio.msg import Msg
 
 from relay.cluster import subjects
 from relay.cluster.link import Link
+from relay.cluster.members import Members
 from relay.errors import StoreUnavailable
+from relay.fleet.others import Rows
+from relay.fleet.rules import Told
 from relay.fleet.service import FleetService
 
-READ_ALL_EVERY_S = 30.0
-GATHERED_S = 0.2
-MOST_NAMES = 2_000
-"""Changed at once; beyond it everything is read."""
+AT_ONCE = 200
+"""Kits a message: far below the megabyte that NATS takes, with reports of every length."""
+RETRY_S = 2.0
 
 log = structlog.get_logger(__name__)
 
 
+class _Said(msgspec.Struct, omit_defaults=True):
+    relay: str
+    told: list[Told] = []
+    rows: Rows | None = None
+    key: str = ""
+    ask: bool = False
+
+
 class FleetPeers:
-    """`tell` is called after a commit with the kits it changed; `run` is the duty."""
+    """The body of relay.fleet.others.Others in a cluster. `run` hears the others for a service."""
 
-    def __init__(self, link: Link, service: FleetService) -> None:
-        self._link, self._service = link, service
-        self._names: set[str] = set()
-        self._all = True
-        self._work = asyncio.Event()
-        link.on_return.append(self._read_all)
+    alone = False
 
-    def tell(self, kits: list[str]) -> None:
-        for start in range(0, len(kits), MOST_NAMES) if kits else (0,):
-            self._link.say(subjects.FLEET, msgspec.json.encode(kits[start : start + MOST_NAMES]))
+    def __init__(self, link: Link, members: Members) -> None:
+        self._link, self._members = link, members
+        self._back = asyncio.Event()
 
-    async def run(self) -> None:
-        await self._link.hear(subjects.FLEET, self._heard)
-        while True:
-            try:
-                async with asyncio.timeout(READ_ALL_EVERY_S):
-                    await self._work.wait()
-            except TimeoutError:
-                self._all = True
-            await asyncio.sleep(GATHERED_S)
-            await self._read()
+    def tell(self, told: Sequence[Told]) -> None:
+        for at in range(0, len(told), AT_ONCE):
+            self._say(_Said(self._link.name, told=list(told[at : at + AT_ONCE])))
 
-    async def _heard(self, message: Msg) -> None:
-        self._names |= set(msgspec.json.decode(message.data, type=list[str]))
-        self._all |= len(self._names) > MOST_NAMES
-        self._work.set()
+    def changed(self, rows: Rows, key: str = "") -> None:
+        self._say(_Said(self._link.name, rows=rows, key=key))
 
-    def _read_all(self) -> None:
-        self._all = True
-        self._work.set()
+    async def run(self, service: FleetService) -> None:
+        """Hear the others; after every time without them, read all anew and ask what was missed."""
 
-    async def _read(self) -> None:
-        names, everything = self._names, self._all
-        self._names, self._all = set(), False
-        self._work.clear()
+        async def heard(message: Msg) -> None:
+            await self._heard(service, msgspec.json.decode(message.data, type=_Said))
+
+        self._link.on_return.append(self._back.set)
+        self._members.on_gone.append(service.gone)
+        subscription = await self._link.hear(subjects.FLEET, heard)
         try:
-            await self._service.reread(None if everything else names)
-        except StoreUnavailable as error:
-            log.warning("fleet_not_read", reason=str(error))
-            self._all = True
+            while True:
+                self._back.clear()
+                await service.load()
+                self._say(_Said(self._link.name, ask=True))
+                await self._back.wait()
+        finally:
+            self._link.on_return.remove(self._back.set)
+            self._members.on_gone.remove(service.gone)
+            await subscription.unsubscribe()
+
+    async def _heard(self, service: FleetService, said: _Said) -> None:
+        service.overheard(said.relay, said.told)
+        if said.ask:
+            self.tell(service.told_here())
+        if said.rows is None:
+            return
+        try:
+            await service.reread(said.rows, said.key)
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_S)
+            self._back.set()
+
+    def _say(self, said: _Said) -> None:
+        self._link.say(subjects.FLEET, msgspec.json.encode(said))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.requests import HTTPConnection
 
@@ -12,12 +13,13 @@ from relay.auth import Role
 from relay.cluster.fleet import FleetPeers
 from relay.errors import Forbidden, Unauthorized
 from relay.fleet.gateway import ReleaseFolder
+from relay.fleet.others import Alone
 from relay.fleet.releases import Releases
 from relay.fleet.routes import application
 from relay.fleet.rules import Kit, Release
 from relay.fleet.service import TYPES, FleetService
 from relay.fleet.store import FleetStore
-from relay.ground import Duty, Ground, Part
+from relay.ground import Ground, Part
 
 KEYS = "release-keys"
 """In the data folder: public keys whose releases this relay hands out, a line each."""
@@ -25,31 +27,27 @@ KEYS = "release-keys"
 
 async def open_fleet(ground: Ground) -> Part:
     data, base, now_ms = ground.settings.data, ground.settings.public_url.rstrip("/"), ground.clock.now_ms
-    store, known = FleetStore(ground.engine), dict[str, Kit]()
-    releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known)
+    others = FleetPeers(ground.cluster.link, ground.cluster.members) if ground.cluster is not None else Alone()
+    store, known = FleetStore(ground.engine, others.tell), dict[str, Kit]()
+    releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known, others)
 
     def link(kit: str, release: Release) -> str:
         token = ground.access.link(kit, Role.KIT)
         return f"{base}/fleet/api/v1/bundles/{release.file}?token={token}"
 
-    service = FleetService(store, releases, known, now_ms, ground.kits.command, link)
+    service = FleetService(store, releases, known, now_ms, ground.kits.command, link, others)
     await service.load()
-    await releases.load()
     ground.kits.listen_status(service.heard)
     ground.kits.listen_presence(service.presence)
     ground.kits.answer(TYPES, service.take)
-    duties: dict[str, Duty] = {
-        "fleet_store": store.run,
-        "rollouts": ground.in_turn("rollouts", releases.watch_for_ever),
-    }
-    if ground.cluster is not None:
-        peers = FleetPeers(ground.cluster.link, service)
-        store.told = peers.tell
-        duties["fleet_peers"] = peers.run
     return Part(
         "fleet",
         application(service, _operator(ground.access, ground.accounts), ground.access),
-        duties=duties,
+        duties={
+            "fleet_store": store.run,
+            "rollouts": releases.watch_for_ever,
+            **({"fleet_peers": partial(others.run, service)} if isinstance(others, FleetPeers) else {}),
+        },
         drained=store.drained,
     )
 

@@ -107,7 +107,9 @@ def profile(row: Row, opened: Callable[[Any, str], Any]) -> Row:
 
 
 def frame(row: Row) -> Row:
-    return {
+    """A frame as it was sent, and its number; `processing_metadata` only where the sender gave any."""
+    how = row["processing_metadata"]
+    return ({"processing_metadata": how} if how is not None else {}) | {
         "frame_number": row["frame_number"],
         "timestamp": row["timestamp_ms"],
         "landmarks": row["landmarks"],

@@ -195,7 +195,8 @@ class PolarH10(Peripheral):
     """
 
     every_s = 0.02
-    FRAME = 36
+    FRAME, ECG_FRAME = 36, 73
+    R_BEFORE_S, R_WIDE_S = 0.1, 0.01
 
     def __init__(self, air: Air, name: str = "Polar H10 A1B2C3D4", *, drift_ppm: float = -20.0, **options: Any) -> None:
         super().__init__(air, name, **options)
@@ -204,6 +205,9 @@ class PolarH10(Peripheral):
         self.rate_hz = 0
         self.taken = 0
         self.stops = 0
+        self.beats: list[float] = []
+        """When the aortic valve opens, s since the signal began; R waves of the ECG come a tenth before."""
+        self._ecg_from_ns, self._ecg_taken = 0, 0
         self._speed = 1 + drift_ppm / 1e6
         self._from_ns = 0
         self._epoch_ns = 599_616_000_000_000_000
@@ -230,7 +234,21 @@ class PolarH10(Peripheral):
             stamp = self._epoch_ns + int(self._time_ns(self.taken + self.FRAME - 1) * self._speed)
             found.append((self._data, struct.pack("<BQB", polar.ACC, stamp, 1) + mg.tobytes()))
             self.taken += self.FRAME
+        while polar.ECG in self.measuring and self._ecg_ns(self._ecg_taken + self.ECG_FRAME - 1) <= self.elapsed_ns:
+            found.append((self._data, self._ecg()))
         return found
+
+    def _ecg(self) -> bytes:
+        times = [self._ecg_ns(self._ecg_taken + n) for n in range(self.ECG_FRAME)]
+        self.beats += self.signal.take_beats(times[-1] / 1e9 + 1.0)
+        since = np.array(times)[:, None] / 1e9 - (np.array(self.beats) - self.R_BEFORE_S)
+        volts = (1000 * np.exp(-((since / self.R_WIDE_S) ** 2)).sum(axis=1)).astype(int).tolist()
+        stamp = self._epoch_ns + int(times[-1] * self._speed)
+        self._ecg_taken += self.ECG_FRAME
+        return struct.pack("<BQB", polar.ECG, stamp, 0) + b"".join(v.to_bytes(3, "little", signed=True) for v in volts)
+
+    def _ecg_ns(self, number: int) -> int:
+        return self._ecg_from_ns + round(number * 1e9 / polar.ECG_HZ)
 
     def _time_ns(self, number: int) -> int:
         return self._from_ns + round(number * 1e9 / self.rate_hz)
@@ -247,6 +265,9 @@ class PolarH10(Peripheral):
             if not status:
                 self.measuring.add(kind)
                 self._from_ns, self.taken = self.elapsed_ns, 0
+        elif command == 2 and kind == polar.ECG:
+            self.measuring.add(kind)
+            self._ecg_from_ns, self._ecg_taken = self.elapsed_ns, 0
         self.later(self._control, bytes([0xF0, command, kind, status, 0]))
 
 

@@ -4,7 +4,7 @@ import { $, element, page, request, state } from './care.js'
 import { exerciseWords, whenWords } from './carelines.js'
 import { Curve } from './curve.js'
 import { DASH, dayTime, fixed } from './formats.js'
-import { drawSkeleton } from './skeleton.js'
+import { aspectOf, drawSkeleton } from './skeleton.js'
 import { Watch } from './exerciselive.js'
 
 const FRAMES = 2000
@@ -60,12 +60,15 @@ function choose(ms, { fromVideo = false } = {}) {
   curve.at(at)
   $('seek').value = String(k)
   $('seek').setAttribute('aria-valuetext', offset(at))
-  if (frames[k]) drawSkeleton($('skeleton'), frames[k].landmarks)
+  if (frames[k]) drawSkeleton($('skeleton'), frames[k].landmarks, { aspect: aspectOf(frames[k]) ?? videoAspect() })
   const joint = $('joint').value
   const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
   $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}`
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
+
+/** Where a pose does not say in what picture it was seen, the video of it does; without one, a square is as good as any. */
+const videoAspect = () => $('video').videoWidth / $('video').videoHeight || 1
 
 /** Plays the poses at the speed they were moved at, where there is no video to do it. */
 function play() {
