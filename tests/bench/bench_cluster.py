@@ -204,7 +204,7 @@ async def _expired(base: str, name: str, headers: dict[str, str]) -> float:
                 return time.monotonic() - due
             seats = message["payload"].get("participants")
             if seats and not due:
-                due = time.monotonic() + seats[0]["time_remaining_ms"] / 1000
+                due = time.monotonic() + seats[0]["total_time_ms"] / 1000
 
 
 async def _leader(servers: list[str]) -> str:
