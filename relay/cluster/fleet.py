@@ -1,16 +1,22 @@
-"""The fleet between relays, over NATS: what kits said to one of them, and which rows somebody's wish changed.
+"""The fleet between relays, over NATS: what kits said to one of them, which rows somebody's wish changed, and bundles.
 
 Plain NATS loses what is said while a connection is away: who comes back reads the database and asks the others anew.
+Bundles are in an object store of NATS, in as many copies as the kits' messages.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import structlog
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import ObjectStoreConfig
+from nats.js.errors import NotFoundError
+from nats.js.object_store import ObjectStore
 
 from relay.cluster import subjects
 from relay.cluster.link import Link
@@ -23,6 +29,9 @@ from relay.fleet.service import FleetService
 AT_ONCE = 200
 """Kits a message: far below the megabyte that NATS takes, with reports of every length."""
 RETRY_S = 2.0
+BUNDLES = "homeside-releases"
+BUNDLES_WITHIN_S = 10.0
+"""For each of the steps in which a bundle goes to the store."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +49,8 @@ class FleetPeers:
 
     alone = False
 
-    def __init__(self, link: Link, members: Members) -> None:
-        self._link, self._members = link, members
+    def __init__(self, link: Link, members: Members, replicas: int) -> None:
+        self._link, self._members, self._replicas = link, members, replicas
         self._back = asyncio.Event()
 
     def tell(self, told: Sequence[Told]) -> None:
@@ -82,6 +91,35 @@ class FleetPeers:
         except StoreUnavailable:
             await asyncio.sleep(RETRY_S)
             self._back.set()
+
+    async def share(self, bundle: Path) -> None:
+        try:
+            store = await self._bundles()
+            with bundle.open("rb") as stream:
+                await store.put(bundle.name, stream)
+        except (NatsError, OSError, TimeoutError) as error:
+            log.warning("bundle_not_shared", bundle=bundle.name, error=str(error) or type(error).__name__)
+            raise StoreUnavailable("The other relays cannot be given the bundle now. Publish it again.") from None
+
+    async def bring(self, bundle: str, into: Path) -> bool:
+        try:
+            store = await self._bundles()
+            with into.open("xb") as stream:
+                await store.get(bundle, writeinto=stream)
+        except NotFoundError:
+            return False
+        except (NatsError, TimeoutError) as error:
+            log.warning("bundle_not_brought", bundle=bundle, error=str(error) or type(error).__name__)
+            raise StoreUnavailable("The bundle cannot be had from the other relays now. Try again.") from None
+        log.info("bundle_brought", bundle=bundle)
+        return True
+
+    async def _bundles(self) -> ObjectStore:
+        stream = self._link.client.jetstream(timeout=BUNDLES_WITHIN_S)
+        try:
+            return await stream.object_store(BUNDLES)
+        except NotFoundError:
+            return await stream.create_object_store(BUNDLES, ObjectStoreConfig(replicas=self._replicas))
 
     def _say(self, said: _Said) -> None:
         self._link.say(subjects.FLEET, msgspec.json.encode(said))

@@ -27,7 +27,7 @@ KEYS = "release-keys"
 
 async def open_fleet(ground: Ground) -> Part:
     data, base, now_ms = ground.settings.data, ground.settings.public_url.rstrip("/"), ground.clock.now_ms
-    others = FleetPeers(ground.cluster.link, ground.cluster.members) if ground.cluster is not None else Alone()
+    others = _others(ground)
     store, known = FleetStore(ground.engine, others.tell), dict[str, Kit]()
     releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known, others)
 
@@ -50,6 +50,12 @@ async def open_fleet(ground: Ground) -> Part:
         },
         drained=store.drained,
     )
+
+
+def _others(ground: Ground) -> FleetPeers | Alone:
+    if ground.cluster is None:
+        return Alone()
+    return FleetPeers(ground.cluster.link, ground.cluster.members, ground.settings.cluster.replicas)
 
 
 def _operator(access: Access, accounts: Accounts) -> Callable[[HTTPConnection], Awaitable[str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from relay.fleet.rules import Told
@@ -21,7 +22,7 @@ class Rows(StrEnum):
 
 
 class Others(Protocol):
-    """Each returns at once. What is told is committed."""
+    """What is told is committed. `tell` and `changed` return at once."""
 
     alone: bool
 
@@ -30,6 +31,14 @@ class Others(Protocol):
         ...
 
     def changed(self, rows: Rows, key: str = "") -> None: ...
+
+    async def share(self, bundle: Path) -> None:
+        """A bundle that was taken in here, for the others. StoreUnavailable when they could not be given it."""
+        ...
+
+    async def bring(self, bundle: str, into: Path) -> bool:
+        """A bundle that was taken in elsewhere; False when nobody has it."""
+        ...
 
 
 class Alone:
@@ -42,3 +51,9 @@ class Alone:
 
     def changed(self, rows: Rows, key: str = "") -> None:
         return
+
+    async def share(self, bundle: Path) -> None:
+        return
+
+    async def bring(self, bundle: str, into: Path) -> bool:
+        return False

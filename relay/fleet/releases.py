@@ -65,6 +65,7 @@ class Releases:
         """Take a signed bundle in."""
         taken = await self._folder.take(body)
         manifest = taken.manifest
+        await self._others.share(self._folder.path(taken.file))
         release = Release(
             version=manifest.version,
             machine="-".join(filter(None, [manifest.python, manifest.machine])),
@@ -83,12 +84,13 @@ class Releases:
     def releases(self) -> list[Release]:
         return sorted(self._releases.values(), key=lambda one: (one.added_ms, one.version), reverse=True)
 
-    def bundle(self, file: str) -> tuple[Path, Release]:
+    async def bundle(self, file: str) -> tuple[Path, Release]:
         """Where a release's bundle lies, and what it is."""
-        for release in self._releases.values():
-            if release.file == file:
-                return self._folder.path(file), release
-        raise NotFound("No release of that name is here.")
+        release = next((one for one in self._releases.values() if one.file == file), None)
+        path = await self._folder.fetched(file, release.sha256, self._others.bring) if release is not None else None
+        if release is None or path is None:
+            raise NotFound("No release of that name is here.")
+        return path, release
 
     async def roll_out(self, who: str, version: str, tag: str, percent: float, most_failed: float) -> Rollout:
         """Begin a rollout, or widen (or narrow) the one of this version and tag; one that halted goes on."""

@@ -160,7 +160,7 @@ def _bundles(app: FastAPI, service: FleetService, operator: Operator, access: Ac
     async def bundle(request: Request, file: str) -> Response:
         """By a kit's or an admin's token; the bundle's own signature is what a kit trusts."""
         _may_fetch(access.bearer(request))
-        path, release = service.releases.bundle(file)
+        path, release = await service.releases.bundle(file)
         return FileResponse(path, media_type="application/x-tar", headers={"ETag": f'"{release.sha256}"'})
 
 

@@ -54,7 +54,7 @@ async def _fill(data: Path) -> None:
     store = FleetStore(engine)
     said = {"state": "online", "version": "1.4.2", "packages": "d", "sources": [{"name": "ble", "batteryPercent": 81}]}
     now = int(time.time() * 1000)
-    kits = [Kit(f"home-{n:05}", now, now, True, (f"ward {n % 40}",), report(said)) for n in range(KITS)]
+    kits = [Kit(f"home-{n:05}", now, (f"ward {n % 40}",), None, now, True, report(said)) for n in range(KITS)]
     await store.keep_told(kits)
     await store.keep_packages("d", {f"package-{n}": "1.0.0" for n in range(150)} | {"numpy": "2.0.0"})
     await engine.dispose()

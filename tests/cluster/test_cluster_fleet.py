@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.cluster.program import ClusterProgram
+from tests.provisioning.releases import release, trusted
 from tests.relay.test_relay_fleet import FleetKit
 
 
@@ -78,6 +80,29 @@ def test_wishes_at_once_are_all_kept(cluster: ClusterProgram, operators: list[ht
     until_all(cluster, operators, "torn-at", tags=[f"t{at:02}" for at in range(18)])
     operators[1].delete("/kits/torn-at")
     cluster.until(lambda: not any(shown(one, "torn-at") for one in operators), "the kit forgotten everywhere")
+
+
+def test_a_bundle_taken_in_by_one_relay_is_handed_out_by_all(
+    cluster: ClusterProgram, operators: list[httpx.Client], tmp_path: Path
+) -> None:
+    bundle = release(tmp_path, "1.1.0").read_bytes()
+    (cluster.folder / "relay-1" / "release-keys").write_text(trusted(tmp_path / "keys").read_text())
+    made = operators[0].put("/releases", content=bundle)
+    assert made.status_code == 201, made.text
+    cluster.until(
+        lambda: all(one.get("/releases").json()["releases"] for one in operators), "the release at every relay"
+    )
+    for operator in operators:
+        assert operator.get(f"/bundles/{made.json()['file']}").content == bundle
+    begun = operators[1].post("/rollouts", json={"version": "1.1.0", "percent": 50}).json()
+    widened = operators[2].post("/rollouts", json={"version": "1.1.0", "percent": 100}).json()
+    assert (begun["id"], widened["id"]) == (1, 1)
+    operators[0].post("/rollouts/1/pause")
+
+    def told(operator: httpx.Client) -> list[Any]:
+        return [(one["percent"], one["state"]) for one in operator.get("/rollouts").json()["rollouts"]]
+
+    cluster.until(lambda: all(told(one) == [(100, "paused")] for one in operators), "the rollout at every relay")
 
 
 @pytest.mark.timeout(240)

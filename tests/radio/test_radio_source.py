@@ -22,15 +22,13 @@ from firmware_bridge.simulator import Board, SimulatedSensor
 from tests.agent.peers import TimeSignal, comes
 from tests.radio.air import MTU, Air
 from tests.radio.peripherals import (
-    BangleWatch,
     HomesidePeripheral,
     MovesenseSensor,
     Peripheral,
     PolarH10,
-    ThingySensor,
-    WitMotionSensor,
 )
 from tests.radio.reading import reading
+from tests.radio.unclocked import BangleWatch, ThingySensor, WitMotionSensor
 
 
 async def test_our_own_service_streams_and_is_set(air: Air, radio: Radio) -> None:

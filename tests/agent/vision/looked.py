@@ -24,8 +24,9 @@ class Looking:
 
     def __init__(self, mode: str, backend: str, **more: object) -> None:
         self.seen: list[Seen] = []
-        self._backend, self._slot = backend, Slot()
-        self._eyes = Eyes(Vision(mode=mode, fps=60, backend=backend, **more), self._slot, self.seen.append)  # type: ignore[arg-type]
+        vision = Vision(mode=mode, fps=60, backend=backend, **more)  # type: ignore[arg-type]
+        self._called, self._slot = (backend, str(vision.threads)), Slot()
+        self._eyes = Eyes(vision, self._slot, self.seen.append)
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._eyes.run())
@@ -47,21 +48,22 @@ class Looking:
     @property
     def cpu_s(self) -> float:
         """Processor time of the process, since it began."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{worker_pid(*self._called)}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) * TICK_S
 
     @property
     def rss_bytes(self) -> int:
-        lines = Path(f"/proc/{self._pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{worker_pid(*self._called)}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith("Rss:")) * 1024
 
-    @property
-    def _pid(self) -> str:
-        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            if "agent.vision.worker" in words and self._backend in words:
-                return pid
-        raise LookupError(f"no process looks with {self._backend}")
+
+def worker_pid(backend: str, threads: str) -> int:
+    """Of this process's child that looks so; LookupError while there is none."""
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if "agent.vision.worker" in words and words[-3:-1] == [backend, threads]:
+            return int(pid)
+    raise LookupError(f"no process looks with {backend} and {threads} threads")
 
 
 def pixels(pose: Pose, image: Image) -> Floats:

@@ -26,7 +26,7 @@ from tests.agent.vision.pictures import odd_pictures, photographs, pictures, wal
 STEP_NS = 33_333_333
 AGREE_FRAMES = 150
 LOOKS = 5
-ON_THE_ROOF = 140
+ON_THE_ROOF, HE_IS_LOST, HE_LANDS = 140, 164, 192
 """He jumps down a second later."""
 
 
@@ -75,6 +75,18 @@ def test_who_was_followed_stays_followed_while_another_passes() -> None:
     assert (hips[:, 1] < 250).all(), "on the roof, not on the grass"
     assert np.abs(np.diff(hips[5:], axis=0)).max() < 40
     assert counted == 2, "two are in view"
+
+
+def test_a_body_taken_up_the_wrong_way_round_is_righted() -> None:
+    """The man turns over in the air, is lost, and his outline is found on the woman below, head down."""
+    detector, steps = PoseDetector(size="lite"), []
+    for number, image in enumerate(pictures(walking(), count=HE_LANDS, longest=884)):
+        pose = detector.detect(image, number * STEP_NS)
+        if pose is not None and number > HE_IS_LOST:
+            nose, ankles = pose.landmarks[0, 1], pose.landmarks[27:29, 1].mean()
+            steps.append(bool(nose < ankles))
+    assert len(steps) > 15
+    assert all(steps[8:]), "after a quarter of a second her head is up"
 
 
 @pytest.mark.parametrize("name", odd_pictures())
