@@ -123,6 +123,7 @@ def _ingest(cluster: ClusterProgram, brokers: list[str]) -> list[Row]:
         *(
             Row(f"processor a message there, {kind}", 1000 * sum_of(spent, kind) / (best * 8), "ms")
             for kind in ("relay", "nats", "postgres")
+            if best
         ),
     ]
 
