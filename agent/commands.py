@@ -112,7 +112,10 @@ class Commands:
             watch.end_session()
             if wanted == exercise:
                 return {"session": exercise}
-        session = self._channels[0].recorder.session if self._channels else exercise
+        going_on = [channel.recorder.session for channel in self._channels]
+        if wanted is not None and wanted not in going_on:
+            raise CommandRefused("end_session: that session is not going on here")
+        session = going_on[0] if going_on else exercise
         for channel in self._channels:
             channel.recorder.end()
         return {"session": session}

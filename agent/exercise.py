@@ -18,7 +18,7 @@ from agent.errors import CommandRefused
 from agent.outbox import Outbox
 from agent.vision.pose import Pose
 from agent.wall_clock import WallClock
-from core.contracts.physio import FormIssue, Frame, Landmark, LandmarkName
+from core.contracts.physio import FormIssue, Frame, Landmark, LandmarkName, Processing
 from core.motion.angles import joint_angles
 from core.motion.between import LONGEST_MS, between
 from core.motion.exercises import EXERCISES
@@ -88,7 +88,10 @@ class Exercise:
         self.session = self.name = self._counter = None
 
     def take(self, pose: Pose | None, captured_ns: int, about: dict[str, Any]) -> None:
-        """A pose and when its picture was taken (monotonic ns). `about` is told to viewers beside the frames."""
+        """A pose and when its picture was taken (monotonic ns).
+
+        `about` is told to viewers beside the frames; its `size`, [width, height] of the picture, is kept with each.
+        """
         if self.session is None:
             self.unrecorded += pose is not None
             return
@@ -102,7 +105,7 @@ class Exercise:
         now = _Moment(t_ms, pose)
         for filled in self._between(now):
             self._filled.append(int(filled.t_ms))
-            self._add(filled, most=MADE_UP)
+            self._add(filled, made_up=True)
         self._missed, self._last = [], now
         self._judge(now)
         self._add(now)
@@ -157,7 +160,7 @@ class Exercise:
                 made.append(_Moment(t_ms, Pose(marks, seen, world, score, now.pose.people)))
         return made
 
-    def _add(self, moment: _Moment, most: float = 1.0) -> None:
+    def _add(self, moment: _Moment, *, made_up: bool = False) -> None:
         timestamp = int(moment.t_ms)
         if timestamp <= self._last_ms:
             return
@@ -168,9 +171,11 @@ class Exercise:
         sideways = turned_away(pose.world) >= SIDEWAYS_FROM
         seen = seen_well(pose.visibility, self._joint, near_side(pose.world) if sideways else None)
         trust = UNTRUSTED if self._advice else 1.0
+        most = MADE_UP if made_up else 1.0
         quality = round(min(most, max(0.0, min(1.0, pose.score * seen * trust))), 2)
         rounded = {joint: round(angle, 1) for joint, angle in angles.items()}
-        self._pending.append(Frame(timestamp, landmarks_of(pose), rounded, quality, self._issues() or None))
+        how = Processing(tuple(self._live["size"]) if "size" in self._live else None, made_up)
+        self._pending.append(Frame(timestamp, landmarks_of(pose), rounded, quality, self._issues() or None, how))
         self._soon()
 
     @property

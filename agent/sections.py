@@ -177,7 +177,9 @@ class Vision(_Section):
         "auto", description="Which model; auto takes the best this machine can do steadily."
     )
     fps: float = Field(15.0, gt=0, le=60, description="Pictures to look at a second, at most.")
-    threads: int = Field(2, ge=1, le=8, description="Threads of the models (LiteRT).")
+    threads: int = Field(
+        0, ge=0, le=8, description="Threads of the models (LiteRT); 0 measures how many are quickest here."
+    )
     memory_bytes: int = Field(
         600 << 20, ge=64 << 20, description="Memory above which the process that looks at pictures is started anew."
     )

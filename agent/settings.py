@@ -6,19 +6,19 @@ file. An unknown key is an error that names it.
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
-import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.errors import SettingsError
 from agent.sections import Broker, Identity, Outbox, Privacy, Session, Source, Update, Video, Vision
+from core.contracts.errors import InvalidMessage
 from core.contracts.service import Manager, manager_of
+from core.contracts.settings import know_all, merged, problems, table_of
 from core.contracts.topics import valid_kit
 
 PREFIX = "HOMESIDE_AGENT_"
@@ -76,18 +76,6 @@ class AgentSettings(BaseSettings):
             raise ValueError(f"{kit!r} is no kit's name: letters, digits, '.', '_' and '-', at most 64 of them")
         return kit
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What `load` passes in comes from the file and from options, already merged."""
-        return (init_settings, env_settings)
-
 
 def service_manager() -> Manager:
     """The service manager we run under, if any."""
@@ -110,14 +98,15 @@ def load(
     config = config or (Path(given) if (given := os.environ.get(PREFIX + "CONFIG")) else None)
     try:
         file = _read(config) if config else {}
-        _know_environment()
+        know_all(os.environ.keys() - {PREFIX + "CONFIG"}, PREFIX, AgentSettings)
         environment = AgentSettings().model_dump(exclude_unset=True)
-        known = _merge(_merge(file, environment), remote or {})
-        said = _merge(known, options or {})
-        return AgentSettings.model_validate(_merge(_enrolled(Path(said.get("state") or state_folder())), said))
+        known = merged(merged(file, environment), remote or {})
+        said = merged(known, options or {})
+        return AgentSettings.model_validate(merged(_enrolled(Path(said.get("state") or state_folder())), said))
     except ValidationError as error:
-        problems = "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors())
-        raise SettingsError(f"{problems}. docs/settings.md lists every key.") from None
+        raise SettingsError(problems(error, AgentSettings)) from None
+    except InvalidMessage as error:
+        raise SettingsError(str(error)) from None
 
 
 def _enrolled(state: Path) -> dict[str, Any]:
@@ -126,49 +115,8 @@ def _enrolled(state: Path) -> dict[str, Any]:
     return _read(folder / "agent.toml") if (folder / "kit.pem").is_file() else {}
 
 
-def _problem(where: tuple[int | str, ...], kind: str, text: str) -> str:
-    name = ".".join(map(str, where))
-    if kind != "extra_forbidden":
-        return f"{name}: {text.removeprefix('Value error, ')}"
-    near = difflib.get_close_matches(str(where[-1]), _keys(where[:-1]), n=1)
-    return f"{name}: no such setting" + (f" (did you mean {near[0]}?)" if near else "")
-
-
-def _keys(where: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = AgentSettings
-    for part in where:
-        if isinstance(part, int):
-            continue
-        below = section.model_fields[part].annotation if part in section.model_fields else None
-        below = next((kind for kind in get_args(below) if isinstance(kind, type)), below)
-        if not (isinstance(below, type) and issubclass(below, BaseModel)):
-            return []
-        section = below
-    return list(section.model_fields)
-
-
-def _know_environment() -> None:
-    """pydantic-settings looks for the names it knows; a misspelt one would be passed over in silence."""
-    for variable in os.environ:
-        if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG":
-            continue
-        path = tuple(variable[len(PREFIX) :].lower().split("__"))
-        if path[-1] not in _keys(path[:-1]):
-            raise SettingsError(f"environment: {variable}: {_problem(path, 'extra_forbidden', '')}")
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return table_of(path.read_bytes(), str(path))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}. Check the path given with --config.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None
-
-
-def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged

@@ -26,15 +26,17 @@ async def supervise(
     *,
     troubled: Callable[[str], None] = lambda _: None,
     fatal: type[AgentError] | tuple[type[AgentError], ...] = (),
+    progress: Callable[[], int] = lambda: 0,
 ) -> None:
     """Run `duty` until it returns by itself; `troubled` hears, in a sentence, why it has to begin again.
 
-    A `fatal` error, one that no second attempt can help, is raised.
+    A `fatal` error, one that no second attempt can help, is raised. Where `progress` has grown, or the duty went on for
+    a while, the next pause is the first again.
     """
     loop = asyncio.get_running_loop()
     told = None
     while True:
-        began = loop.time()
+        began, done = loop.time(), progress()
         try:
             await duty()
         except fatal:
@@ -48,7 +50,7 @@ async def supervise(
             log.exception("duty_failed", duty=name)
         else:
             return
-        if loop.time() - began > STEADY_AFTER_S:
+        if loop.time() - began > STEADY_AFTER_S or progress() > done:
             backoff.reset()
         told = text
         troubled(text)

@@ -66,7 +66,10 @@ class GattDecoder(Protocol):
 
 
 class Family(NamedTuple):
-    """`services` in its advertisement and `names` it begins with tell it; the rest is what its sensors can do."""
+    """`services` in its advertisement and `names` it begins with tell it; the rest is what its sensors can do.
+
+    `with_ecg` makes the decoder that asks for an electrocardiogram as well; None for a family that has none.
+    """
 
     key: str
     title: str
@@ -75,6 +78,7 @@ class Family(NamedTuple):
     make: Callable[[], GattDecoder]
     rates_hz: tuple[float, ...] = ()
     ranges_g: tuple[float, ...] = ()
+    with_ecg: Callable[[], GattDecoder] | None = None
 
     def knows(self, name: str | None, services: tuple[str, ...]) -> bool:
         return bool(set(self.services) & set(services)) or (name or "").startswith(self.names)

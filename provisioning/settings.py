@@ -5,20 +5,24 @@ This module alone reads the environment and files of configuration here. An unkn
 
 from __future__ import annotations
 
-import tomllib
+import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.contracts.errors import InvalidMessage
+from core.contracts.settings import know_all, merged, problems, table_of
 from provisioning.errors import SettingsError
+
+PREFIX = "HOMESIDE_UPDATER_"
 
 
 class UpdaterSettings(BaseSettings):
     """The updater's settings; see docs/settings.md for the list made from this class."""
 
-    model_config = SettingsConfigDict(env_prefix="HOMESIDE_UPDATER_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     root: Path = Field(Path("/opt/homeside"), description="Folder of the two slots and the links current and trusted.")
     state: Path = Field(Path("/var/lib/homeside-updater"), description="Folder of the journal, outcome and download.")
@@ -37,32 +41,21 @@ class UpdaterSettings(BaseSettings):
     )
     system_packages: bool = Field(True, description="Let the agent see Debian's packages too, such as picamera2.")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment over the file, which `load` passes in."""
-        return (env_settings, init_settings)
-
 
 def load_updater(config: Path | None = None) -> UpdaterSettings:
-    """SettingsError names every bad key."""
+    """Settings from a TOML file and the environment, which wins. SettingsError names every bad key."""
     try:
-        return UpdaterSettings(**_read(config) if config is not None else {})
+        know_all(os.environ, PREFIX, UpdaterSettings)
+        environment = UpdaterSettings().model_dump(exclude_unset=True)
+        return UpdaterSettings.model_validate(merged(_read(config) if config is not None else {}, environment))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"{problems}. docs/settings.md lists every key.") from None
+        raise SettingsError(problems(error, UpdaterSettings)) from None
+    except InvalidMessage as error:
+        raise SettingsError(str(error)) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return table_of(path.read_bytes(), str(path))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None

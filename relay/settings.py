@@ -1,6 +1,7 @@
 """Everything the relay can be told, by file (TOML), by environment (`HOMESIDE_RELAY_…`) or by option.
 
-This module alone reads the environment and files of configuration. An unknown key is an error that names it.
+This module alone reads the environment and files of configuration. Options win over the environment, that over the
+file. An unknown key is an error that names it.
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.contracts.errors import InvalidMessage
 from core.contracts.service import Manager, manager_of
+from core.contracts.settings import know_all, merged, problems, table_of
 from relay.errors import SettingsError
 
 Api = Literal["scg", "signs", "video"]
 
+PREFIX = "HOMESIDE_RELAY_"
 JOURNAL = "/run/systemd/journal/socket"
 DOCUMENTED_NAMES = {
     "DATABASE_URL": "database_url",
@@ -129,6 +132,22 @@ class Cluster(_Section):
     )
 
 
+class Retention(_Section):
+    remove_days: float = Field(
+        0.0, ge=0, le=36_500, description="Days after its end that a recording is removed; 0 keeps all for ever."
+    )
+    thin_days: float = Field(
+        0.0, ge=0, le=36_500, description="Days after its end that a recording is brought down to thin_hz; 0 never."
+    )
+    thin_hz: float = Field(25.0, ge=1, le=1000, description="That rate, in samples a second.")
+    spare_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_500,
+        description="Days longer that a recording of an exercise nobody has reviewed is left as it is; 0 for ever.",
+    )
+
+
 class Tracing(_Section):
     endpoint: str = Field("", description="Collector of traces, http://host:4318/v1/traces; empty makes none.")
     every: int = Field(100, ge=1, description="One message of a patient in so many is traced.")
@@ -181,7 +200,7 @@ class Video(_Section):
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
     )
-    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    gather_ms: int = Field(200, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
     viewers: int = Field(500, ge=1, description="Viewers at once.")
     cameras: int = Field(200, ge=1, description="Kits that send video at once.")
     forward: Literal["packets", "frames"] = Field(
@@ -219,9 +238,7 @@ class Limits(_Section):
 class RelaySettings(BaseSettings):
     """The relay's settings; see docs/settings.md for the list made from this class."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HOMESIDE_RELAY_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     data: Path = Field(Path("relay-data"), description="Folder of the database, the secret and the certificate.")
     host: str = Field(
@@ -250,24 +267,13 @@ class RelaySettings(BaseSettings):
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
     cluster: Cluster = Cluster()
+    retention: Retention = Retention()
     tracing: Tracing = Tracing()
     signs: Signs = Signs()
     tls: Tls = Tls()
     identity: Identity = Identity()
     video: Video = Video()
     limits: Limits = Limits()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over file: what `load` passes in comes from the file and from options, already merged."""
-        return (init_settings, env_settings)
 
 
 def service_manager() -> Manager:
@@ -294,11 +300,13 @@ def load(config: Path | None = None, options: dict[str, Any] | None = None) -> R
     """Settings from a TOML file, the environment and options; the later wins. SettingsError names every bad key."""
     try:
         file = _read(config) if config else {}
-        environment = _merge(_documented(), RelaySettings().model_dump(exclude_unset=True))
-        return RelaySettings.model_validate(_merge(_merge(file, environment), options or {}))
+        know_all(os.environ, PREFIX, RelaySettings)
+        environment = merged(_documented(), RelaySettings().model_dump(exclude_unset=True))
+        return RelaySettings.model_validate(merged(merged(file, environment), options or {}))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"settings: {problems}. See docs/settings.md for every key.") from None
+        raise SettingsError(problems(error, RelaySettings)) from None
+    except InvalidMessage as error:
+        raise SettingsError(str(error)) from None
 
 
 def _documented() -> dict[str, Any]:
@@ -308,22 +316,12 @@ def _documented() -> dict[str, Any]:
         if value := os.environ.get(name):
             section, _, field = key.rpartition(".")
             given = json.loads(value) if value.startswith("[") else value
-            found = _merge(found, {section: {field: given}} if section else {field: given})
+            found = merged(found, {section: {field: given}} if section else {field: given})
     return found
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return table_of(path.read_bytes(), str(path))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}. Check the path given with --config.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None
-
-
-def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from agent.settings import AgentSettings
-from homeside import PROGRAMS, app
+from homeside import PROGRAMS, app, load
 from provisioning.settings import UpdaterSettings
 from relay.metrics import Metrics
 from relay.settings import RelaySettings
@@ -84,20 +84,26 @@ def metrics_page() -> str:
 
 
 def commands_page() -> str:
-    """The help of every command, as printed."""
-    runner = CliRunner()
+    """The help of every command, as printed, and of the commands in it."""
     root = typer.main.get_command(app)
-    parts = [
-        "# Commands\n",
-        "```text",
-        _plain(runner.invoke(app, ["--help"], prog_name="homeside", env=WIDE).output),
-        "```\n",
-    ]
     assert set(PROGRAMS) == set(root.list_commands(None))  # type: ignore[attr-defined, arg-type]
+    parts = ["# Commands\n", *_help([])]
     for name in PROGRAMS:
-        output = runner.invoke(app, [name, "--help"], prog_name="homeside", env=WIDE).output
-        parts += [f"## homeside {name}\n", "```text", _plain(output), "```\n"]
+        for words in _paths([name], load(name)):
+            parts += [f"{'#' * min(len(words) + 1, 4)} homeside {' '.join(words)}\n", *_help(words)]
     return "\n".join(parts)
+
+
+def _paths(words: list[str], command: Any) -> Iterator[list[str]]:
+    """A command and those inside it, each as the words that call it."""
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _paths([*words, name], inner)
+
+
+def _help(words: list[str]) -> list[str]:
+    output = CliRunner().invoke(app, [*words, "--help"], prog_name="homeside", env=WIDE).output
+    return ["```text", _plain(output), "```\n"]
 
 
 def _plain(text: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from tests.peers import Child, find_peer, free_port
@@ -70,10 +71,12 @@ class Postgres:
         return self._run("psql", *where, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
 
     def kill(self) -> None:
-        """SIGQUIT is PostgreSQL's own crash: no goodbye, no checkpoint, recovery at the next start."""
+        """SIGKILL to the server: no goodbye, no checkpoint. Returns when its orphans have noticed, as restarts must."""
         assert self.child is not None
-        self.child.signal(signal.SIGQUIT)
+        orphans = psutil.Process(self.child.pid).children(recursive=True)
+        self.child.signal(signal.SIGKILL)
         self.child.wait(20.0)
+        assert not psutil.wait_procs(orphans, timeout=30)[1], "PostgreSQL's processes outlive their server"
 
     def stop(self) -> None:
         if self.child is not None and self.child.running:

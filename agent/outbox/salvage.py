@@ -13,6 +13,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from agent.outbox.blocks import PAGE_BYTES, SCHEMA, SELECT
 
 WAL_HEADER_BYTES = 32
@@ -24,6 +26,8 @@ KEPT_REMAINS = 3
 """Damaged files kept; an ever failing card must not fill itself with its own remains."""
 MISSES_IN_A_ROW = 2000
 """When so many ids one after the other give nothing, what follows is taken to be gone."""
+
+log = structlog.get_logger(__name__)
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -121,8 +125,8 @@ def _rows(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
         for row in db.execute(query + " ORDER BY id"):
             low = row[0]
             yield row
-    except sqlite3.Error:
-        pass
+    except sqlite3.Error as error:
+        log.info("outbox_damage_reached", after_id=low, reason=str(error))
     else:
         return
     with suppress(sqlite3.Error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
+from rich.panel import Panel
 from rich.progress import Progress
 from rich.table import Table
 from serial.tools import list_ports
@@ -22,10 +23,11 @@ from agent.logs import configure
 from agent.sections import Ble, Serial
 from agent.sensors.firmware import Image, Updater, Way
 from agent.sensors.meter import Meter
+from agent.sensors.paired import Paired
 from agent.sensors.plot import screen
 from agent.sensors.reading import read_for
 from agent.sensors.smp_link import LinkTransport
-from agent.sources import Source
+from agent.sources import EcgReading, Source
 from agent.sources.ble.adapter import power_cycle
 from agent.sources.ble.radio import Radio, Seen
 from agent.sources.ble.source import BleSource
@@ -97,15 +99,18 @@ def stream(
     dialect: Dialect = "homeside",
     baud: Baud = 115_200,
     adapter: Adapter = None,
+    ecg: Annotated[bool, typer.Option("--ecg", help="The electrocardiogram as well (Polar H10).")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch a sensor: a live chart with rate, jitter, loss and clock error; with --json a line a second.
+
+    With --ecg --json a line holds, beside the figures, all samples of both since the line before, on one clock.
 
     Example: homeside sensors stream /dev/ttyACM0
     """
     opened = partial(source_for, where, rate, range_g, dialect, baud, adapter)
     try:
-        _run(watch(opened, where, seconds, as_json=as_json))
+        _run(watch(opened, where, seconds, as_json=as_json, ecg=ecg))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -171,15 +176,23 @@ def update(
 
 
 def source_for(
-    where: str, rate_hz: float | None, range_g: float | None, dialect: str, baud: int, adapter: str | None
+    where: str,
+    rate_hz: float | None,
+    range_g: float | None,
+    dialect: str,
+    baud: int,
+    adapter: str | None,
+    ecg: Callable[[EcgReading], None] | None = None,
 ) -> Source:
     """The source of a serial port, or of a sensor over the air; SettingsError names what cannot be."""
+    if ecg is not None and is_port(where):
+        raise SettingsError(f"no electrocardiogram comes over a wire: {where} is a serial port")
     settings: dict[str, Any] = {"rate_hz": rate_hz, "range_g": range_g}
     try:
         if is_port(where):
             serial = Serial.model_validate({**settings, "port": where, "baud": baud, "dialect": dialect})
             return SerialSource(serial, where, lambda: Port(where, baud))
-        return BleSource(Ble.model_validate({**settings, "device": where}), _radio(adapter))
+        return BleSource(Ble.model_validate({**settings, "device": where}), _radio(adapter), ecg=ecg)
     except ValidationError as error:
         raise SettingsError("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from None
 
@@ -199,14 +212,23 @@ def is_far(asked: float, is_set: float | None) -> bool:
     return is_set is None or abs(is_set - asked) > 0.05 * asked
 
 
-async def watch(opened: partial[Source], where: str, seconds: float, *, as_json: bool) -> None:
-    source, meter = opened(), Meter()
+async def watch(opened: Callable[..., Source], where: str, seconds: float, *, as_json: bool, ecg: bool = False) -> None:
+    meter = Meter()
+    both = Paired(meter) if ecg else None
+    source = opened(ecg=both.ecg) if both is not None else opened()
     if as_json:
-        line = lambda: print(json.dumps({**meter.figures(), **_beside(source)}), flush=True)  # noqa: E731
-        await read_for(source, meter, seconds, line, every_s=1.0)
+
+        def told() -> None:
+            print(json.dumps({**meter.figures(), **_beside(source), **(both.take() if both else {})}), flush=True)
+
+        await read_for(source, meter, seconds, told, 1.0, both)
         return
-    with Live(screen(meter, where, {}), console=_out, refresh_per_second=4, screen=False) as live:
-        await read_for(source, meter, seconds, lambda: live.update(screen(meter, where, _beside(source))))
+
+    def shown() -> Panel:
+        return screen(meter, where, _beside(source), both.millivolts if both else None)
+
+    with Live(shown(), console=_out, refresh_per_second=4, screen=False) as live:
+        await read_for(source, meter, seconds, lambda: live.update(shown()), sink=both)
 
 
 async def _read(opened: partial[Source], meter: Meter, seconds: float) -> None:

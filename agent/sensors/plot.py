@@ -15,6 +15,7 @@ from agent.sensors.meter import Meter
 WIDTH, HEIGHT = 72, 8
 LEAST_SPAN = 0.01
 """g. Below it the chart would show noise as mountains."""
+LEAST_MV = 0.2
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _BLANK = 0x2800
 
@@ -34,8 +35,8 @@ def chart(values: np.ndarray, width: int = WIDTH, height: int = HEIGHT, least_sp
     return ["".join(chr(_BLANK + int(cell)) for cell in line) for line in cells]
 
 
-def screen(meter: Meter, where: str, beside: dict[str, Any]) -> Panel:
-    """What `sensors stream` shows: the axis with the most in it, and the figures under it."""
+def screen(meter: Meter, where: str, beside: dict[str, Any], millivolts: np.ndarray | None = None) -> Panel:
+    """What `sensors stream` shows: the axis with the most in it, an electrocardiogram if there is one, the figures."""
     axes = meter.axes_g
     at = int(axes.std(axis=0).argmax()) if len(axes) else 2
     values = axes[:, at] if len(axes) else np.empty(0)
@@ -57,7 +58,14 @@ def screen(meter: Meter, where: str, beside: dict[str, Any]) -> Panel:
         "Ctrl-C ends",
     )
     title = f"{figures['name']} ({figures['kind']}) on {where}"
-    return Panel(Group(Text("\n".join(chart(values))), Text(f"{'xyz'[at]}: {bounds}"), table), title=title)
+    lines = [Text("\n".join(chart(values))), Text(f"{'xyz'[at]}: {bounds}")]
+    if millivolts is not None:
+        lines += [Text("\n".join(chart(millivolts, least_span=LEAST_MV))), Text(f"ECG: {_range(millivolts)}")]
+    return Panel(Group(*lines, table), title=title)
+
+
+def _range(millivolts: np.ndarray) -> str:
+    return f"{millivolts.min():+.2f} to {millivolts.max():+.2f} mV" if len(millivolts) else "nothing yet"
 
 
 def _said(value: float | None) -> str:

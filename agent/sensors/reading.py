@@ -8,17 +8,25 @@ from contextlib import suppress
 
 from agent.errors import SourceError
 from agent.sensors.meter import Meter
-from agent.sources import Source
+from agent.sources import Sink, Source
 
 FIRST_WITHIN_S = 30.0
 
 
 async def read_for(
-    source: Source, meter: Meter, seconds: float, each: Callable[[], None], every_s: float = 0.25
+    source: Source,
+    meter: Meter,
+    seconds: float,
+    each: Callable[[], None],
+    every_s: float = 0.25,
+    sink: Sink | None = None,
 ) -> None:
-    """`seconds` from the first sample on; `each` is called now and then. SourceError when it cannot be read."""
+    """`seconds` from the first sample on; `each` is called now and then. SourceError when it cannot be read.
+
+    `sink` stands before the meter where somebody wants more than its figures.
+    """
     loop = asyncio.get_running_loop()
-    running = asyncio.ensure_future(source.run(meter))
+    running = asyncio.ensure_future(source.run(sink or meter))
     deadline, first = loop.time() + FIRST_WITHIN_S, True
     try:
         while loop.time() < deadline and not running.done():

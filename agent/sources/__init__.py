@@ -39,6 +39,15 @@ class Reading(NamedTuple):
     tick_ns: float | None = None
 
 
+class EcgReading(NamedTuple):
+    """An electrocardiogram beside the samples, on the same clock: `t_ns` and `microvolts` float64[n]."""
+
+    t_ns: Floats
+    microvolts: Floats
+    rate_hz: float
+    lost: int = 0
+
+
 class Sink(Protocol):
     """Called on the event loop."""
 

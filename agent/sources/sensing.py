@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import structlog
 
 from agent.errors import CommandRefused
-from agent.sources import SensorInfo, Sink
+from agent.sources import EcgReading, SensorInfo, Sink
 from agent.sources.timing import SampleTimes
 from firmware_bridge import commands
-from firmware_bridge.decoders import Counters, Event, Identity, Pong, Reply, Samples
+from firmware_bridge.decoders import Counters, Ecg, Event, Identity, Pong, Reply, Samples
 from firmware_bridge.errors import CommandError
 from firmware_bridge.framing import Damaged
 from firmware_bridge.protocol import Kind
@@ -50,9 +50,20 @@ class Wanted(Protocol):
 
 
 class Sensing:
-    """Lives as long as its source: the clock and the counts go on over reconnections. `where` is for people."""
+    """Lives as long as its source: the clock and the counts go on over reconnections. `where` is for people.
 
-    def __init__(self, where: str, wanted: Wanted, counters: Counters, tick_ns: float | None) -> None:
+    `ecg` hears an electrocardiogram, from a sensor that sends one.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        wanted: Wanted,
+        counters: Counters,
+        tick_ns: float | None,
+        ecg: Callable[[EcgReading], None] | None = None,
+    ) -> None:
+        self._ecg = ecg
         self.info: SensorInfo | None = None
         self.times = SampleTimes(tick_ns)
         self._where, self._wanted, self._counters = where, wanted, counters
@@ -126,14 +137,12 @@ class Sensing:
             sent_ns = self._pings.pop(event.token, None)
             if sent_ns is not None:
                 self.times.delay.pong(event.offset_ns(sent_ns), event.round_trip_ns(sent_ns), event.arrival_ns)
+        elif isinstance(event, Ecg):
+            self._beside(event)
         elif isinstance(event, Identity):
             self._identified(event)
         elif isinstance(event, Reply):
-            waiter = self._replies.get(event.command)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(event)
-            elif waiter is None and not event.ok:
-                log.warning("sensor_refused_setting", where=self._where, setting=event.command, code=event.code)
+            self._replied(event)
         elif isinstance(event, Damaged):
             log.debug("frame_damaged", where=self._where, reason=event.reason.name)
 
@@ -157,6 +166,17 @@ class Sensing:
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(identity)
+
+    def _beside(self, ecg: Ecg) -> None:
+        if self._ecg is not None and (beside := self.times.beside(ecg)) is not None:
+            self._ecg(beside)
+
+    def _replied(self, reply: Reply) -> None:
+        waiter = self._replies.get(reply.command)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(reply)
+        elif waiter is None and not reply.ok:
+            log.warning("sensor_refused_setting", where=self._where, setting=reply.command, code=reply.code)
 
     async def _configure(self, kind: Kind, value: float) -> None:
         frame = commands.set_rate(value) if kind is Kind.SET_RATE else commands.set_range(value)

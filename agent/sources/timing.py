@@ -5,12 +5,14 @@ The clock is kept over a reconnection, so that its fit need not warm up again, a
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
-from agent.sources import Reading
+from agent.sources import EcgReading, Reading
 from agent.sources.one_way import OneWayDelay
 from core.signals.clock import DeviceClock, PacketClock
-from firmware_bridge.decoders import Samples
+from firmware_bridge.decoders import Ecg, Samples
 
 STANDARD_GRAVITY = 9.80665
 """m/s² in one g, exact (3rd CGPM, 1901)."""
@@ -65,6 +67,14 @@ class SampleTimes:
             self.delay.restart()
         self.delay.packet(newest * self._tick_ns, packet.arrival_ns)
         return _reading(packet, self._device.to_ns(packet.ticks), self.error_ms, newest, self._tick_ns)
+
+    def beside(self, ecg: Ecg) -> EcgReading | None:
+        """By the clock that the samples tell; None before the first of them."""
+        if self._device is None:
+            return None
+        with suppress(ValueError):
+            return EcgReading(self._device.to_ns(ecg.ticks), ecg.microvolts, ecg.rate_hz, ecg.lost)
+        return None
 
     def _same_clock(self, clock: DeviceClock, packet: Samples) -> None:
         try:

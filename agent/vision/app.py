@@ -146,7 +146,8 @@ class Watch:
             if news:
                 self._changed()
 
-        await supervise(name, duty, Backoff(*RETRY_S), troubled=troubled, fatal=(CameraUnusable, ModelsMissing))
+        fatal = (CameraUnusable, ModelsMissing)
+        await supervise(name, duty, Backoff(*RETRY_S), troubled=troubled, fatal=fatal, progress=count)
 
     def _problem(self, name: str, count: int) -> str | None:
         """What was the matter is over once pictures come again."""

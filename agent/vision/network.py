@@ -10,15 +10,19 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from agent.sources.slot import Image
+from agent.vision.threads import quickest
 
 Floats = NDArray[np.float32]
 
 
 class Network:
-    """`size` is the side of its square input in pixels. `low` and `high` are what black and white become."""
+    """`size` is the side of its square input in pixels. `low` and `high` are what black and white become.
+
+    `threads` 0 measures how many are quickest here.
+    """
 
     def __init__(self, model: bytes, threads: int, *, low: float = 0.0, high: float = 1.0) -> None:
-        self._interpreter: Any = Interpreter(model_content=model, num_threads=threads)
+        self._interpreter: Any = Interpreter(model_content=model, num_threads=threads or quickest(model))
         self._interpreter.allocate_tensors()
         given = self._interpreter.get_input_details()[0]
         self._input = int(given["index"])

@@ -38,6 +38,9 @@ HEATMAP, REACH = 64, 3
 REFINED_FROM = 0.5
 COUNT_EVERY_NS = 2_000_000_000
 """How often people are counted while one is followed: a second one may have come into view."""
+TILTED_FROM, DOUBT_EVERY_NS = math.radians(75), 200_000_000
+SAME_PLACE_FROM = 0.3
+"""Regions that overlap by more than this are about the same body."""
 IN_THE_PICTURE = Tuning(least_hz=0.05, beta=70.0)
 IN_THE_WORLD = Tuning(least_hz=0.1, beta=40.0)
 VISIBILITY_WEIGHT = 0.1
@@ -85,16 +88,25 @@ class PoseDetector:
         if self._last_ns is not None and abs(t_ns - self._last_ns) > FORGET_AFTER_NS:
             self.reset()
         self._last_ns = t_ns
-        if self._region is None or self._counted_ns is None or t_ns - self._counted_ns >= COUNT_EVERY_NS:
+        if self._region is None or self._is_time(t_ns, self._region):
             self._counted_ns = t_ns
             seen = self._seen(image_bgr)
-            self._region = self._region or self._chosen(seen, image_bgr)
+            if self._region is None:
+                self._region = self._chosen(seen, image_bgr)
+            elif (upright := _upright_instead(self._region, seen)) is not None:
+                self._lose()
+                self._region = upright
         if self._region is None:
             return None
         found = self._look(image_bgr, self._region, t_ns)
         if found is None:
             self._lose()
         return found
+
+    def _is_time(self, t_ns: int, region: Region) -> bool:
+        """To look at the whole picture again: sooner while whoever is followed seems to lie, or to be head down."""
+        every_ns = DOUBT_EVERY_NS if abs(region.angle) > TILTED_FROM else COUNT_EVERY_NS
+        return self._counted_ns is None or t_ns - self._counted_ns >= every_ns
 
     def _lose(self) -> None:
         self._left_at, self._region, self._visibility = self._region or self._left_at, None, None
@@ -116,8 +128,10 @@ class PoseDetector:
             return None
         last, middle = self._left_at, image.shape[1] / 2
         if last is not None and max(last.overlap(region) for region in regions) > 0:
-            return max(regions, key=last.overlap)
-        return max(regions, key=lambda one: one.width * (1 - abs(one.x - middle) / (2 * middle)))
+            chosen = max(regions, key=last.overlap)
+        else:
+            chosen = max(regions, key=lambda one: one.width * (1 - abs(one.x - middle) / (2 * middle)))
+        return _upright_instead(chosen, regions) or chosen
 
     def _look(self, image: Image, region: Region, t_ns: int) -> Pose | None:
         crop(image, region, self._landmarker.size, self._crop)
@@ -158,6 +172,17 @@ class PoseDetector:
         y = (heat.sum(axis=2) * rows).sum(axis=1) / np.maximum(total, 1e-9) / HEATMAP
         sure = inside & (heat.max(axis=(1, 2)) >= REFINED_FROM)
         return np.where(sure[:, None], np.column_stack([x, y]), share).astype(np.float32)
+
+
+def _upright_instead(region: Region, seen: list[Region]) -> Region | None:
+    """Somebody upright where a tilted body is followed, or would be.
+
+    A region that is upside down confirms itself with every pose: the model finds a body in it either way.
+    """
+    if abs(region.angle) <= TILTED_FROM:
+        return None
+    upright = [one for one in seen if abs(one.angle) <= TILTED_FROM and region.overlap(one) >= SAME_PLACE_FROM]
+    return max(upright, key=region.overlap, default=None)
 
 
 def _around(points: Floats) -> Region:

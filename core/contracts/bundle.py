@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
@@ -91,5 +92,4 @@ def _chunks(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes
 
 
 def _discard(_name: str, chunks: Iterator[bytes]) -> None:
-    for _ in chunks:
-        pass
+    deque(chunks, maxlen=0)

@@ -76,6 +76,7 @@ class Invalid(InvalidMessage):
 
 Coordinate = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Joint = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
@@ -96,6 +97,16 @@ class FormIssue(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     joint: Joint | None = None
 
 
+class Processing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """How a frame came about, an extra: `picture` is the width and height its coordinates are shares of, in pixels.
+
+    `interpolated`: nobody was seen in this picture; the pose is made of those before and after.
+    """
+
+    picture: tuple[Pixels, Pixels] | None = None
+    interpolated: bool = False
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """One pose; `timestamp` in ms, `angles` in degrees 0..180 by joint."""
 
@@ -106,6 +117,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     )
     quality_score: Unit | None = None
     form_issues: Annotated[list[FormIssue], msgspec.Meta(max_length=64)] | None = None
+    processing_metadata: Processing | None = None
 
 
 class PoseData(msgspec.Struct, frozen=True):

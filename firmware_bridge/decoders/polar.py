@@ -8,6 +8,7 @@ is empty otherwise.
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,4 +170,13 @@ def _differences(packed: bytes, width: int, count: int) -> NDArray[np.int64]:
     return bits.astype(np.int64) @ weights
 
 
-FAMILY = Family("polar", "Polar H10", (SERVICE, assigned(0xFEEE)), ("Polar ",), Polar, RATES_HZ, RANGES_G)
+FAMILY = Family(
+    "polar",
+    "Polar H10",
+    (SERVICE, assigned(0xFEEE)),
+    ("Polar ",),
+    Polar,
+    RATES_HZ,
+    RANGES_G,
+    with_ecg=partial(Polar, ecg=True),
+)

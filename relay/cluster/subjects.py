@@ -3,7 +3,9 @@
 homeside.v1.{kit}.{lane}                 what a kit's MQTT topic is called here; the server maps the lanes upwards to
 homeside.ingest.{part}.{kit}.{lane}      partition of the kit; in the replicated stream, and heard by viewers' relays
 homeside.live.{session}.{what}           between relays, at most once: a browser's batches, who is there, what changed
+homeside.fleet                           between relays, at most once: what kits said, which rows of the fleet changed
 homeside.timer.{hash}                    between relays, at most once: a timer session's newest state
+homeside.cameras                         every relay's cameras; homeside.video.{relay} takes an offer for one of them
 homeside.relays                          every relay's heartbeat; homeside.clock.{relay} answers with its time
 """
 
@@ -17,6 +19,8 @@ from core.contracts.topics import FROM_KITS, Lane, Topic, valid_kit
 STREAM = "HOMESIDE_INGEST"
 INGEST = "homeside.ingest"
 ALIVE = "homeside.relays"
+CAMERAS = "homeside.cameras"
+FLEET = "homeside.fleet"
 PARTITIONS = 8
 """How many ways kits are shared out: at least as many as relays. The servers' mapping says the same number."""
 
@@ -67,3 +71,7 @@ def timer(session_id: str) -> str:
 
 def clock(relay: str) -> str:
     return f"homeside.clock.{relay}"
+
+
+def video(relay: str) -> str:
+    return f"homeside.video.{relay}"

@@ -193,3 +193,11 @@ session_kits = _table(
     _moment("assigned_at"),
     _moment("ended_at"),
 )
+session_counts = _table(
+    "session_counts",
+    sa.Column("patient_id", Uuid, primary_key=True),
+    sa.Column("status", sa.String(20), primary_key=True),
+    sa.Column("exercise_type_id", Uuid, primary_key=True),
+    sa.Column("sessions", sa.BigInteger),
+)
+"""Kept by triggers of `exercise_sessions` (migration 0014); stores read it only."""

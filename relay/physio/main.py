@@ -69,7 +69,7 @@ def open_physio(ground: Ground) -> Part:
         limiter=Limiter(chosen.requests, window_s),
         streaming=Limiter(chosen.stream_requests, window_s),
     )
-    duties = {"uploads": videos.sweep_for_ever, "pose_frames": live.store_for_ever}
+    duties = {"uploads": videos.sweep_for_ever, "pose_frames": live.store_for_ever, "watching": live.check_for_ever}
     return Part("physio", reception, root=Root.CARE, base="/api", duties=duties, drained=live.drained)
 
 

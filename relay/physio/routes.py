@@ -23,7 +23,7 @@ from relay.physio.records import routes as record
 from relay.physio.records.service import Records
 from relay.physio.service import Page, PhysioService
 from relay.physio.shapes import canonical
-from relay.physio.store import Filters
+from relay.physio.store import Filters, Period
 from relay.physio.video import routes as video
 from relay.physio.video.service import Videos
 
@@ -205,8 +205,8 @@ def _physio(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
         visit: Visit = staff,
     ) -> Response:
         patient = str(patient_id) if patient_id else None
-        filters = Filters(patient=patient, exercise=exercise_type, since=since, until=until)
-        return answer(request, await service.analytics(visit, filters))
+        filters, period = Filters(patient=patient, exercise=exercise_type), Period(since, until)
+        return answer(request, await service.analytics(visit, filters, period))
 
     return router
 

@@ -32,7 +32,7 @@ from relay.physio.progress import movement, progress
 from relay.physio.rules import Statistics
 from relay.physio.sealing import Seal
 from relay.physio.shapes import SEALED, Row
-from relay.physio.store import Filters, PhysioStore
+from relay.physio.store import Filters, Period, PhysioStore
 from relay.physio.video.service import Videos
 
 PERSONAL = ("first_name", "last_name", "phone")
@@ -234,15 +234,15 @@ class PhysioService:
             "status": "reviewed"
         }
 
-    async def analytics(self, visit: Visit, filters: Filters) -> list[Row]:
+    async def analytics(self, visit: Visit, filters: Filters, period: Period) -> list[Row]:
         """Progress per patient, exercise and joint, and how many of the planned sessions were done."""
         if filters.patient is not None and await self._store.patient(visit.account, filters.patient) is None:
             raise NotFound("Patient not found")
-        found = await self._store.progress(visit.account, filters, MAX_PROGRESS)
+        found = await self._store.progress(visit.account, filters, period, MAX_PROGRESS)
         for row in found:
             if row["motion_frames"] != row["frame_count"]:
                 row["motion"] = await self._measured(row)
-        appointments = await self._store.appointments(visit.account, filters, MAX_APPOINTMENTS)
+        appointments = await self._store.appointments(visit.account, filters, period, MAX_APPOINTMENTS)
         await self._audit(visit, "analytics", "patient", {row["patient_id"] for row in [*found, *appointments]})
         return progress(found, appointments, self._now())
 

@@ -87,7 +87,7 @@ def patient_line(row: Row) -> Row:
         "email": row["email"],
         "date_of_birth": row["date_of_birth"].isoformat() if row["date_of_birth"] else None,
         "consent_given": bool(row["consent_given"]),
-        "session_count": row["session_count"],
+        "session_count": int(row["session_count"]),
         "review_pending": int(row["review_pending"]),
         "last_session_at": moment(row["last_session_at"]),
     }
@@ -107,7 +107,9 @@ def profile(row: Row, opened: Callable[[Any, str], Any]) -> Row:
 
 
 def frame(row: Row) -> Row:
-    return {
+    """A frame as it was sent, and its number; `processing_metadata` only where the sender gave any."""
+    how = row["processing_metadata"]
+    return ({"processing_metadata": how} if how is not None else {}) | {
         "frame_number": row["frame_number"],
         "timestamp": row["timestamp_ms"],
         "landmarks": row["landmarks"],

@@ -23,6 +23,7 @@ from relay.db.physio import (
     exercise_types,
     patients,
     physiotherapists,
+    session_counts,
     session_reviews,
     session_statistics,
     users,
@@ -40,6 +41,12 @@ class Filters:
     patient: str | None = None
     exercise: str | None = None
     status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Sessions made from `since` on and before `until`; None means without end."""
+
     since: datetime | None = None
     until: datetime | None = None
 
@@ -76,6 +83,21 @@ _SHOWN = (
 )
 
 
+def _sum_of_patient(*wanted: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """How many sessions a row of `patients` has."""
+    kept = session_counts.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(kept.sessions), 0)).where(kept.patient_id == patients.c.id, *wanted)
+    return query.correlate(patients).scalar_subquery()
+
+
+_LAST_SESSION = (
+    sa.select(sa.func.max(exercise_sessions.c.start_time))
+    .where(exercise_sessions.c.patient_id == patients.c.id)
+    .correlate(patients)
+    .scalar_subquery()
+)
+
+
 class PhysioStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -89,31 +111,33 @@ class PhysioStore:
 
     async def sessions(self, account: Account, filters: Filters, page: int, per_page: int) -> tuple[list[Row], int]:
         """One page, newest first, and how many there are in all."""
-        own = exercise_sessions.c
+        own, kept = exercise_sessions.c, session_counts.c
         wanted = [_theirs(account, own.patient_id), *_conditions(filters)]
         newest = (own.created_at.desc(), own.id.desc())
-        count = sa.select(sa.func.count()).select_from(exercise_sessions).where(*wanted)
+        counted = [_theirs(account, kept.patient_id), *_conditions(filters, session_counts)]
+        count = sa.select(sa.func.coalesce(sa.func.sum(kept.sessions), 0)).where(*counted)
         chosen = sa.select(own.id).where(*wanted).order_by(*newest).limit(per_page).offset((page - 1) * per_page)
         query = sa.select(*_SHOWN).select_from(_SESSIONS).where(own.id.in_(sa.select(chosen.subquery().c.id)))
         async with transaction(self._engine) as connection:
-            total = (await connection.execute(count)).scalar_one()
+            total = int((await connection.execute(count)).scalar_one())
             found = await rows(connection, query.order_by(*newest))
         return found, total
 
-    async def progress(self, account: Account, filters: Filters, limit: int) -> list[Row]:
+    async def progress(self, account: Account, filters: Filters, period: Period, limit: int) -> list[Row]:
         """Sessions with frames, oldest first, for progress over time; the newest `limit` of them."""
-        wanted = [_theirs(account), session_statistics.c.frame_count > 0, *_conditions(filters)]
+        wanted = [_theirs(account), session_statistics.c.frame_count > 0, *_conditions(filters), *_within(period)]
         query = sa.select(*_SHOWN).select_from(_SESSIONS).where(*wanted)
         async with transaction(self._engine) as connection:
             found = await rows(connection, query.order_by(exercise_sessions.c.start_time.desc()).limit(limit))
         return found[::-1]
 
-    async def appointments(self, account: Account, filters: Filters, limit: int) -> list[Row]:
+    async def appointments(self, account: Account, filters: Filters, period: Period, limit: int) -> list[Row]:
         """Sessions planned and done, the newest `limit` of them: when, whose, and how many frames each has."""
         own = exercise_sessions.c
         columns = (own.patient_id, own.scheduled_datetime, own.start_time, own.created_at)
         shown = (_full_name(_patient_user).label("patient_name"), session_statistics.c.frame_count)
-        query = sa.select(*columns, *shown).select_from(_SESSIONS).where(_theirs(account), *_conditions(filters))
+        wanted = [_theirs(account), *_conditions(filters), *_within(period)]
+        query = sa.select(*columns, *shown).select_from(_SESSIONS).where(*wanted)
         async with transaction(self._engine) as connection:
             return await rows(connection, query.order_by(own.created_at.desc()).limit(limit))
 
@@ -173,29 +197,32 @@ class PhysioStore:
     async def patients(self, account: Account, page: int, per_page: int) -> tuple[list[Row], int]:
         """Assigned patients with how many sessions they have and when the last was."""
         mine = patients.join(_patient_user, _patient_user.c.id == patients.c.user_id)
-        counted = mine.outerjoin(exercise_sessions, exercise_sessions.c.patient_id == patients.c.id)
-        waiting = sa.case((exercise_sessions.c.status == "review_pending", 1), else_=0)
         name = _full_name(_patient_user)
+        page_of = (
+            sa.select(patients.c.id, name.label("name"), _patient_user.c.email)
+            .select_from(mine)
+            .where(_theirs(account))
+            .order_by(name, patients.c.id)
+            .limit(per_page)
+            .offset((page - 1) * per_page)
+            .subquery()
+        )
         query = (
             sa.select(
-                patients.c.id,
-                name.label("name"),
-                _patient_user.c.email,
+                *page_of.c,
                 patients.c.date_of_birth,
                 patients.c.consent_given,
-                sa.func.count(exercise_sessions.c.id).label("session_count"),
-                sa.func.coalesce(sa.func.sum(waiting), 0).label("review_pending"),
-                sa.func.max(exercise_sessions.c.start_time).label("last_session_at"),
+                _sum_of_patient().label("session_count"),
+                _sum_of_patient(session_counts.c.status == "review_pending").label("review_pending"),
+                _LAST_SESSION.label("last_session_at"),
             )
-            .select_from(counted)
-            .where(_theirs(account))
-            .group_by(patients.c.id, _patient_user.c.id)
-            .order_by(name, patients.c.id)
+            .select_from(page_of.join(patients, patients.c.id == page_of.c.id))
+            .order_by(page_of.c.name, page_of.c.id)
         )
         count = sa.select(sa.func.count()).select_from(mine).where(_theirs(account))
         async with transaction(self._engine) as connection:
             total = (await connection.execute(count)).scalar_one()
-            found = await rows(connection, query.limit(per_page).offset((page - 1) * per_page))
+            found = await rows(connection, query)
         return found, total
 
     # -- reviews -------------------------------------------------------------------------------------------------
@@ -235,18 +262,20 @@ class PhysioStore:
                 await connection.execute(sa.insert(access_logs), list(entries))
 
 
-def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
-    own = exercise_sessions.c
+def _conditions(filters: Filters, table: sa.Table = exercise_sessions) -> list[sa.ColumnElement[bool]]:
+    """On `exercise_sessions`, or on the counts of them."""
     found: list[sa.ColumnElement[bool]] = []
     if filters.patient is not None:
-        found.append(own.patient_id == filters.patient)
+        found.append(table.c.patient_id == filters.patient)
     if filters.exercise is not None:
         named = sa.select(exercise_types.c.id).where(exercise_types.c.name == filters.exercise)
-        found.append(own.exercise_type_id == named.scalar_subquery())
+        found.append(table.c.exercise_type_id == named.scalar_subquery())
     if filters.status is not None:
-        found.append(own.status == filters.status)
-    if filters.since is not None:
-        found.append(own.created_at >= filters.since)
-    if filters.until is not None:
-        found.append(own.created_at < filters.until)
+        found.append(table.c.status == filters.status)
     return found
+
+
+def _within(period: Period) -> list[sa.ColumnElement[bool]]:
+    made = exercise_sessions.c.created_at
+    since = [made >= period.since] if period.since is not None else []
+    return [*since, made < period.until] if period.until is not None else [*since]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from relay.ground import Ground, Part, Root
+from relay.cluster.cameras import RelayedCameras
+from relay.ground import Duty, Ground, Part, Root
 from relay.video.gateway import MediaFolder
 from relay.video.peers import Network
 from relay.video.recorder import Recordings
@@ -18,11 +19,16 @@ def open_video(ground: Ground) -> Part:
     bounds = Bounds(viewers=chosen.viewers, cameras=chosen.cameras, raw=chosen.forward == "packets")
     recordings = Recordings(ground.settings.data / "recordings")
     service = VideoService(media, Network(servers, chosen.gather_ms / 1000), ground.metrics, recordings, bounds)
+    duties: dict[str, Duty] = {"video": service.run}
+    if ground.cluster is not None:
+        service.elsewhere = relayed = RelayedCameras(ground.cluster.link, service, ground.metrics)
+        ground.cluster.members.on_gone.append(relayed.gone)
+        duties["cameras"] = relayed.run
     return Part(
         "video",
         application(service, ground.access, reference),
         root=Root.SCG,
         openable=True,
-        duties={"video": service.run},
+        duties=duties,
         drained=service.drained,
     )

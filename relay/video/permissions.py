@@ -6,7 +6,7 @@ from relay.access import STAFF
 from relay.auth import Principal, Role
 from relay.errors import Forbidden
 from relay.video.publication import Publication
-from relay.video.service import VideoService
+from relay.video.service import Sent, VideoService
 
 
 def must_be_staff(who: Principal) -> None:
@@ -14,7 +14,7 @@ def must_be_staff(who: Principal) -> None:
         raise Forbidden("Only staff record, and see what was recorded.")
 
 
-def watches(who: Principal, publication: Publication) -> bool:
+def watches(who: Principal, publication: Publication | Sent) -> bool:
     """Staff see every camera, a kit its own, a link that of its session; files are everybody's who may ask at all."""
     if who.role in STAFF or not publication.kit:
         return True

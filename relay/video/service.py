@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -38,6 +39,26 @@ class Wish:
     video_path: str | None = None
     kit: str | None = None
     session: str | None = None
+
+
+class Elsewhere(Protocol):
+    """Cameras that send to other relays of a cluster."""
+
+    async def bring(self, wish: Wish) -> None:
+        """Have the camera that is meant here as well, if another relay has it."""
+        ...
+
+    def sent(self) -> Sequence[Sent]: ...
+
+
+class Sent(Protocol):
+    """A camera that sends to another relay, as `/api/cameras` shows it."""
+
+    @property
+    def kit(self) -> str: ...
+    @property
+    def session(self) -> str | None: ...
+    def line(self) -> dict[str, Any]: ...
 
 
 @dataclass(eq=False)
@@ -84,6 +105,10 @@ class Playing:
     task: asyncio.Task[None]
     idle_since_s: float | None = None
 
+    def end(self) -> None:
+        self.task.cancel()
+        self.publication.publisher = None
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -102,6 +127,7 @@ class VideoService:
     metrics: Metrics
     recordings: Recordings
     bounds: Bounds = field(default_factory=Bounds)
+    elsewhere: Elsewhere | None = None
 
     def __post_init__(self) -> None:
         self._watching: dict[str, Watching] = {}
@@ -115,6 +141,8 @@ class VideoService:
     async def source(self, wish: Wish) -> Publication:
         """What the wish means now. SourceMissing for a file, NotFound for a camera that is not there."""
         if wish.video_path is None:
+            if self.elsewhere is not None and not self.holds(wish):
+                await self.elsewhere.bring(wish)
             camera = self._camera(wish)
             if camera is not None:
                 return camera.publication
@@ -172,6 +200,28 @@ class VideoService:
         publisher, answer = await answer_publisher(
             sdp, lambda codec: self._place(kit, codec, session).publication, self.network
         )
+        camera = self._begin(kit, publisher)
+        log.info("video_published", kit=kit, codec=publisher.publication.codec)
+        return camera.id, answer
+
+    def place(self, kit: str, codec: str, session: str | None) -> Publication:
+        """Where a camera that sends to another relay is shown here; `take_in` begins it."""
+        return self._place(kit, codec, session).publication
+
+    def take_in(self, kit: str, publisher: PublisherPeer) -> Camera:
+        return self._begin(kit, publisher)
+
+    def give_up(self, camera: Camera, publisher: PublisherPeer) -> None:
+        """It sends here no more; its viewers wait for it to come back."""
+        self._let_go(camera, publisher)
+        self._end_soon(publisher)
+
+    def holds(self, wish: Wish) -> bool:
+        """Whether what is meant sends here now."""
+        live = [one for one in self._cameras.values() if one.publisher is not None]
+        return any(wish.kit in (None, one.kit) and wish.session in (None, one.publication.session) for one in live)
+
+    def _begin(self, kit: str, publisher: PublisherPeer) -> Camera:
         camera = self._cameras[kit]
         before, camera.publisher = camera.publisher, publisher
         camera.id, camera.since_ms = str(uuid.uuid4()), time.time_ns() // 1_000_000
@@ -181,8 +231,7 @@ class VideoService:
         if before is not None:
             self._end_soon(before)
         self._count_cameras()
-        log.info("video_published", kit=kit, codec=publisher.publication.codec)
-        return camera.id, answer
+        return camera
 
     async def unpublish(self, kit: str, publishing: str) -> None:
         camera = self._cameras.get(kit)
@@ -213,7 +262,7 @@ class VideoService:
         """End every peer and file."""
         await self.recordings.end_all()
         for playing in self._files.values():
-            playing.task.cancel()
+            playing.end()
         ends = [one.viewer.end() for one in self._watching.values()]
         ends += [camera.publisher.end() for camera in self._cameras.values() if camera.publisher]
         self._watching.clear()
@@ -240,8 +289,7 @@ class VideoService:
         if publisher is not None:
             publisher.greet()
         if publisher is not None and now_s - publisher.heard_s > PUBLISHER_SILENT_S:
-            self._let_go(camera, publisher)
-            self._end_soon(publisher)
+            self.give_up(camera, publisher)
         if camera.publisher is None and not publication.legs and now_s - camera.gone_s > self.bounds.keep_camera_s:
             self._cameras.pop(camera.kit, None)
 
@@ -249,7 +297,7 @@ class VideoService:
         used = playing.publication.legs or self._answering
         playing.idle_since_s = None if used else playing.idle_since_s or now_s
         if playing.task.done() or (playing.idle_since_s and now_s - playing.idle_since_s > FILE_LINGERS_S):
-            playing.task.cancel()
+            playing.end()
             self._files.pop(name, None)
 
     def _camera(self, wish: Wish) -> Camera | None:
@@ -282,10 +330,10 @@ class VideoService:
         if name in (None, SAMPLE):
             await self.media.prepare()
         path = self.media.find(name)
-        playing = self._files.get(path.name if name is None else name)
+        await asyncio.to_thread(ensure_video, path)
+        key = path.name if name is None else name
+        playing = self._files.get(key)
         if playing is None or playing.task.done():
-            await asyncio.to_thread(ensure_video, path)
-            key = path.name if name is None else name
             publication = Publication(f"file:{key}", "H264", self.metrics)
             publisher = FilePublisher(path, publication)
             publication.attach(publisher)
@@ -301,8 +349,7 @@ class VideoService:
 
     def _publisher_changed(self, camera: Camera, publisher: PublisherPeer) -> None:
         if publisher.peer.connectionState in ("failed", "closed"):
-            self._let_go(camera, publisher)
-            self._end_soon(publisher)
+            self.give_up(camera, publisher)
 
     def _let_go(self, camera: Camera, publisher: PublisherPeer) -> None:
         if camera.publisher is publisher:

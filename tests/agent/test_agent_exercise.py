@@ -123,10 +123,12 @@ async def test_moments_in_which_nobody_was_seen_are_filled_in_and_named(exercise
     exercise.begin(SESSION, "squat")
     exercise.take(seen(0.0), 0, {})
     exercise.take(None, 100_000_000, {})
-    exercise.take(seen(0.4), 200_000_000, {})
+    exercise.take(seen(0.4), 200_000_000, {"size": [640, 360]})
     exercise.flush()
     message = kept.messages[-1]
     assert message["live"]["interpolated"] == [EPOCH_NS // 1_000_000 + 100]
+    how = [frame["processing_metadata"] for frame in message["frames"]]
+    assert how == [{}, {"picture": [640, 360], "interpolated": True}, {"picture": [640, 360]}]
     before, between, after = message["frames"]
     knee = [{one["type"]: one for one in frame["landmarks"]}["LEFT_KNEE"]["x"] for frame in (before, between, after)]
     assert knee[1] == pytest.approx((knee[0] + knee[2]) / 2, abs=2e-4)

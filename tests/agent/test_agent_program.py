@@ -146,8 +146,11 @@ def test_commands_are_carried_out_and_answered_in_status(
     assert answered("start_session")["session"] == wanted
     until(lambda: len(samples(relay, wanted)) > 50)
     assert [body["session"] for body in relay.of("session_ended")] == [first]
+    relay.command("bed-7", "end_session", session="00000000-30a7-4f3e-8d3b-7d1f3c5c2f10")
+    assert answered("end_session")["ok"] is False
+    assert len(relay.of("session_ended")) == 1, "an exercise that is not going on here ended the recording"
     relay.command("bed-7", "end_session")
-    assert answered("end_session")["session"] == wanted
+    until(lambda: answered("end_session").get("session") == wanted)
     until(lambda: len(relay.of("session_ended")) == 2)
     until(lambda: relay.status[-1]["session"] is None)
     relay.command("bed-7", "make_coffee")

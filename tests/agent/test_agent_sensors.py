@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from agent.errors import SensorNotFound, SettingsError
 from agent.sections import Ble
 from agent.sensors.__main__ import show_scan, source_for, watch
 from agent.sensors.meter import Meter
@@ -23,7 +24,7 @@ from firmware_bridge.simulator import Board
 from tests.agent.peers import Sensor
 from tests.peers import Child
 from tests.radio.air import Air
-from tests.radio.peripherals import PolarH10
+from tests.radio.peripherals import MovesenseSensor, PolarH10
 from tests.radio.smp_server import Board as FirmwareBoard
 from tests.radio.smp_server import BoardOnALine, made_image
 
@@ -117,6 +118,34 @@ async def test_what_is_in_the_air_is_listed(
     assert (last["kind"], last["batteryPercent"], last["rssiDbm"]) == ("Polar H10", 80, -50)
 
 
+async def test_an_electrocardiogram_lies_beside_the_accelerometer_on_one_clock(
+    air: Air, radio: Radio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with PolarH10(air) as sensor:
+        await watch(partial(BleSource, Ble(device="polar"), radio), "polar", 6.0, as_json=True, ecg=True)
+        assert sensor.measuring == set(), "both were told to stop"
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    times, volts = (np.array([one for line in lines for one in line["ecg"][key]]) for key in ("tMs", "microvolts"))
+    acc = np.array([one for line in lines for one in line["acc"]["g"]])
+    assert sum(line[key]["lost"] for line in lines for key in ("acc", "ecg")) == 0
+    assert np.median(np.diff(times)) == pytest.approx(1000 / 130, rel=0.01)
+    assert len(acc) == sum(len(line["acc"]["tMs"]) for line in lines) > 5 * 200
+    assert np.median(acc[:, 2]) == pytest.approx(1.0, abs=0.05)
+    peaks = times[1:-1][(volts[1:-1] > 300) & (volts[1:-1] >= volts[:-2]) & (volts[1:-1] > volts[2:])]
+    truth = (sensor.began_ns / 1e9 + np.array(sensor.beats) - sensor.R_BEFORE_S) * 1000
+    apart = np.array([np.abs(truth - peak).min() for peak in peaks])
+    assert len(peaks) >= 5
+    assert np.median(apart) < 100, "as late as a packet of the busy machine at most"
+
+
+async def test_a_sensor_without_an_electrocardiogram_says_so(air: Air, radio: Radio) -> None:
+    async with MovesenseSensor(air):
+        with pytest.raises(SensorNotFound, match="has no electrocardiogram"):
+            await watch(partial(BleSource, Ble(device="movesense"), radio), "movesense", 1.0, as_json=True, ecg=True)
+    with pytest.raises(SettingsError, match="serial port"):
+        source_for("/dev/ttyACM0", None, None, "homeside", 115_200, None, ecg=lambda _: None)
+
+
 def test_a_chart_of_dots() -> None:
     wave = np.sin(np.linspace(0, 4 * np.pi, 500))
     lines = chart(wave, width=20, height=4)
@@ -156,7 +185,8 @@ def test_what_is_found_wrong(meter: Meter, said: list[str]) -> None:
 
 
 def test_the_screen_holds_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=100).print(screen(metered(), "/dev/ttyACM0", {"batteryPercent": 55, "rssiDbm": -61}))
+    beside = {"batteryPercent": 55, "rssiDbm": -61}
+    Console(width=100).print(screen(metered(), "/dev/ttyACM0", beside, np.array([-0.25, 1.0])))
     shown = capsys.readouterr().out
     for text in (
         "chest (ADXL355) on /dev/ttyACM0",
@@ -166,6 +196,7 @@ def test_the_screen_holds_what_matters(capsys: pytest.CaptureFixture[str]) -> No
         "± 0.4 ms",
         "55 %",
         "-61 dBm",
+        "ECG: -0.25 to +1.00 mV",
     ):
         assert text in shown
 

@@ -45,6 +45,27 @@ async def test_runs_until_the_duty_is_done_and_tells_each_trouble_once() -> None
     assert heard == ["unplugged"] * 3 + ["ZeroDivisionError: ours"]
 
 
+@pytest.mark.parametrize(("step", "pauses"), [(0, [1, 2, 4, 8, 8]), (1, [1, 1, 1, 1, 1])], ids=["none", "some"])
+async def test_after_progress_the_pause_is_the_first_again(
+    step: int, pauses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, paused = count(), list[float]()
+    made = 0
+
+    async def duty() -> None:
+        nonlocal made
+        if next(done) < 5:
+            made += step
+            raise PortError("gone")
+
+    async def sleep(pause: float) -> None:
+        paused.append(pause)
+
+    monkeypatch.setattr("agent.supervisor.asyncio.sleep", sleep)
+    await supervise("x", duty, Backoff(1, 8, draw=lambda: 0.5), progress=lambda: made)
+    assert paused == pauses
+
+
 async def test_what_no_second_attempt_can_help_is_raised() -> None:
     async def duty() -> None:
         raise RecordingUnusable("no file")

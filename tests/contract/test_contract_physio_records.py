@@ -21,7 +21,7 @@ from tests.contract.test_contract_physio_sessions import REVIEW
 from tests.peers import REPO_ROOT
 
 HASHED = Passwords().hash(PASSWORD)
-TABLES = ("exercise_sessions", "pose_frames", "session_reviews", "session_statistics", "uploads")
+TABLES = ("exercise_sessions", "pose_frames", "session_reviews", "session_statistics", "session_kits", "uploads")
 
 
 async def _admit(care: Care, name: str) -> None:
@@ -43,6 +43,7 @@ def _treat(care: Care, name: str) -> str:
         data_of(client.post(created["upload_urls"]["metadata"], json={"frames": frames(700)}))
         data_of(client.put(created["upload_urls"]["video"], content=b"\0moving picture" * 5000))
     with care.as_("smith") as client:
+        data_of(client.put(f"/api/sessions/{created['session_id']}/kit", json={"kit": f"kit-{name}"}))
         reviewed = client.post("/api/physio/reviews", json={"session_id": created["session_id"], **REVIEW})
         assert reviewed.status_code == 201
     return str(created["session_id"])
@@ -99,7 +100,8 @@ async def test_an_erasure_leaves_nothing_but_the_trail(care: Care) -> None:
     for table in TABLES:
         assert care.count(f"SELECT count(*) FROM {table} WHERE {column[table]} = '{care.key(erased)}'") == 0
         assert care.count(f"SELECT count(*) FROM {table} WHERE {column[table]} = '{care.key(kept)}'") >= 1
-    for table, key, identity in (("users", "id", user), ("patients", "id", patient), ("sign_ins", "user_id", user)):
+    theirs = (("users", "id", user), ("patients", "id", patient), ("sign_ins", "user_id", user))
+    for table, key, identity in (*theirs, ("session_counts", "patient_id", patient)):
         assert care.count(f"SELECT count(*) FROM {table} WHERE {key} = '{care.key(identity)}'") == 0
     assert not list((care.folder / "videos").glob(f"{erased}*"))
     assert list((care.folder / "videos").glob(f"{kept}*"))

@@ -108,6 +108,16 @@ def test_documented_frames_are_stored_in_order(care: Care) -> None:
     assert stored[0] == FRAME | {"frame_number": 1}
 
 
+def test_how_a_frame_came_about_is_kept_with_it(care: Care) -> None:
+    created = care.create()
+    how = {"picture": [360, 640], "interpolated": True}
+    with care.as_("john") as client:
+        sent = FRAME | {"processing_metadata": how | {"unknown": "passed over"}}
+        assert client.post(created["upload_urls"]["metadata"], json={"frames": [sent]}).is_success
+        stored = data_of(client.get(f"/api/sessions/{created['session_id']}/frames"))
+    assert stored == [FRAME | {"frame_number": 1, "processing_metadata": how}]
+
+
 def test_the_same_frames_twice_are_stored_once(care: Care) -> None:
     created = care.create()
     sent = frames(40)
@@ -147,6 +157,7 @@ def test_senders_at_once_store_each_frame_once(care: Care) -> None:
         ({"angles": {"knee_left": 181}}, "frames[1].angles[...]"),
         ({"timestamp": -1}, "frames[1].timestamp"),
         ({"form_issues": [{"type": "X", "message": "m", "severity": "LOW"}]}, "frames[1].form_issues[0].type"),
+        ({"processing_metadata": {"picture": [0, 640]}}, "frames[1].processing_metadata.picture[0]"),
     ],
 )
 def test_a_frame_out_of_bounds_is_a_400_and_nothing_is_stored(care: Care, frame: dict[str, Any], field: str) -> None:

@@ -17,7 +17,11 @@ TABLES = (
     *("users", "patients", "physiotherapists", "patient_physio_assignments", "exercise_types"),
     *("exercise_sessions", "pose_frames", "session_reviews", "access_logs"),
 )
-OURS_BESIDE = ("ix_exercise_sessions_created_at", "ix_exercise_sessions_patient_created")
+OURS_BESIDE = (
+    *("ix_exercise_sessions_created_at", "ix_exercise_sessions_patient_created"),
+    "ix_exercise_sessions_patient_status",
+    *(f"count_exercise_sessions_{operation}" for operation in ("insert", "update", "delete")),
+)
 QUERY = """
 WITH t AS (SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
            AND relname = ANY('{TABLES}'))

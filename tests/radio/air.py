@@ -175,10 +175,10 @@ class VirtualClient(BaseBleakClient):
             return bytearray(await characteristic.obj.read_value())
 
     async def read_gatt_descriptor(self, descriptor: Any, **_: Any) -> bytearray:
-        raise NotImplementedError
+        raise BleakError("the virtual radio carries no descriptors")
 
     async def write_gatt_descriptor(self, descriptor: Any, data: Any) -> None:
-        raise NotImplementedError
+        raise BleakError("the virtual radio carries no descriptors")
 
     async def write_gatt_char(self, characteristic: BleakGATTCharacteristic, data: Any, response: bool) -> None:
         with self._as_bleak_says():

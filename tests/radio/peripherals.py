@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import struct
 import time
 from collections.abc import Callable, Coroutine
@@ -14,7 +13,7 @@ from bumble.core import UUID, AdvertisingData
 from bumble.device import Connection, Device
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 
-from firmware_bridge.decoders import banglejs, movesense, polar, thingy, witmotion
+from firmware_bridge.decoders import movesense, polar
 from firmware_bridge.gatt import COMMANDS, FRAMES, HOMESIDE_SERVICE
 from firmware_bridge.physiology import Seismocardiogram
 from firmware_bridge.simulator import SimulatedSensor
@@ -61,10 +60,11 @@ class Peripheral:
         self._again: asyncio.Task[None] | None = None
 
     def services(self) -> list[Service]:
-        raise NotImplementedError
+        """Those a subclass has beside the battery's."""
+        return []
 
     def step(self) -> list[tuple[Characteristic, bytes]]:
-        raise NotImplementedError
+        return []
 
     def advertised(self) -> str | None:
         """The service in the advertisement."""
@@ -194,7 +194,8 @@ class PolarH10(Peripheral):
     """
 
     every_s = 0.02
-    FRAME = 36
+    FRAME, ECG_FRAME = 36, 73
+    R_BEFORE_S, R_WIDE_S = 0.1, 0.01
 
     def __init__(self, air: Air, name: str = "Polar H10 A1B2C3D4", *, drift_ppm: float = -20.0, **options: Any) -> None:
         super().__init__(air, name, **options)
@@ -203,6 +204,9 @@ class PolarH10(Peripheral):
         self.rate_hz = 0
         self.taken = 0
         self.stops = 0
+        self.beats: list[float] = []
+        """When the aortic valve opens, s since the signal began; R waves of the ECG come a tenth before."""
+        self._ecg_from_ns, self._ecg_taken = 0, 0
         self._speed = 1 + drift_ppm / 1e6
         self._from_ns = 0
         self._epoch_ns = 599_616_000_000_000_000
@@ -229,7 +233,21 @@ class PolarH10(Peripheral):
             stamp = self._epoch_ns + int(self._time_ns(self.taken + self.FRAME - 1) * self._speed)
             found.append((self._data, struct.pack("<BQB", polar.ACC, stamp, 1) + mg.tobytes()))
             self.taken += self.FRAME
+        while polar.ECG in self.measuring and self._ecg_ns(self._ecg_taken + self.ECG_FRAME - 1) <= self.elapsed_ns:
+            found.append((self._data, self._ecg()))
         return found
+
+    def _ecg(self) -> bytes:
+        times = [self._ecg_ns(self._ecg_taken + n) for n in range(self.ECG_FRAME)]
+        self.beats += self.signal.take_beats(times[-1] / 1e9 + 1.0)
+        since = np.array(times)[:, None] / 1e9 - (np.array(self.beats) - self.R_BEFORE_S)
+        volts = (1000 * np.exp(-((since / self.R_WIDE_S) ** 2)).sum(axis=1)).astype(int).tolist()
+        stamp = self._epoch_ns + int(times[-1] * self._speed)
+        self._ecg_taken += self.ECG_FRAME
+        return struct.pack("<BQB", polar.ECG, stamp, 0) + b"".join(v.to_bytes(3, "little", signed=True) for v in volts)
+
+    def _ecg_ns(self, number: int) -> int:
+        return self._ecg_from_ns + round(number * 1e9 / polar.ECG_HZ)
 
     def _time_ns(self, number: int) -> int:
         return self._from_ns + round(number * 1e9 / self.rate_hz)
@@ -246,6 +264,9 @@ class PolarH10(Peripheral):
             if not status:
                 self.measuring.add(kind)
                 self._from_ns, self.taken = self.elapsed_ns, 0
+        elif command == 2 and kind == polar.ECG:
+            self.measuring.add(kind)
+            self._ecg_from_ns, self._ecg_taken = self.elapsed_ns, 0
         self.later(self._control, bytes([0xF0, command, kind, status, 0]))
 
 
@@ -292,86 +313,3 @@ class MovesenseSensor(Peripheral):
             self._reference, self.rate_hz = reference, float(path.rsplit("/", 1)[1])
             self._from_ns, self.taken = self.elapsed_ns, 0
             self.later(self._data, struct.pack("<BBH", 1, reference, 200))
-
-
-class WitMotionSensor(Peripheral):
-    """One 20-byte packet a sample; the rate is a register."""
-
-    def __init__(self, air: Air, name: str = "WT901BLE68", **options: Any) -> None:
-        super().__init__(air, name, **options)
-        self.signal = Seismocardiogram()
-        self.rate_hz, self.taken = 10.0, 0
-        self._from_ns = 0
-        self._data = said(witmotion.NOTIFY, NOTIFY)
-        self._commands = heard(witmotion.WRITE, self._told)
-
-    def services(self) -> list[Service]:
-        return [Service(witmotion.SERVICE, [self._data, self._commands])]
-
-    def step(self) -> list[tuple[Characteristic, bytes]]:
-        found = []
-        while self._from_ns + self.taken * 1e9 / self.rate_hz <= self.elapsed_ns:
-            acc = self.signal.at(np.array([(self._from_ns + self.taken * 1e9 / self.rate_hz) / 1e9]))[0]
-            raw = np.rint(acc * 32768 / 16).astype("<i2").tobytes()
-            found.append((self._data, b"\x55\x61" + raw + bytes(12)))
-            self.taken += 1
-        return found
-
-    def _told(self, data: bytes) -> None:
-        codes = {code: rate for rate, code in witmotion.RATE_CODES.items()}
-        if data[:3] == b"\xff\xaa\x03":
-            self.rate_hz = codes[data[3]]
-            self._from_ns, self.taken = self.elapsed_ns, 0
-
-
-class ThingySensor(Peripheral):
-    def __init__(self, air: Air, name: str = "Thingy", **options: Any) -> None:
-        super().__init__(air, name, **options)
-        self.rate_hz, self.taken, self._from_ns = 0, 0, 0
-        self._raw, self._config = said(thingy.RAW, NOTIFY), heard(thingy.CONFIG, self._told)
-
-    def advertised(self) -> str:
-        return thingy.ADVERTISED
-
-    def services(self) -> list[Service]:
-        return [Service("ef680400-9b35-4933-9b10-52ffa9740042", [self._raw, self._config])]
-
-    def step(self) -> list[tuple[Characteristic, bytes]]:
-        found = []
-        while self.rate_hz and self._from_ns + self.taken * 1e9 / self.rate_hz <= self.elapsed_ns:
-            found.append((self._raw, struct.pack("<9h", 0, 0, 1024, *[0] * 6)))
-            self.taken += 1
-        return found
-
-    def _told(self, data: bytes) -> None:
-        self.rate_hz = int.from_bytes(data[6:8], "little")
-        self._from_ns, self.taken = self.elapsed_ns, 0
-
-
-class BangleWatch(Peripheral):
-    """A Nordic UART behind which something runs the line of JavaScript it is sent: prints t,x,y,z at its interval."""
-
-    def __init__(self, air: Air, name: str = "Bangle.js 5a1f", **options: Any) -> None:
-        super().__init__(air, name, **options)
-        self.program, self.interval_ms, self.taken, self._from_ns = "", 0.0, 0, 0
-        self._transmit, self._receive = said(banglejs.TRANSMIT, NOTIFY), heard(banglejs.RECEIVE, self._told)
-        self._text = b""
-
-    def services(self) -> list[Service]:
-        return [Service(banglejs.SERVICE, [self._transmit, self._receive])]
-
-    def step(self) -> list[tuple[Characteristic, bytes]]:
-        while self.interval_ms and self._from_ns + self.taken * self.interval_ms * 1e6 <= self.elapsed_ns:
-            t_ms = (self._from_ns + self.taken * self.interval_ms * 1e6) / 1e6
-            self._text += f"{t_ms:.1f},0.01,-0.02,0.998\r\n".encode()
-            self.taken += 1
-        data, self._text = self._text, b""
-        return [(self._transmit, data[at : at + 20]) for at in range(0, len(data), 20)]
-
-    def _told(self, data: bytes) -> None:
-        self.program += data.decode()
-        if self.program.endswith("\n"):
-            interval = re.search(r"setPollInterval\(([\d.]+)\)", self.program)
-            assert interval is not None
-            self.interval_ms = float(interval[1]) if "on('accel'" in self.program else 0.0
-            self._from_ns, self.taken, self.program = self.elapsed_ns, 0, ""

@@ -17,8 +17,9 @@ from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.simulator import Board, SimulatedSensor
 from tests.agent.peers import TimeSignal, comes
 from tests.radio.air import Air
-from tests.radio.peripherals import HomesidePeripheral, PolarH10, WitMotionSensor
+from tests.radio.peripherals import HomesidePeripheral, PolarH10
 from tests.radio.reading import reading
+from tests.radio.unclocked import WitMotionSensor
 
 DROPS, SOAKED_DROPS = 20, 100
 

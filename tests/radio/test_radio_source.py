@@ -20,17 +20,15 @@ from agent.sources.port import Port
 from firmware_bridge.physiology import Seismocardiogram
 from firmware_bridge.simulator import Board, SimulatedSensor
 from tests.agent.peers import TimeSignal, comes
-from tests.radio.air import Air
+from tests.radio.air import MTU, Air
 from tests.radio.peripherals import (
-    BangleWatch,
     HomesidePeripheral,
     MovesenseSensor,
     Peripheral,
     PolarH10,
-    ThingySensor,
-    WitMotionSensor,
 )
 from tests.radio.reading import reading
+from tests.radio.unclocked import BangleWatch, ThingySensor, WitMotionSensor
 
 
 async def test_our_own_service_streams_and_is_set(air: Air, radio: Radio) -> None:
@@ -46,6 +44,7 @@ async def test_our_own_service_streams_and_is_set(air: Air, radio: Radio) -> Non
     assert sink.infos[-1] == SensorInfo("simulated-1", "ADXL355 (simulated)", 100.0, 4.0)
     assert figures["batteryPercent"] == 64
     assert figures["rssiDbm"] == -50
+    assert figures["mtu"] == MTU, "as the two ends agreed"
     assert figures["address"] == sensor.address
     assert figures["lost"] == 0
     assert (np.diff(sink.t_ns) > 0).all()

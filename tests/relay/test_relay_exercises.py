@@ -211,3 +211,36 @@ async def test_only_the_patient_agrees_to_more(care: Care, kit: Kit) -> None:
     found = await kit.until(lambda: len(kit.commands("set_privacy")) == 2 and kit.commands("set_privacy"), "both")
     assert [one["level"] for one in found] == ["clear", "skeleton"]
     assert found[0]["by"].startswith("patient ")
+
+
+async def test_no_kit_goes_on_seeing_what_was_deleted_or_is_agreed_to_no_longer(care: Care) -> None:
+    """A session deleted, a patient erased, a consent taken back: each kit is told to look no longer, and its frames
+    are not taken any more."""
+    ends = {"deleted": "john", "erased": "jane", "withdrawn": "shy"}
+    with care.as_("shy") as client:
+        data_of(client.put("/api/patients/profile", json={"consent_given": True}))
+    kits = {why: Kit(care.relay.mqtt_port, f"kit-{why}") for why in ends}
+    sessions = {why: care.create(patient=who, by="admin")["session_id"] for why, who in ends.items()}
+    for why, kit in kits.items():
+        await kit.until(lambda kit=kit: kit.ready, "its subscription")
+        data_of(assign(care, sessions[why], kit.name, by="admin"))
+        first = kit.say(sessions[why], batch(sessions[why], frames(BEGAN, squats=0)))
+        await kit.until(lambda kit=kit, first=first: kit.acked(first), "its frames stored")
+    with care.as_("admin") as client:
+        data_of(client.delete(f"/api/sessions/{sessions['deleted']}"))
+        data_of(client.delete(f"/api/patients/{care.patient_id('jane')}?confirm=jane@example.org"))
+    with care.as_("shy") as client:
+        data_of(client.put("/api/patients/profile", json={"consent_given": False}))
+    for why, kit in kits.items():
+        end = {"session": sessions[why]}
+        await kit.until(lambda kit=kit, end=end: end in kit.commands("end_session"), f"the end of what was {why}")
+        kit.heard.clear()
+        late = kit.say(sessions[why], batch(sessions[why], frames(BEGAN + 60_000, squats=0)))
+        refused = await kit.until(lambda kit=kit, late=late: kit.rejected(late), "late frames refused")
+        assert refused.split(":")[0] == ("CONSENT_REQUIRED" if why == "withdrawn" else "INVALID_MESSAGE")
+        if why != "withdrawn":
+            await kit.until(
+                lambda kit=kit, end=end: end in kit.commands("end_session"), "a kit that goes on told again"
+            )
+        kit.close()
+    assert care.count("SELECT count(*) FROM session_kits WHERE ended_at IS NULL AND kit LIKE 'kit-%'") == 0

@@ -7,13 +7,14 @@ tries again. The decoder and the clock stay, so that a gap is recorded with its 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from agent.errors import CommandRefused, LinkLost, SensorNotFound
 from agent.sections import Ble
-from agent.sources import SensorInfo, Sink
+from agent.sources import EcgReading, SensorInfo, Sink
 from agent.sources.ble.radio import Link, Radio, Seen
 from agent.sources.sensing import Sensing, Written
 from firmware_bridge.errors import CommandError
@@ -27,20 +28,23 @@ SETTLE_S = 0.6
 """How long a scan goes on after a match, to see whether a second sensor answers to the same name."""
 BATTERY_EVERY_S = 300.0
 LOW_BATTERY = 15
+ATT_HEADER = 3
+"""Bytes of the MTU that a write or notification itself takes (Core specification, vol. 3, part F, 3.4.5, 3.4.7)."""
 
 
 class BleSource:
-    """`run` for every time the sensor is in reach."""
+    """`run` for every time the sensor is in reach. With `ecg` the sensor is asked for an electrocardiogram as well."""
 
-    def __init__(self, settings: Ble, radio: Radio) -> None:
+    def __init__(self, settings: Ble, radio: Radio, *, ecg: Callable[[EcgReading], None] | None = None) -> None:
         self.name = f"ble {settings.device}"
-        self._settings, self._radio = settings, radio
+        self._settings, self._radio, self._ecg = settings, radio, ecg
         self._seen: Seen | None = None
         self._family: Family | None = None
         self._decoder: GattDecoder | None = None
         self._sensing: Sensing | None = None
         self._link: Link | None = None
         self._battery: int | None = None
+        self._mtu: int | None = None
         self._dropped = 0
         self._connections = 0
         self._rate_hz = settings.rate_hz
@@ -96,6 +100,7 @@ class BleSource:
             "connections": self._connections,
             "batteryPercent": self._battery,
             "rssiDbm": seen.rssi if seen is not None else None,
+            "mtu": self._mtu,
             **(self._sensing.figures() if self._sensing is not None else {"samples": 0, "lost": 0}),
             "notificationsDropped": self._dropped + (link.dropped if link is not None else 0),
         }
@@ -116,8 +121,8 @@ class BleSource:
                 sensing.tell(SensorInfo(seen.name or seen.address, self._family.title))
             plan = self._plan(decoder, self._rate_hz)
             await self._open(link, plan)
-            room = max(link.room(characteristic) for characteristic in plan.listen)
-            log.info("sensor_connected", sensor=self.name, address=seen.address, rssi=seen.rssi, mtu=room + 3)
+            self._mtu = max(link.room(characteristic) for characteristic in plan.listen) + ATT_HEADER
+            log.info("sensor_connected", sensor=self.name, address=seen.address, rssi=seen.rssi, mtu=self._mtu)
             tasks.append(asyncio.create_task(self._watch_battery(link)))
             if decoder.commands is not None:
                 tasks.append(asyncio.create_task(sensing.converse()))
@@ -194,8 +199,12 @@ class BleSource:
             found = named or seen.family
             if found is None:
                 raise SensorNotFound(f"{seen.name or seen.address} is of no family known here: give source.ble.family")
-            self._family, self._decoder = found, found.make()
-            self._sensing = Sensing(self.name, self._settings, self._decoder.counters, self._decoder.tick_ns)
+            if self._ecg is not None and found.with_ecg is None:
+                raise SensorNotFound(f"{seen.name or seen.address} is a {found.title}, which has no electrocardiogram")
+            make = found.with_ecg if self._ecg is not None and found.with_ecg is not None else found.make
+            self._family, self._decoder = found, make()
+            counters, tick_ns = self._decoder.counters, self._decoder.tick_ns
+            self._sensing = Sensing(self.name, self._settings, counters, tick_ns, self._ecg)
         return self._decoder, self._sensing
 
     def _plan(self, decoder: GattDecoder, rate_hz: float | None) -> Plan:

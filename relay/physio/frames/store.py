@@ -26,7 +26,7 @@ from relay.physio.rules import Statistics, fresh
 
 COLUMNS = (
     *("id", "session_id", "frame_number", "timestamp_ms", "landmarks", "calculated_angles", "quality_score"),
-    *("form_issues", "created_at"),
+    *("form_issues", "processing_metadata", "created_at"),
 )
 _INSERT = f"INSERT INTO pose_frames ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _RENUMBER = sa.text(
@@ -77,7 +77,7 @@ class FrameStore:
         numbered = zip(_identities(), frames, range(count + 1, count + 1 + len(frames)), strict=False)
         if connection.dialect.name == "postgresql":
             await self._compress(connection)
-            records = [_record(identity, owner, n, frame, now, _decimal(frame)) for identity, frame, n in numbered]
+            records = (_record(identity, owner, n, frame, now, _decimal(frame)) for identity, frame, n in numbered)
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             await driver.copy_records_to_table("pose_frames", records=records, columns=COLUMNS)
@@ -104,7 +104,7 @@ class FrameStore:
         """Frames with landmarks, later than `after_ms`."""
         columns = pose_frames.c
         wanted = (columns.frame_number, columns.timestamp_ms, columns.landmarks, columns.calculated_angles)
-        wanted_too = (columns.quality_score, columns.form_issues)
+        wanted_too = (columns.quality_score, columns.form_issues, columns.processing_metadata)
         query = sa.select(*wanted, *wanted_too).where(columns.session_id == session, columns.timestamp_ms > after_ms)
         async with transaction(self._engine) as connection:
             return await rows(connection, query.order_by(columns.timestamp_ms).limit(limit))
@@ -140,12 +140,17 @@ def _record(identity: Any, session: Any, number: int, frame: Frame, made: Any, q
         session,
         number,
         frame.timestamp,
-        _encode(frame.landmarks).decode(),
-        _encode(frame.angles).decode() if frame.angles is not None else None,
+        _json(frame.landmarks),
+        _json(frame.angles),
         quality,
-        _encode(frame.form_issues).decode() if frame.form_issues is not None else None,
+        _json(frame.form_issues),
+        _json(frame.processing_metadata),
         made,
     )
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else _encode(value).decode()
 
 
 def _rounded(frame: Frame) -> float | None:

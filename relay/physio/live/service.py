@@ -122,9 +122,7 @@ class LiveService:
         watched = await self._known(session)
         if watched.kit is not None and not watched.ended:
             await self._store.release(session, self._now())
-            watched.ended = True
-            self._command(watched.kit, "end_session", {"session": session})
-            watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
+            self._end(watched)
         return watched.body
 
     async def set_privacy(self, visit: Visit, session: str, level: str, minutes: float) -> Row:
@@ -152,6 +150,7 @@ class LiveService:
         watched = await self._known(session)
         if watched.kit != kit:
             self._forget(watched)
+            self._command(kit, "end_session", {"session": session})
             raise InvalidMessage("This session is not for this kit to see; assign the kit to it first")
         if self._consent_required and not watched.consented:
             raise ConsentMissing(NO_CONSENT)
@@ -179,6 +178,29 @@ class LiveService:
         """Sessions that kits were to see when the relay last ended."""
         for row in await self._store.open():
             await self._known(str(row["session_id"]))
+
+    async def check_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_MS / 1000)
+            try:
+                await self.checked()
+            except RelayError as error:
+                log.warning("kits_sessions_not_checked", reason=str(error))
+
+    async def checked(self) -> None:
+        """No kit goes on seeing a session that was deleted, or whose patient agrees no longer."""
+        seen = [one for one in self._watched.values() if one.kit is not None and not one.ended]
+        going_on = {str(row["session_id"]): row for row in await self._store.open()} if seen else {}
+        for watched in seen:
+            row = going_on.get(watched.session)
+            if row is None:
+                self._end(watched)
+                watched.kit = None
+            elif self._consent_required and not row["consent_given"]:
+                await self._store.release(watched.session, self._now())
+                watched.consented = False
+                self._end(watched)
+            self._forget(watched)
 
     async def store_for_ever(self) -> None:
         await self.load()
@@ -263,6 +285,13 @@ class LiveService:
     def _start(self, watched: Watched) -> None:
         assert watched.kit is not None
         self._command(watched.kit, "start_session", {"session": watched.session, "exercise": watched.exercise})
+
+    def _end(self, watched: Watched) -> None:
+        assert watched.kit is not None
+        watched.ended = True
+        self._command(watched.kit, "end_session", {"session": watched.session})
+        watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
+        log.info("kit_released", session=watched.session, kit=watched.kit)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._now_ms() / 1000, UTC)

@@ -35,7 +35,8 @@ profile.json          the person, conditions, medications, emergency contact, co
 sessions.json         every exercise session: when, what, statistics of its frames, repetitions and form
 sessions/ID/          frames.ndjson: one pose a line, landmarks and angles; reviews.json; video, where there is one
 access_log.json       who saw what of this, and when
-Times are UTC. Angles are degrees, landmarks are shares of the picture's width and height.
+Times are UTC. Angles are degrees, landmarks are shares of the picture's width and height, which processing_metadata
+gives in pixels.
 """
 log = structlog.get_logger(__name__)
 

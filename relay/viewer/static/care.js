@@ -29,8 +29,9 @@ function keep(data) {
 
 async function ask(path, { method = 'GET', body, token, file = false } = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {}
-  if (body !== undefined) headers['Content-Type'] = 'application/json'
-  const sent = body === undefined ? undefined : JSON.stringify(body)
+  const whole = body instanceof Blob
+  if (body !== undefined) headers['Content-Type'] = whole ? 'application/octet-stream' : 'application/json'
+  const sent = body === undefined || whole ? body : JSON.stringify(body)
   const answer = await fetch(path.startsWith(OTHERS) ? path : BASE + path, { method, headers, body: sent, cache: 'no-store' })
   if (answer.ok && file) return answer.blob()
   const said = await answer.json().catch(() => ({}))
@@ -41,7 +42,10 @@ async function ask(path, { method = 'GET', body, token, file = false } = {}) {
 export const signIn = async (email, password) =>
   keep((await ask('/auth/login', { method: 'POST', body: { email, password } })).data)
 
-const refresh = async () => keep((await ask('/auth/refresh')).data)
+/** A fresh token by the cookie. One tab at a time: a refresh token used twice counts as stolen and ends the sign-in. */
+export const refresh = () => oneTabAtATime(async () => keep((await ask('/auth/refresh')).data))
+
+const oneTabAtATime = (work) => navigator.locks?.request('homeside.refresh', work) ?? work()
 
 /** One request as whoever is signed in; an access token that ran out is refreshed once. */
 export async function request(path, options = {}) {
@@ -83,6 +87,7 @@ export async function page(work) {
     await work(user)
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {
+      sessionStorage.removeItem(KEY)
       location.replace(`/app/?next=${encodeURIComponent(location.pathname)}`)
       return
     }

@@ -1,9 +1,11 @@
-// Signing in: then on to where one wanted to go, or belongs.
+// Signing in: then on to where one wanted to go, or belongs; at once for somebody who is signed in.
 
-import { $, homeOf, Refused, signIn, state } from './care.js'
+import { $, homeOf, me, Refused, refresh, signIn, state } from './care.js'
 
 const wanted = new URL(location.href).searchParams.get('next')
 const inside = wanted !== null && /^\/app\/[\w/-]*$/.test(wanted)
+
+const goOn = (user) => location.replace(inside ? wanted : homeOf(user))
 
 async function submit(event) {
   event.preventDefault()
@@ -11,8 +13,7 @@ async function submit(event) {
   $('message').textContent = ''
   state('off', 'Signing in')
   try {
-    const user = await signIn(email.value, password.value)
-    location.href = inside ? wanted : homeOf(user)
+    goOn(await signIn(email.value, password.value))
   } catch (error) {
     state('doubt', 'Not signed in')
     $('message').textContent = error instanceof Refused ? error.message : 'The relay does not answer. Try again.'
@@ -22,3 +23,8 @@ async function submit(event) {
 
 state('off', inside ? 'Sign in to go on' : 'Not signed in')
 $('form').addEventListener('submit', submit)
+try {
+  goOn(me() ?? (await refresh()))
+} catch (error) {
+  if (!(error instanceof Refused) && !(error instanceof TypeError)) throw error
+}

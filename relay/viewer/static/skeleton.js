@@ -19,6 +19,12 @@ export function limbsOf(landmarks) {
     .map(([from, to]) => ({ from: seen.get(from), to: seen.get(to), right: from.startsWith('RIGHT') }))
 }
 
+/** Width over height of the picture a stored pose was seen in; null where its sender did not say. */
+export function aspectOf(frame) {
+  const [width, height] = frame.processing_metadata?.picture ?? []
+  return width && height ? width / height : null
+}
+
 /** Draws a pose into `host`. `aspect` is the picture's width over its height; coordinates are shares of either. */
 export function drawSkeleton(host, landmarks, { aspect = 1, label = 'The pose at the chosen moment' } = {}) {
   const svg = document.createElementNS(SVG, 'svg')

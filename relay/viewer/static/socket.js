@@ -1,5 +1,6 @@
 // One session's WebSocket that comes back by itself: back-off with jitter, a heartbeat against half-dead connections,
-// and a comparison of clocks. What the codes of closing mean is decided here and told as a phase.
+// and a comparison of clocks. What the codes of closing mean is decided here and told as a phase. It goes on where it
+// was: the relay it comes back to, which may be another, is told the last time seen.
 
 const FIRST_WAIT_MS = 500
 const MOST_WAIT_MS = 8000
@@ -34,10 +35,19 @@ export class ClockComparison {
   }
 }
 
+/** The socket's address, asking for what follows the time `after`, if there is one. */
+export function resumed(address, after) {
+  if (after === null) return address
+  const url = new URL(address)
+  url.searchParams.set('after', after)
+  return url.href
+}
+
 /**
  * Phases: `connecting`, `open`, `waiting` (for the next attempt, at `retryAt`; `justLost` after an open
  * connection broke, at `lostAt`), `refused` (with `refusal` and `reason`), `stopped`. Times here are Date.now().
- * `onPhase(socket)` follows each change; `onMessage({type, payload})` each well-formed message but pongs.
+ * `onPhase(socket)` follows each change; `onMessage({type, payload})` each well-formed message but pongs. `lastSeen()`
+ * gives the time of the newest sample here, or null: what came before it is not asked for again.
  */
 export class SessionSocket {
   phase = 'stopped'
@@ -52,15 +62,17 @@ export class SessionSocket {
   #socket = null
   #onMessage
   #onPhase
+  #lastSeen
   #timer = null
   #heartbeat = null
   #heardAt = 0
   #wake = () => this.#tryAtOnce()
 
-  constructor(url, { onMessage, onPhase }) {
+  constructor(url, { onMessage, onPhase, lastSeen = () => null }) {
     this.#url = url
     this.#onMessage = onMessage
     this.#onPhase = onPhase
+    this.#lastSeen = lastSeen
   }
 
   start() {
@@ -100,7 +112,7 @@ export class SessionSocket {
   }
 
   #connect() {
-    const socket = new WebSocket(this.#url)
+    const socket = new WebSocket(resumed(this.#url, this.#lastSeen()))
     this.#socket = socket
     this.#enter('connecting')
     this.#timer = setTimeout(() => this.#lost(1006, ''), OPEN_WITHIN_MS)

@@ -38,7 +38,11 @@ class LivePage {
   start() {
     const { session, token } = this.#place
     const url = socketUrl(session ?? '', { role: 'viewer', with: 'analysis' }, token)
-    this.#socket = new SessionSocket(url, { onMessage: (m) => this.#receive(m), onPhase: (s) => this.#phase(s) })
+    this.#socket = new SessionSocket(url, {
+      onMessage: (m) => this.#receive(m),
+      onPhase: (s) => this.#phase(s),
+      lastSeen: () => this.#line.newest,
+    })
     this.#bindControls()
     this.#socket.start()
     this.#line.run()

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_a_file_that_is_no_video_is_said(repo_root: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.soak
-def test_an_hour_of_pictures_costs_no_memory(data_dir: Path) -> None:
+def test_an_hour_of_pictures_costs_no_memory(data_dir: Path, record_property: Callable[[str, object], None]) -> None:
     images = list(pictures(data_dir / "motion" / "squat_side_360x640.mp4"))
     detector, held = PoseDetector(size="lite"), []
     for number, image in zip(range(SOAKED), itertools.cycle(images), strict=False):
@@ -52,4 +53,6 @@ def test_an_hour_of_pictures_costs_no_memory(data_dir: Path) -> None:
         if number > 3000 and number % 500 == 0:
             held.append(rss_bytes())
     slope = float(np.polyfit(np.arange(len(held)) * 500 / PICTURES_AN_HOUR, held, 1)[0])
+    record_property("megabytes_an_hour", round(slope / 2**20, 3))
+    record_property("pictures", SOAKED)
     assert slope < 2**20, f"{slope / 2**20:.2f} MB an hour"

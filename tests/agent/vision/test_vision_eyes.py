@@ -20,6 +20,7 @@ from agent.errors import ModelsMissing, VisionLost
 from agent.sections import Vision
 from agent.sources.slot import Frame, Slot
 from agent.supervisor import supervise
+from agent.vision.app import RETRY_S
 from agent.vision.eyes import Eyes, Seen
 from tests.agent.vision.pictures import odd_pictures, photographs, pictures
 
@@ -53,9 +54,8 @@ class Bench:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Bench]:
-        supervised = asyncio.create_task(
-            supervise("vision", self.eyes.run, Backoff(0.01, 0.05), troubled=self.told.append, fatal=ModelsMissing)
-        )
+        kept = {"troubled": self.told.append, "fatal": ModelsMissing, "progress": lambda: self.eyes.looked}
+        supervised = asyncio.create_task(supervise("vision", self.eyes.run, Backoff(*RETRY_S), **kept))  # type: ignore[arg-type]
         try:
             yield self
         finally:

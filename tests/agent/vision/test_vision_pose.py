@@ -26,7 +26,7 @@ from tests.agent.vision.pictures import odd_pictures, photographs, pictures, wal
 STEP_NS = 33_333_333
 AGREE_FRAMES = 150
 LOOKS = 5
-ON_THE_ROOF = 140
+ON_THE_ROOF, HE_IS_LOST, HE_LANDS = 140, 164, 192
 """He jumps down a second later."""
 
 
@@ -77,6 +77,18 @@ def test_who_was_followed_stays_followed_while_another_passes() -> None:
     assert counted == 2, "two are in view"
 
 
+def test_a_body_taken_up_the_wrong_way_round_is_righted() -> None:
+    """The man turns over in the air, is lost, and his outline is found on the woman below, head down."""
+    detector, steps = PoseDetector(size="lite"), []
+    for number, image in enumerate(pictures(walking(), count=HE_LANDS, longest=884)):
+        pose = detector.detect(image, number * STEP_NS)
+        if pose is not None and number > HE_IS_LOST:
+            nose, ankles = pose.landmarks[0, 1], pose.landmarks[27:29, 1].mean()
+            steps.append(bool(nose < ankles))
+    assert len(steps) > 15
+    assert all(steps[8:]), "after a quarter of a second her head is up"
+
+
 @pytest.mark.parametrize("name", odd_pictures())
 def test_nobody_is_found_where_nobody_is(name: str) -> None:
     detector = PoseDetector(size="lite")
@@ -84,15 +96,42 @@ def test_nobody_is_found_where_nobody_is(name: str) -> None:
         assert detector.detect(odd_pictures()[name], step * STEP_NS) is None
 
 
-def test_half_a_person_and_one_upside_down_break_nothing(squat: list[Image]) -> None:
-    whole = squat[10]
-    for image in (whole[:320], whole[320:], whole[::-1], whole[:, :180], np.hstack([whole] * 3)):
-        detector = PoseDetector(size="lite")
-        for step in range(3):
-            pose = detector.detect(np.ascontiguousarray(image), step * STEP_NS)
-            if pose is not None:
-                assert np.isfinite(pose.landmarks).all()
-                assert ((pose.visibility >= 0) & (pose.visibility <= 1)).all()
+def followed(images: list[Image]) -> list[Pose | None]:
+    detector = PoseDetector(size="lite")
+    return [detector.detect(np.ascontiguousarray(image), number * STEP_NS) for number, image in enumerate(images)]
+
+
+def test_of_three_people_the_one_in_the_middle_is_followed(squat: list[Image]) -> None:
+    one = [image[150:560, 60:300] for image in squat[10:50]]
+    poses = followed([np.hstack([image] * 3) for image in one])
+    assert None not in poses
+    hips = np.array([pose.landmarks[23:25, 0].mean() for pose in poses if pose is not None])
+    assert ((hips > 1 / 3) & (hips < 2 / 3)).all()
+    assert all(pose.people >= 2 for pose in poses if pose is not None), "the others are told of"
+
+
+def test_of_half_a_person_no_degrees_are_told_of_what_is_outside(squat: list[Image]) -> None:
+    upper = followed([image[:320] for image in squat[10:20]])[-1]
+    assert upper is not None
+    assert upper.visibility[11] > 0.9
+    assert max(upper.visibility[27:29]) < 0.5
+    assert (upper.landmarks[27:29, 1] > 1).all(), "ankles are below the picture"
+    assert not [key for key in joint_angles(upper.world, upper.visibility) if key.startswith("knee")]
+    assert followed([image[320:] for image in squat[10:20]]) == [None] * 10, "legs alone are nobody"
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_somebody_turned_over_has_the_same_joints(turns: int, squat: list[Image], squatting: list[Pose | None]) -> None:
+    upright, turned = squatting[29], followed([np.rot90(image, turns) for image in squat[:30]])[-1]
+    assert upright is not None
+    assert turned is not None
+    back = turned.landmarks[:, :2] - 0.5
+    for _ in range(turns):
+        back = np.column_stack([-back[:, 1], back[:, 0]])
+    apart = np.linalg.norm((back + 0.5 - upright.landmarks[:, :2]) * (360, 640), axis=1)
+    assert np.median(apart) < 0.03 * np.ptp(upright.landmarks[:, 1]) * 640, "3 % of the body's height"
+    ours, theirs = (joint_angles(pose.world, pose.visibility)["knee_right"] for pose in (turned, upright))
+    assert ours == pytest.approx(theirs, abs=10)
 
 
 def test_the_trimmed_model_says_the_same_to_the_last_bit() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hatch_build
 from agent.errors import ModelsMissing
+from agent.vision import threads
+from agent.vision.network import Network
 from agent.vision.weights import HERE, Models
 
 
@@ -46,3 +50,20 @@ def test_what_a_package_holds_instead_is_refused(repo_root: Path, tmp_path: Path
     with pytest.raises(hatch_build.ModelChanged, match=r"pose_detection\.tflite"):
         hatch_build.cut_models(tmp_path, packages)
     assert not hatch_build.has_models(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ms", "number"),
+    [({1: 10, 2: 9, 4: 8.5}, 1), ({1: 10, 2: 6, 4: 5.5}, 2), ({1: 10, 2: 6, 4: 3}, 4), ({1: 10, 2: 40, 4: 40}, 1)],
+    ids=["none helps", "two help", "four help", "others have the rest"],
+)
+def test_threads_are_as_many_as_help(ms: dict[int, float], number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_median_s", lambda _, many: ms[many] / 1000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    assert threads.quickest(b"") == number
+
+
+def test_threads_are_measured_on_this_machine() -> None:
+    network = Network(Models().read("palm_detection_lite"), 0)
+    network.compute(np.zeros((network.size, network.size, 3), np.uint8))
+    assert np.isfinite(network.output(0)).all()

@@ -1,0 +1,71 @@
+"""What programs are told, layer over layer, and what is wrong with it in words: one language for all of them.
+
+Pure: the texts of files, the environment and the settings' own class are given. An unknown key is an error that names
+the nearest known one, in a file, in the environment and among options alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from core.contracts.errors import InvalidMessage
+
+Where = tuple[int | str, ...]
+
+
+def table_of(content: bytes, name: str) -> dict[str, Any]:
+    """The TOML file called `name`; InvalidMessage tells where it is none."""
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidMessage(f"{name} is not TOML: {error}") from None
+
+
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` wins, section by section."""
+    both = dict(under)
+    for key, value in over.items():
+        below = both.get(key)
+        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both
+
+
+def problems(error: ValidationError, settings: type[BaseModel]) -> str:
+    """Every key that is wrong, and how."""
+    told = (_problem(settings, found["loc"], found["type"], found["msg"]) for found in error.errors())
+    return f"{'; '.join(told)}. docs/settings.md lists every key."
+
+
+def know_all(variables: Iterable[str], prefix: str, settings: type[BaseModel]) -> None:
+    """InvalidMessage for a variable of `prefix` that is no setting: pydantic-settings passes over it in silence."""
+    for variable in variables:
+        if variable.startswith(prefix):
+            where = tuple(variable.removeprefix(prefix).lower().split("__"))
+            if where[-1] not in _keys(settings, where[:-1]):
+                raise InvalidMessage(f"environment: {variable}: {_problem(settings, where, 'extra_forbidden', '')}")
+
+
+def _problem(settings: type[BaseModel], where: Where, kind: str, text: str) -> str:
+    name = ".".join(map(str, where))
+    if kind != "extra_forbidden":
+        return f"{name}: {text.removeprefix('Value error, ')}"
+    near = difflib.get_close_matches(str(where[-1]), _keys(settings, where[:-1]), n=1)
+    return f"{name}: no such setting" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _keys(section: type[BaseModel], where: Where) -> list[str]:
+    """The names of what stands in the section at `where`; none when there is no such section."""
+    for part in where:
+        if isinstance(part, int):
+            continue
+        below = section.model_fields[part].annotation if part in section.model_fields else None
+        below = next((kind for kind in get_args(below) if isinstance(kind, type)), below)
+        if not (isinstance(below, type) and issubclass(below, BaseModel)):
+            return []
+        section = below
+    return list(section.model_fields)

@@ -1,0 +1,76 @@
+"""Connections this relay asks for itself: to take a camera from another relay, or to hand one to a media server.
+
+The offer carries this host's candidates and waits for no others; the answer comes by whichever way the caller has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiortc import RTCPeerConnection, RTCSessionDescription
+
+from relay.errors import BadOffer
+from relay.metrics import Metrics
+from relay.video.hooks import Inlet, SilentTrack, gather_within
+from relay.video.legs import FrameLeg, RawLeg, frame_track
+from relay.video.peers import (
+    ANSWER_WITHIN_S,
+    POSE_CHANNEL,
+    UNREADABLE,
+    Network,
+    PublisherPeer,
+    Viewer,
+    capabilities,
+)
+from relay.video.publication import Publication
+
+Ask = Callable[[str], Awaitable[str]]
+"""Brings an SDP offer to the other side, and its answer back."""
+
+
+async def take_from(ask: Ask, publication: Callable[[], Publication], codec: str, network: Network) -> PublisherPeer:
+    """A connection that takes a camera which another relay has; BadOffer when its answer is none."""
+    peer = network.peer()
+    try:
+        transceiver = peer.addTransceiver("video", direction="recvonly")
+        transceiver.setCodecPreferences(capabilities([codec]))
+        channel = peer.createDataChannel(POSE_CHANNEL, ordered=False, maxRetransmits=0)
+        await _agree(peer, ask, network)
+        publisher = PublisherPeer(peer, publication(), heard_s=asyncio.get_running_loop().time())
+        publisher.inlet = Inlet(transceiver.receiver, publisher.take, publisher.publication.most_bps)
+        publisher.open(channel)
+    except BaseException:
+        await peer.close()
+        raise
+    return publisher
+
+
+async def hand_to(ask: Ask, publication: Publication, network: Network, metrics: Metrics, *, raw: bool) -> Viewer:
+    """A connection that gives a publication to a server which then shows it to others; BadOffer as above."""
+    peer = network.peer()
+    track = None if raw else frame_track(publication, metrics)
+    try:
+        sender = peer.addTrack(track or SilentTrack())
+        transceiver = peer.getTransceivers()[0]
+        transceiver.direction = "sendonly"
+        transceiver.setCodecPreferences(capabilities([publication.codec]))
+        leg = FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics)
+        await _agree(peer, ask, network)
+    except BaseException:
+        if track is not None:
+            track.stop()
+        await peer.close()
+        raise
+    return Viewer(peer, publication, leg)
+
+
+async def _agree(peer: RTCPeerConnection, ask: Ask, network: Network) -> None:
+    async with asyncio.timeout(ANSWER_WITHIN_S):
+        gather_within(peer, network.gather_s)
+        await peer.setLocalDescription(await peer.createOffer())
+    answer = await ask(str(peer.localDescription.sdp))
+    try:
+        await peer.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+    except UNREADABLE as error:
+        raise BadOffer(f"The answer cannot be followed: {str(error)[:120] or type(error).__name__}") from None
