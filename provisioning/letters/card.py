@@ -26,8 +26,9 @@ Written by `python -m provisioning.letters` on {when}; change nothing by hand.
 
 Reads the 24 letters of the American manual alphabet that are held still from 21 hand landmarks. A multilayer
 perceptron (274 features, 128, 64, 24), {kilobytes:.0f} kB with the embeddings that calibration rehearses; features and
-network take {took:.0f} µs on the machine that trained it. Trained by distilling five teachers on recorded and synthetic
-hands (`core/fingerspelling/shapes.py`, seen by a random camera).
+network take {took:.0f} µs on the machine that trained it. Trained by distilling three teachers on recorded and
+synthetic hands (`core/fingerspelling/shapes.py`, seen by a random camera), some of which show no letter, so that
+fingers raised in no letter's way are read as unsure.
 
 ## How good it is on people it has not seen
 

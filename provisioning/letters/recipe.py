@@ -1,4 +1,4 @@
-"""How the letter model is made: five teachers on augmented hands, one small student from all of them.
+"""How the letter model is made: three teachers on augmented hands, one small student from all of them.
 
 Every teacher starts elsewhere and drops out other units; what they agree on is what the student learns.
 """
@@ -15,13 +15,13 @@ from core.fingerspelling.hand import Floats
 from core.fingerspelling.letters import STATIC, Network, softmax
 from provisioning.letters.augment import augmented
 from provisioning.letters.network import Layers, Plan, train
-from provisioning.letters.sources import Source
+from provisioning.letters.sources import NO_LETTER, Source
 
-BATCH, BATCHES = 384, 500
+BATCH, BATCHES = 384, 400
 SMOOTHING = 0.1
-TEACHERS = 5
-TEACHER = Plan(hidden=(160, 96), steps=1300)
-STUDENT = Plan(hidden=(128, 64), steps=2500, dropout=0.1)
+TEACHERS = 3
+TEACHER = Plan(hidden=(160, 96), steps=1000)
+STUDENT = Plan(hidden=(128, 64), steps=1600, dropout=0.1)
 
 
 class Lessons:
@@ -47,12 +47,12 @@ class Lessons:
 
 
 def _chances(sources: Sequence[Source]) -> NDArray[np.float64]:
-    weights = np.zeros(len(STATIC))
+    weights = np.zeros(NO_LETTER + 1)
     for one in sources:
         weights[np.unique(one.labels)] += one.weight
     rows = []
     for one in sources:
-        each = np.bincount(one.labels, minlength=len(STATIC))
+        each = np.bincount(one.labels, minlength=NO_LETTER + 1)
         rows.append(one.weight / weights[one.labels] / each[one.labels])
     return np.concatenate(rows)
 
@@ -81,7 +81,8 @@ def teach(sources: Sequence[Source], seed: int, told: Callable[[str], None]) -> 
 
 def teacher(lessons: Lessons, rng: np.random.Generator) -> Layers:
     off, on = SMOOTHING / len(STATIC), 1 - SMOOTHING
-    truth = np.full((len(STATIC), len(STATIC)), off, np.float32) + np.eye(len(STATIC), dtype=np.float32) * on
+    truth = np.full((NO_LETTER + 1, len(STATIC)), 1 / len(STATIC), np.float32)
+    truth[:NO_LETTER] = off + np.eye(len(STATIC), dtype=np.float32) * on
 
     def lesson(rng: np.random.Generator) -> tuple[Floats, Floats]:
         chosen = int(rng.integers(BATCHES))

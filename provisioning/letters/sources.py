@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from core.fingerspelling.hand import Floats, resize
 from core.fingerspelling.letters import STATIC
-from core.fingerspelling.shapes import SHAPES, Variation, pose
+from core.fingerspelling.shapes import FIST, SHAPES, STRAIGHT, Shape, Variation, pose
 
 SYNTHETIC_EACH = 2500
 SYNTHETIC_WEIGHT = 3.0
 """As much as three recorded sources. With two sources left out, 2 to 5 read strangers alike and less reads worse."""
+NO_LETTER = len(STATIC)
+"""The label of hands that show none: every letter is then as likely as the others."""
 _PALM_RATIO = 0.68
 """Index-to-pinky knuckles over wrist-to-middle knuckle of an adult hand seen from the front."""
+_TILT = 35.0
+"""Degrees, as a standard deviation."""
 _SIDEWAYS = "GH"
 """Letters whose palm is seen from its edge: which hand it is, is told by where the index finger points."""
 
@@ -67,6 +71,17 @@ HABITS = {
 }
 
 
+_FOLDED, _OUT = (0.0, 0.02, -0.10), (-1.0, -0.5, -0.05)
+NO_LETTERS = [
+    Shape((STRAIGHT, FIST, FIST, STRAIGHT), _FOLDED, near=1, spread=0.5),
+    Shape((STRAIGHT, FIST, FIST, STRAIGHT), _OUT, spread=0.8),
+    Shape((FIST, STRAIGHT, FIST, FIST), _FOLDED, near=1),
+    Shape((FIST, STRAIGHT, STRAIGHT, FIST), _FOLDED, near=1),
+    Shape((STRAIGHT, STRAIGHT, FIST, STRAIGHT), _FOLDED, near=2, spread=1.0),
+]
+"""Fingers raised as in no letter: horns without and with the thumb, the middle finger alone, …"""
+
+
 def recorded(path: Path) -> list[Source]:
     """The sources in an .npz of NAME__x float32[n, 21, 3] and NAME__y letters."""
     with np.load(path) as data:
@@ -107,12 +122,15 @@ def _sides(hands: Floats, letters: NDArray[np.str_]) -> Floats:
 
 
 def synthetic(rng: np.random.Generator, each: int = SYNTHETIC_EACH, weight: float = SYNTHETIC_WEIGHT) -> Source:
-    """`each` varied hands a letter."""
+    """`each` varied hands a letter, and as many that show none."""
     hands = [pose(SHAPES[letter], _varied(rng, each, HABITS.get(letter, Habit()))) for letter in STATIC]
     hands = [_special(letter, one, rng) for letter, one in zip(STATIC, hands, strict=True)]
-    whole = np.concatenate(hands)
+    none = [pose(shape, _varied(rng, each // len(NO_LETTERS), Habit())) for shape in NO_LETTERS]
+    whole = np.concatenate([*hands, *none])
     whole[..., 2] *= rng.uniform(0.45, 1.0, (len(whole), 1)).astype(np.float32)
-    return Source("synthetic", resize(whole), np.repeat(np.arange(len(STATIC)), each), True, weight)
+    labels = np.repeat(np.arange(len(STATIC)), each)
+    labels = np.concatenate([labels, np.full(len(whole) - len(labels), NO_LETTER)])
+    return Source("synthetic", resize(whole), labels, True, weight)
 
 
 def _varied(rng: np.random.Generator, count: int, habit: Habit) -> Variation:
@@ -131,10 +149,19 @@ def _varied(rng: np.random.Generator, count: int, habit: Habit) -> Variation:
 
 
 def _special(letter: str, hands: Floats, rng: np.random.Generator) -> Floats:
-    """Y shown from the back by two in five, G pointing the other way by some."""
+    """Y tilted, and shown from the back by two in five; G pointing the other way by some."""
     turned = rng.random(len(hands)) < {"Y": 0.4, "G": 0.12}.get(letter, 0.0)
     if letter == "Y":
         hands[turned] *= np.asarray([-1, 1, -1], np.float32)
+        return _tilted(hands, rng.normal(0, _TILT, len(hands)))
     if letter == "G":
         hands[turned, :, 0] *= -1
     return hands
+
+
+def _tilted(hands: Floats, degrees: NDArray[np.float64]) -> Floats:
+    """Turned in the picture's plane."""
+    turn = np.radians(degrees).astype(np.float32)[:, None]
+    x, y = hands[..., 0], hands[..., 1]
+    turned = [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn), hands[..., 2]]
+    return np.stack(turned, axis=-1)

@@ -54,9 +54,11 @@ class Socket:
                 await self._news.wait()
             return found
 
-    async def message(self, kind: str, number: int = 1) -> dict[str, Any]:
+    async def message(self, kind: str, number: int = 1, within_s: float = WITHIN_S) -> dict[str, Any]:
         """The n-th message of a type, waited for."""
-        found = await self.until(lambda got: (of := [m for m in got if m["type"] == kind])[number - 1 :] and of)
+        found = await self.until(
+            lambda got: (of := [m for m in got if m["type"] == kind])[number - 1 :] and of, within_s
+        )
         return found[number - 1]
 
     async def status(self, status: str, number: int = 1) -> dict[str, Any]:

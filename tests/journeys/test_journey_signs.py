@@ -37,8 +37,11 @@ async def test_a_kit_reads_signs_for_those_who_watch(
         kit = homeside("agent", "--state", tmp_path / "state", "--kit", "bed-7", *camera, env=env)
         kit.wait_for_event("agent_started", 60.0)
         command(relay, "bed-7", "look", {"for": "hands", "session": session})
-        assert (await watcher.message("sequence")).get("payload") == {"session_id": session, "letters": ["Y"]}
-        translation = (await watcher.message("translation"))["payload"]
+        assert (await watcher.message("sequence", within_s=60.0)).get("payload") == {
+            "session_id": session,
+            "letters": ["Y"],
+        }
+        translation = (await watcher.message("translation", within_s=60.0))["payload"]
         assert translation["session_id"] == session
         assert translation["fallback"] is True
         assert {one["type"] for one in watcher.got} == {"command", "sequence", "translation"}

@@ -183,7 +183,8 @@ def test_it_is_taught_ones_own_hand_and_forgets_it(sign: Sign) -> None:
     with page.expect_response(lambda answer: "/calibration/" in answer.url, timeout=120_000) as kept:
         pass
     assert kept.value.status == 200
-    shown = kept.value.request.post_data_json["letters"]
+    body: Any = kept.value.request.post_data_json
+    shown = body["letters"]
     assert ("".join(shown), {len(frames) for frames in shown.values()}) == ("GHKMNPQRSTUVX", {10})
     until(lambda: text(page, "own-text") == "It reads with your hand from now on.", "it to be kept")
     name = page.evaluate("localStorage.getItem('homeside.signing.calibration')")
