@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto nats-server nginx chromium ffmpeg libatomic1 systemd postgresql poppler-utils dbus-daemon coturn janus
+TEST_PEERS := mosquitto nats-server nginx chromium ffmpeg libatomic1 systemd postgresql poppler-utils dbus-daemon coturn janus openssl
 BENCH_PEERS := mosquitto nats-server postgresql nginx libnginx-mod-nchan janus
 
 # What a package or a release is to run.
@@ -96,7 +96,7 @@ release: $(VENV)/.wheels ## dist/: an unsigned release for a fleet's updaters; h
 	@version=$$($(RUN) -m hatchling version) && \
 	$(RUN) -m homeside release make --wheels build/wheels --lock build/lock.txt --out dist/homeside-$$version.unsigned.tar
 
-sbom: $(VENV)/.homeside ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
+sbom: $(VENV)/.homeside $(VENV)/.dev ## dist/homeside.cdx.json: the bill of materials (CycloneDX), from the locks
 	@$(RUN) -m tests.made_sbom dist/homeside.cdx.json
 
 lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade for newer versions)

@@ -39,6 +39,7 @@ PROGRAMS = {
     "load": Program("provisioning.load:load_app", "relay", "Be many kits and viewers; check that nothing was lost."),
     "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
     "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
+    "recordings": Program("relay.retention.__main__:recordings_app", "relay", "How long recordings stay: due, hold."),
     "patients": Program("relay.accounts.__main__:patients_app", "relay", "Export or erase all there is of a patient."),
     "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
     "claims": Program("relay.identity.__main__:claims_app", "relay", "Invite kits: make, list, withdraw claims."),

@@ -128,6 +128,7 @@ class Agent:
         ]
         self._watch = build_watch(settings, self._outbox, wall, lambda: self._uplink.publish_status())
         self._status = Status(version(), self._channels, self._outbox, wall, self._watch)
+        self._renewal = Renewal(IdentityFolder(settings.state), settings.identity.relay)
         self._care = Care(
             settings,
             self._outbox,
@@ -135,6 +136,7 @@ class Agent:
             check=check,
             restart=self.restart,
             report=self._report,
+            certificate=self._renewal.told,
         )
         self._status.more = self._care.status
         self._commands = Commands(self._channels, self._watch, done=self._commanded, more=self._care.commands)
@@ -165,8 +167,8 @@ class Agent:
         duties = {"status": self._tell, "health": self._tell_health, "commands": self._commands.run}
         duties |= {"care": self._care.run, "watchdog": self._watchdog.run}
         others = [_duty(name, duty) for name, duty in duties.items()]
-        if relay := self._settings.identity.relay:
-            others.append(_duty("renewal", Renewal(IdentityFolder(self._settings.state), relay).run))
+        if self._settings.identity.relay:
+            others.append(_duty("renewal", self._renewal.run))
         notify(self._manager.address, READY)
         reading = [asyncio.create_task(self._read(channel)) for channel in self._channels]
         if self._watch is not None:

@@ -27,7 +27,7 @@ from agent.errors import AgentError, CommandRefused
 from agent.files import write_whole
 from agent.outbox import Outbox
 from agent.settings import AgentSettings
-from core.contracts.fleet import Updated
+from core.contracts.fleet import Certified, Updated
 from core.contracts.release import parse_version
 
 PRIVATE = frozenset({"session", "sessions", "patient", "password"})
@@ -47,9 +47,11 @@ class Care:
         check: Callable[[dict[str, Any]], None],
         restart: Callable[[], None],
         report: Report,
+        certificate: Callable[[], Certified | None],
     ) -> None:
         self._settings, self._outbox, self._configuration = settings, outbox, configuration
         self._check, self._restart, self._report = check, restart, report
+        self._certificate = certificate
         self._health: dict[str, Any] = {}
         self.commands: dict[str, Handler] = {
             "configure": self._configure,
@@ -77,6 +79,7 @@ class Care:
             "packages": machine.packages()[0],
             "configuration": self._configuration.told,
             "update": self._updated(),
+            "certificate": self._certificate(),
         }
 
     async def run(self) -> None:

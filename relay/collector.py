@@ -70,6 +70,9 @@ def _freeze_survivors(phase: str, info: dict[str, int]) -> None:
         gc.freeze()
 
 
-def resident_bytes() -> int:
-    """What this process keeps in memory, as the kernel counts it."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int:
+    """What this process keeps in memory, as the kernel counts it; without /proc, the most that it ever was."""
+    try:
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

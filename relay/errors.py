@@ -15,6 +15,7 @@ RelayError
 ├── TooMany               more requests than the window allows               (429, retryable)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
+├── LeaseLost             what one relay does at a time is another's now     (409)
 ├── Full                  every place is taken; try again                    (503, retryable)
 ├── NotAllowed            the session as it stands does not allow it         (400)
 ├── ParticipantNotFound   nobody of that id in the session                   (404)
@@ -77,6 +78,11 @@ class StoreUnavailable(RelayError):
     code = "STORE_UNAVAILABLE"
     status = 503
     retryable = True
+
+
+class LeaseLost(RelayError):
+    code = "LEASE_LOST"
+    status = 409
 
 
 class Full(RelayError):

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from relay.access import Access
 from relay.accounts.service import Accounts
 from relay.clock import Clock
+from relay.cluster.leases import Fence, unfenced
 from relay.cluster.main import Cluster
 from relay.kits import Switchboard
 from relay.metrics import Metrics
@@ -52,6 +53,10 @@ class Ground:
     cluster: Cluster | None = None
     history: AsyncEngine | None = None
     tracing: Tracing = field(default_factory=Untraced)
+
+    def in_turn(self, name: str, duty: Callable[[Fence], Awaitable[None]]) -> Duty:
+        """A duty that one relay of a cluster does at a time; of one that is alone, always its own."""
+        return self.cluster.in_turn(name, duty) if self.cluster is not None else lambda: duty(unfenced)
 
 
 @dataclass(frozen=True, slots=True)

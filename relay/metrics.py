@@ -33,6 +33,12 @@ class Metrics:
         self.gaps = Counter("homeside_scg_gaps", "Gaps found in live lines.", registry=register)
         self.sockets = Gauge("homeside_sockets", "Open WebSockets.", registry=register)
         self.live_sessions = Gauge("homeside_live_sessions", "Sessions held in memory.", registry=register)
+        self.recordings_removed = Counter(
+            "homeside_recordings_removed", "Recordings that the policy of retention removed.", registry=register
+        )
+        self.samples_thinned = Counter(
+            "homeside_samples_thinned", "Samples left out of old recordings by that policy.", registry=register
+        )
         self.pending_samples = Gauge(
             "homeside_pending_samples", "Samples taken and not yet committed.", registry=register
         )
@@ -137,6 +143,8 @@ class Metrics:
         self.video_answer_seconds = Histogram(
             "homeside_video_answer_seconds", "Time an offer's answer took.", buckets=_LATENCY_BUCKETS, registry=register
         )
+
+        self.tasks = Gauge("homeside_tasks", "Tasks of the relay's event loop that have not ended.", registry=register)
 
     def exposition(self) -> bytes:
         """The text format Prometheus reads."""

@@ -132,6 +132,22 @@ class Cluster(_Section):
     )
 
 
+class Retention(_Section):
+    remove_days: float = Field(
+        0.0, ge=0, le=36_500, description="Days after its end that a recording is removed; 0 keeps all for ever."
+    )
+    thin_days: float = Field(
+        0.0, ge=0, le=36_500, description="Days after its end that a recording is brought down to thin_hz; 0 never."
+    )
+    thin_hz: float = Field(25.0, ge=1, le=1000, description="That rate, in samples a second.")
+    spare_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_500,
+        description="Days longer that a recording of an exercise nobody has reviewed is left as it is; 0 for ever.",
+    )
+
+
 class Tracing(_Section):
     endpoint: str = Field("", description="Collector of traces, http://host:4318/v1/traces; empty makes none.")
     every: int = Field(100, ge=1, description="One message of a patient in so many is traced.")
@@ -184,7 +200,7 @@ class Video(_Section):
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
     )
-    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    gather_ms: int = Field(200, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
     viewers: int = Field(500, ge=1, description="Viewers at once.")
     cameras: int = Field(200, ge=1, description="Kits that send video at once.")
     forward: Literal["packets", "frames"] = Field(
@@ -251,6 +267,7 @@ class RelaySettings(BaseSettings):
     mqtt: Mqtt = Mqtt()
     timers: Timers = Timers()
     cluster: Cluster = Cluster()
+    retention: Retention = Retention()
     tracing: Tracing = Tracing()
     signs: Signs = Signs()
     tls: Tls = Tls()

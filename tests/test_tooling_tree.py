@@ -95,3 +95,13 @@ def test_npms_lock_has_a_hash_and_no_address_for_each_package(repo_root: Path) -
     assert set(packages) >= {"node_modules/uplot", "node_modules/axe-core"}
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())
     assert not [name for name, package in packages.items() if "resolved" in package]
+
+
+def test_migrations_are_one_chain(repo_root: Path) -> None:
+    """Two branches that each added one would stop every relay at its start."""
+    texts = [path.read_text("utf-8") for path in (repo_root / "relay/db/migrations/versions").glob("*.py")]
+    own = [name for text in texts for name in re.findall(r'^revision = "(\w+)"', text, re.MULTILINE)]
+    below = [name for text in texts for name in re.findall(r'^down_revision = "(\w+)"', text, re.MULTILINE)]
+    assert len(own) == len(set(own)) == len(texts)
+    assert len(below) == len(set(below)) == len(texts) - 1
+    assert len(set(own) - set(below)) == 1

@@ -11,10 +11,11 @@ import time
 
 import structlog
 
-from agent.errors import AgentError
+from agent.errors import AgentError, IdentityUnusable
 from agent.identity.enrol import renew
 from agent.identity.exchange import Exchange, trusting
 from agent.identity.folder import IdentityFolder
+from core.contracts.fleet import Certified
 
 LOOK_EVERY_S = 6 * 3600.0
 FIRST_LOOK_S = 20.0
@@ -30,15 +31,34 @@ class Renewal:
         self._folder = folder
         self._relay = relay
         self._every_s = every_s
+        self._problem = ""
+
+    def told(self) -> Certified | None:
+        """What status says of the certificate, read from the disk, where others may renew it; None without one."""
+        try:
+            held = self._folder.held()
+        except IdentityUnusable as error:
+            return Certified(0, 0, str(error))
+        if held is None:
+            return None
+        ends, renewed = held.certificate.not_valid_after_utc, held.renew_after
+        return Certified(int(ends.timestamp() * 1000), int(renewed.timestamp() * 1000), self._problem)
 
     async def run(self) -> None:
         await asyncio.sleep(min(FIRST_LOOK_S, self._every_s) * random.random())  # noqa: S311 - a fleet spreads out
         while True:
-            try:
-                await asyncio.to_thread(self.look)
-            except AgentError as error:
-                log.warning("identity_not_renewed", code=error.code, reason=str(error))
+            await self.try_to()
             await asyncio.sleep(self._every_s * (0.8 + 0.4 * random.random()))  # noqa: S311 - jitter
+
+    async def try_to(self) -> None:
+        """`look`, in a thread; what went wrong is told."""
+        try:
+            await asyncio.to_thread(self.look)
+        except AgentError as error:
+            self._problem = str(error)
+            log.warning("identity_not_renewed", code=error.code, reason=str(error))
+        else:
+            self._problem = ""
 
     def look(self) -> bool:
         """Renew if it is time; whether it was. Blocks. Raises AgentError."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 _T = TypeVar("_T")
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 TEXT = 300
 """Longest sentence of a kit that is kept: a kit that is broken must not fill the relay."""
 
@@ -54,6 +55,14 @@ class Updated(msgspec.Struct, omit_defaults=True, frozen=True):
     problem: str = ""
 
 
+class Certified(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
+    """The certificate a kit holds: its end, when it is to be renewed (epoch ms), and why that did not succeed yet."""
+
+    ends_ms: _Moment
+    renew_ms: _Moment
+    problem: str = ""
+
+
 class Report(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
     """Times in ms, temperature in degrees Celsius, battery in percent of the sensor with the least.
 
@@ -76,6 +85,7 @@ class Report(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
     platform: str = ""
     configuration: Configured | None = None
     update: Updated | None = None
+    certificate: Certified | None = None
 
 
 def report(payload: Mapping[str, Any]) -> Report:
@@ -101,6 +111,7 @@ def report(payload: Mapping[str, Any]) -> Report:
         platform=_text(machine, "platform"),
         configuration=_told(payload, "configuration", Configured),
         update=_told(payload, "update", Updated),
+        certificate=_told(payload, "certificate", Certified),
     )
 
 
@@ -111,8 +122,9 @@ def _problem(payload: Mapping[str, Any], sources: list[Mapping[str, Any]]) -> st
 
 
 def _told(payload: Mapping[str, Any], key: str, kind: type[_T]) -> _T | None:
+    told = {name: one[:TEXT] if isinstance(one, str) else one for name, one in _part(payload, key).items()}
     try:
-        return msgspec.convert(payload.get(key), kind)
+        return msgspec.convert(told, kind)
     except msgspec.ValidationError:
         return None
 

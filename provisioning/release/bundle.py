@@ -9,7 +9,8 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -102,8 +103,16 @@ def _file(path: Path) -> File:
     return File(digest.hexdigest(), size)
 
 
-def _fresh(target: Path) -> tarfile.TarFile:
-    return tarfile.open(target, "w:", format=tarfile.USTAR_FORMAT)
+@contextmanager
+def _fresh(target: Path) -> Iterator[tarfile.TarFile]:
+    """A bundle that is there whole or not at all. In pax's format: wheels for many systems have names beyond 100."""
+    partial = target.with_name(f".{target.name}.part")
+    try:
+        with tarfile.open(partial, "w:", format=tarfile.PAX_FORMAT) as archive:
+            yield archive
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _info(name: str, size: int) -> tarfile.TarInfo:

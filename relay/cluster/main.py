@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from relay.bus import Address
 from relay.clock import SteadyClock
 from relay.cluster.bus import NatsBus
+from relay.cluster.leases import Fence, Turn
 from relay.cluster.link import Link, is_cluster, servers
 from relay.cluster.members import Members
+from relay.db.leases import Leases
 from relay.errors import SettingsError
 from relay.metrics import Metrics
 from relay.settings import RelaySettings
@@ -35,6 +38,7 @@ class Cluster:
         first = urlsplit(servers(settings.mqtt.url)[0]).hostname or "localhost"
         self.kits = Address(host=first, port=MQTT_PORT)
         self.link = Link(settings.mqtt.url, chosen.name or f"relay-{secrets.token_hex(4)}", metrics)
+        self._leases = Leases(engine)
         self.steady = SteadyClock()
         self.members = Members(self.link, self.steady, metrics)
         self.bus = NatsBus(
@@ -45,6 +49,10 @@ class Cluster:
             partitions=chosen.partitions,
             stream_bytes=chosen.stream_mb << 20,
         )
+
+    def in_turn(self, name: str, duty: Callable[[Fence], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """That duty, done by one relay at a time."""
+        return Turn(self._leases, name, self.link.name, duty).run
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

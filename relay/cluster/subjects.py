@@ -3,9 +3,9 @@
 homeside.v1.{kit}.{lane}                 what a kit's MQTT topic is called here; the server maps the lanes upwards to
 homeside.ingest.{part}.{kit}.{lane}      partition of the kit; in the replicated stream, and heard by viewers' relays
 homeside.live.{session}.{what}           between relays, at most once: a browser's batches, who is there, what changed
+homeside.fleet                           between relays, at most once: what kits said, which rows of the fleet changed
 homeside.timer.{hash}                    between relays, at most once: a timer session's newest state
 homeside.cameras                         every relay's cameras; homeside.video.{relay} takes an offer for one of them
-homeside.fleet                           between relays, at most once: which kits or rollouts were changed
 homeside.relays                          every relay's heartbeat; homeside.clock.{relay} answers with its time
 """
 

@@ -12,7 +12,8 @@ fleet_kits = sa.Table(
     "fleet_kits",
     metadata,
     sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("body", sa.Text, nullable=False, comment="relay.fleet.rules.Kit as JSON"),
+    sa.Column("body", sa.Text, nullable=False, comment="relay.fleet.rules.Kit as JSON: what it is to have"),
+    sa.Column("told", sa.Text, comment="relay.fleet.rules.Told as JSON: what it said; null before it said anything"),
 )
 
 fleet_packages = sa.Table(

@@ -24,6 +24,16 @@ scg_sessions = sa.Table(
     sa.Column("platform", sa.Text, nullable=False, server_default=""),
     sa.Column("unit", sa.String(16), nullable=False, server_default="m/s2"),
     sa.Column("sensor", sa.JSON, comment="name, kind, rateHz, rangeG as the kit said"),
+    sa.Column("thinned_hz", sa.Float(53), comment="rate that retention brought it down to; null as it was sent"),
+)
+
+scg_holds = sa.Table(
+    "scg_holds",
+    metadata,
+    sa.Column("session_id", sa.ForeignKey("scg_sessions.id"), primary_key=True),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at_ms", sa.Float(53), nullable=False),
 )
 
 scg_chunks = sa.Table(
@@ -110,4 +120,13 @@ sign_messages = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False, comment="the message's payload, core.contracts.signs.KitLetters"),
     sa.UniqueConstraint("session_id", "boot", "seq"),
+)
+
+cluster_leases = sa.Table(
+    "cluster_leases",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False, comment="the relay's name"),
+    sa.Column("term", sa.BigInteger, nullable=False, comment="+1 a holder; fences what it writes"),
+    sa.Column("until", sa.DateTime(timezone=True), nullable=False, comment="by the database's clock"),
 )

@@ -200,4 +200,4 @@ session_counts = _table(
     sa.Column("exercise_type_id", Uuid, primary_key=True),
     sa.Column("sessions", sa.BigInteger),
 )
-"""Kept by triggers of `exercise_sessions` (migration 0011); stores read it only."""
+"""Kept by triggers of `exercise_sessions` (migration 0014); stores read it only."""

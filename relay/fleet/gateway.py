@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from core.contracts.bundle import read_bundle
 from core.contracts.errors import ContractError
 from core.contracts.release import MAX_BYTES, Manifest, decode_keys
 from relay.errors import NotAllowed, StoreUnavailable, TooLarge
+
+Bring = Callable[[str, Path], Awaitable[bool]]
 
 
 class Taken(NamedTuple):
@@ -28,9 +30,28 @@ class ReleaseFolder:
 
     def __init__(self, folder: Path, keys: Path) -> None:
         self._folder, self._keys = folder, keys
+        self._fetching = asyncio.Lock()
 
     def path(self, file: str) -> Path:
         return self._folder / file
+
+    async def fetched(self, file: str, sha256: str, bring: Bring) -> Path | None:
+        """Where a bundle lies; one that another relay took in is brought here first. None when it cannot be had."""
+        path = self._folder / file
+        async with self._fetching:
+            if path.exists():
+                return path
+            partial = self._folder / f".{uuid.uuid4().hex}.part"
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                if not await bring(file, partial) or await asyncio.to_thread(_digest, partial) != sha256:
+                    return None
+                await asyncio.to_thread(partial.replace, path)
+            except OSError as error:
+                raise StoreUnavailable(f"The bundle could not be stored: {error.strerror}.") from None
+            finally:
+                partial.unlink(missing_ok=True)
+        return path
 
     async def take(self, body: AsyncIterator[bytes]) -> Taken:
         """Store a bundle. NotAllowed says why one is refused; nothing is left of it then."""
@@ -72,3 +93,8 @@ class ReleaseFolder:
             ) from None
         with path.open("rb") as stream:
             return read_bundle(stream, keys)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.requests import HTTPConnection
 
 from relay.access import Access
 from relay.accounts.service import Accounts
 from relay.auth import Role
+from relay.cluster.fleet import FleetPeers
 from relay.errors import Forbidden, Unauthorized
 from relay.fleet.gateway import ReleaseFolder
+from relay.fleet.others import Alone
 from relay.fleet.releases import Releases
 from relay.fleet.routes import application
 from relay.fleet.rules import Kit, Release
@@ -24,25 +27,35 @@ KEYS = "release-keys"
 
 async def open_fleet(ground: Ground) -> Part:
     data, base, now_ms = ground.settings.data, ground.settings.public_url.rstrip("/"), ground.clock.now_ms
-    store, known = FleetStore(ground.engine), dict[str, Kit]()
-    releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known)
+    others = _others(ground)
+    store, known = FleetStore(ground.engine, others.tell), dict[str, Kit]()
+    releases = Releases(store, ReleaseFolder(data / "releases", data / KEYS), now_ms, known, others)
 
     def link(kit: str, release: Release) -> str:
         token = ground.access.link(kit, Role.KIT)
         return f"{base}/fleet/api/v1/bundles/{release.file}?token={token}"
 
-    service = FleetService(store, releases, known, now_ms, ground.kits.command, link)
+    service = FleetService(store, releases, known, now_ms, ground.kits.command, link, others)
     await service.load()
-    await releases.load()
     ground.kits.listen_status(service.heard)
     ground.kits.listen_presence(service.presence)
     ground.kits.answer(TYPES, service.take)
     return Part(
         "fleet",
         application(service, _operator(ground.access, ground.accounts), ground.access),
-        duties={"fleet_store": store.run, "rollouts": releases.watch_for_ever},
+        duties={
+            "fleet_store": store.run,
+            "rollouts": releases.watch_for_ever,
+            **({"fleet_peers": partial(others.run, service)} if isinstance(others, FleetPeers) else {}),
+        },
         drained=store.drained,
     )
+
+
+def _others(ground: Ground) -> FleetPeers | Alone:
+    if ground.cluster is None:
+        return Alone()
+    return FleetPeers(ground.cluster.link, ground.cluster.members, ground.settings.cluster.replicas)
 
 
 def _operator(access: Access, accounts: Accounts) -> Callable[[HTTPConnection], Awaitable[str]]:

@@ -16,27 +16,42 @@ import structlog
 from relay.errors import NotFound
 from relay.fleet import rules
 from relay.fleet.gateway import ReleaseFolder
-from relay.fleet.rules import Kit, Release, Rollout, RolloutState
+from relay.fleet.others import Others, Rows
+from relay.fleet.rules import Kit, Progress, Release, Rollout, RolloutState
 from relay.fleet.store import Deed, FleetStore
+
+MOST_SHOWN = 20
+"""Rollouts that are looked at: older ones are history."""
 
 log = structlog.get_logger(__name__)
 
 
 class Releases:
-    """`kits` is the fleet as it is. `touched` is set when a kit said something, and rollouts are looked at anew."""
+    """`kits` is the fleet as it is. `touched` is set when a kit said something, and rollouts are looked at anew.
+
+    `changed`, given by the wiring, is called when kits may want another release than before.
+    """
 
     def __init__(
-        self, store: FleetStore, folder: ReleaseFolder, now_ms: Callable[[], float], kits: Mapping[str, Kit]
+        self,
+        store: FleetStore,
+        folder: ReleaseFolder,
+        now_ms: Callable[[], float],
+        kits: Mapping[str, Kit],
+        others: Others,
     ) -> None:
         self.touched = False
-        self._store, self._folder, self._now_ms, self._kits = store, folder, now_ms, kits
+        self.changed: Callable[[], None] = lambda: None
+        self._store, self._folder, self._now_ms, self._kits, self._others = store, folder, now_ms, kits, others
         self._releases: dict[tuple[str, str], Release] = {}
         self._rollouts: dict[int, Rollout] = {}
-        self._turn = asyncio.Lock()
+        self._rows = asyncio.Lock()
 
     async def load(self) -> None:
-        self._releases = {(one.version, one.machine): one for one in await self._store.releases()}
-        self._rollouts = {one.id: one for one in await self._store.rollouts()}
+        async with self._rows:
+            self._releases = {(one.version, one.machine): one for one in await self._store.releases()}
+            self._rollouts = {one.id: one for one in await self._store.rollouts()}
+        self.changed()
 
     def wanted(self, kit: Kit) -> Release | None:
         """What this kit is to fetch now, if there is a bundle for its platform."""
@@ -50,6 +65,7 @@ class Releases:
         """Take a signed bundle in."""
         taken = await self._folder.take(body)
         manifest = taken.manifest
+        await self._others.share(self._folder.path(taken.file))
         release = Release(
             version=manifest.version,
             machine="-".join(filter(None, [manifest.python, manifest.machine])),
@@ -62,42 +78,58 @@ class Releases:
         )
         await self._store.keep_release(release, self._deed(who, "publish", f"{release.version} {release.sha256}"))
         self._releases[release.version, release.machine] = release
+        self._tell()
         return release
 
     def releases(self) -> list[Release]:
         return sorted(self._releases.values(), key=lambda one: (one.added_ms, one.version), reverse=True)
 
-    def bundle(self, file: str) -> tuple[Path, Release]:
+    async def bundle(self, file: str) -> tuple[Path, Release]:
         """Where a release's bundle lies, and what it is."""
-        for release in self._releases.values():
-            if release.file == file:
-                return self._folder.path(file), release
-        raise NotFound("No release of that name is here.")
+        release = next((one for one in self._releases.values() if one.file == file), None)
+        path = await self._folder.fetched(file, release.sha256, self._others.bring) if release is not None else None
+        if release is None or path is None:
+            raise NotFound("No release of that name is here.")
+        return path, release
 
     async def roll_out(self, who: str, version: str, tag: str, percent: float, most_failed: float) -> Rollout:
         """Begin a rollout, or widen (or narrow) the one of this version and tag; one that halted goes on."""
         if not any(version == known for known, _ in self._releases):
             raise NotFound(f"No release {version} is here; publish its bundle first.")
-        async with self._turn:
-            found = next((one for one in self._rollouts.values() if (one.version, one.tag) == (version, tag)), None)
-            number = found.id if found is not None else max(self._rollouts, default=0) + 1
-            created = found.created_ms if found is not None else int(self._now_ms())
-            rollout = Rollout(number, version, tag, percent, RolloutState.RUNNING, created, most_failed)
-            await self._keep(rollout, who, f"{version} to {percent:g} % of {tag or 'all kits'}")
+
+        def made(known: list[Rollout]) -> tuple[Rollout, Deed]:
+            rollout = self._made(known, version, tag, percent, most_failed)
+            return rollout, self._deed(who, "rollout", f"{version} to {percent:g} % of {tag or 'all kits'}")
+
+        rollout = await self._change(made)
+        assert rollout is not None
         return rollout
 
+    def foreseen(self, version: str, tag: str, percent: float) -> Progress:
+        """Whom a rollout would concern, and how it stands with them already."""
+        return rules.progress(self._made(list(self._rollouts.values()), version, tag, percent, 0), self._kits.values())
+
+    def _made(self, known: list[Rollout], version: str, tag: str, percent: float, most_failed: float) -> Rollout:
+        found = next((one for one in known if (one.version, one.tag) == (version, tag)), None)
+        number = found.id if found is not None else max((one.id for one in known), default=0) + 1
+        created = found.created_ms if found is not None else int(self._now_ms())
+        return Rollout(number, version, tag, percent, RolloutState.RUNNING, created, most_failed)
+
     async def pause(self, who: str, number: int) -> Rollout:
-        async with self._turn:
-            found = self._rollouts.get(number)
+        def paused(known: list[Rollout]) -> tuple[Rollout, Deed]:
+            found = next((one for one in known if one.id == number), None)
             if found is None:
                 raise NotFound("No rollout of that number.")
-            paused = msgspec.structs.replace(found, state=RolloutState.PAUSED)
-            await self._keep(paused, who, f"{found.version} paused")
-        return paused
+            changed = msgspec.structs.replace(found, state=RolloutState.PAUSED)
+            return changed, self._deed(who, "rollout", f"{found.version} paused")
+
+        rollout = await self._change(paused)
+        assert rollout is not None
+        return rollout
 
     def rollouts(self) -> list[dict[str, Any]]:
         """The newest first, each with how far it is."""
-        newest = sorted(self._rollouts.values(), key=lambda one: one.id, reverse=True)
+        newest = sorted(self._rollouts.values(), key=lambda one: one.id, reverse=True)[:MOST_SHOWN]
         return [
             {**msgspec.to_builtins(one), "progress": msgspec.to_builtins(rules.progress(one, self._kits.values()))}
             for one in newest
@@ -117,14 +149,34 @@ class Releases:
                 continue
             progress = rules.progress(rollout, self._kits.values())
             if rules.must_halt(rollout, progress):
-                reason = f"{progress.failed} of {progress.members} kits refused it or came back from it"
-                halted = msgspec.structs.replace(rollout, state=RolloutState.HALTED, reason=reason)
-                await self._keep(halted, "the relay", f"{rollout.version} halted: {reason}")
-                log.warning("rollout_halted", version=rollout.version, failed=progress.failed, kits=progress.members)
+                await self._halt(
+                    rollout, f"{progress.failed} of {progress.members} kits refused it or came back from it"
+                )
 
-    async def _keep(self, rollout: Rollout, who: str, detail: str) -> None:
-        await self._store.keep_rollout(rollout, self._deed(who, "rollout", detail))
-        self._rollouts[rollout.id] = rollout
+    async def _halt(self, rollout: Rollout, reason: str) -> None:
+        """Unless somebody did, or changed it meanwhile: then it is judged anew."""
+
+        def halted(known: list[Rollout]) -> tuple[Rollout, Deed] | None:
+            if rollout not in known:
+                return None
+            changed = msgspec.structs.replace(rollout, state=RolloutState.HALTED, reason=reason)
+            return changed, self._deed("the relay", "rollout", f"{rollout.version} halted: {reason}")
+
+        if await self._change(halted) is not None:
+            log.warning("rollout_halted", version=rollout.version, reason=reason)
+
+    async def _change(self, change: Callable[[list[Rollout]], tuple[Rollout, Deed] | None]) -> Rollout | None:
+        async with self._rows:
+            rollout = await self._store.change_rollouts(change)
+            if rollout is not None:
+                self._rollouts[rollout.id] = rollout
+        if rollout is not None:
+            self._tell()
+        return rollout
+
+    def _tell(self) -> None:
+        self.changed()
+        self._others.changed(Rows.ROLLOUTS)
 
     def _deed(self, who: str, action: str, detail: str) -> Deed:
         log.info("fleet_deed", action=action)

@@ -71,7 +71,7 @@ def _kits(app: FastAPI, service: FleetService, operator: Operator) -> None:
         offset: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
         await operator(request)
-        return _json(service.listing(query=q, standing=standing, tag=tag, limit=limit, offset=offset))
+        return _json(service.view.listing(query=q, standing=standing, tag=tag, limit=limit, offset=offset))
 
     @app.post(f"{API}/kits", status_code=201, summary="Expect kits that were never heard of")
     async def add(request: Request, body: Expected) -> Response:
@@ -90,7 +90,7 @@ def _kits(app: FastAPI, service: FleetService, operator: Operator) -> None:
     @app.get(f"{API}/packages/{{package}}", summary="Every kit that runs a package")
     async def running(request: Request, package: str) -> Response:
         await operator(request)
-        return _json(service.running(package))
+        return _json(service.view.running(package))
 
 
 def _deeds(app: FastAPI, service: FleetService, operator: Operator) -> None:
@@ -129,6 +129,16 @@ def _rollouts(app: FastAPI, service: FleetService, operator: Operator) -> None:
         await operator(request)
         return _json({"rollouts": releases.rollouts()})
 
+    @app.get(f"{API}/rollouts/foreseen", summary="Whom a rollout would concern, and how it stands with them already")
+    async def foreseen(
+        request: Request,
+        version: Annotated[str, Query(max_length=40)],
+        tag: Annotated[str, Query(max_length=64)] = "",
+        percent: Annotated[float, Query(gt=0, le=100)] = 100.0,
+    ) -> Response:
+        await operator(request)
+        return _json(releases.foreseen(version, tag, percent))
+
     @app.post(f"{API}/rollouts", status_code=201, summary="Begin a rollout, or widen the one of this version and tag")
     async def roll_out(request: Request, body: NewRollout) -> Response:
         who = await operator(request)
@@ -150,7 +160,7 @@ def _bundles(app: FastAPI, service: FleetService, operator: Operator, access: Ac
     async def bundle(request: Request, file: str) -> Response:
         """By a kit's or an admin's token; the bundle's own signature is what a kit trusts."""
         _may_fetch(access.bearer(request))
-        path, release = service.releases.bundle(file)
+        path, release = await service.releases.bundle(file)
         return FileResponse(path, media_type="application/x-tar", headers={"ETag": f'"{release.sha256}"'})
 
 

@@ -25,6 +25,9 @@ BATTERY_LOW = 15.0
 HOT = 80.0
 """Degrees at which a Raspberry Pi slows itself down (its documentation, "Frequency management and thermal control")."""
 DISK_LOW = 512 << 20
+DAY_MS = 86_400_000
+LATE = 0.25
+"""Share of the time between a certificate's renewal and its end after which it is no hiccup that it was not renewed."""
 FAILED = (UpdateState.ROLLED_BACK, UpdateState.REFUSED)
 
 
@@ -43,16 +46,24 @@ class Desired(msgspec.Struct, frozen=True):
 
 
 class Kit(msgspec.Struct, omit_defaults=True):
-    """A kit as the relay knows it; times epoch ms, 0 for never."""
+    """A kit as the relay knows it; times epoch ms, 0 for never. What it is to have, then what it said."""
 
     name: str
     added_ms: int = 0
+    tags: tuple[str, ...] = ()
+    desired: Desired | None = None
     seen_ms: int = 0
     online: bool = False
-    tags: tuple[str, ...] = ()
     report: Report | None = None
-    desired: Desired | None = None
-    release: str | None = None
+
+
+class Told(msgspec.Struct, omit_defaults=True, frozen=True):
+    """What a kit last said, as it is kept, and as relays of a cluster tell each other."""
+
+    name: str
+    seen_ms: int = 0
+    online: bool = False
+    report: Report | None = None
 
 
 class Release(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -99,13 +110,20 @@ class Progress(msgspec.Struct):
     waiting: int
 
 
-def problems(kit: Kit) -> list[str]:
-    """What is the matter with a kit, the gravest first; empty when nothing is."""
+def told(kit: Kit) -> Told:
+    return Told(kit.name, kit.seen_ms, kit.online, kit.report)
+
+
+def problems(kit: Kit, now_ms: float) -> list[str]:
+    """What is the matter with a kit, the gravest first; of one that is away, only what gets worse by itself."""
     report = kit.report
     if report is None:
         return []
+    if not kit.online:
+        return [text for text in [_certificate_trouble(report, now_ms)] if text]
     found = [
         report.problem,
+        _certificate_trouble(report, now_ms),
         "Sensor battery low" if report.battery is not None and report.battery < BATTERY_LOW else "",
         "Disk nearly full" if report.disk_free is not None and report.disk_free < DISK_LOW else "",
         "Too hot" if (report.temperature or 0) >= HOT else "",
@@ -115,6 +133,25 @@ def problems(kit: Kit) -> list[str]:
         _update_trouble(report),
     ]
     return [text for text in found if text]
+
+
+def _certificate_trouble(report: Report, now_ms: float) -> str:
+    """A kit renews its certificate by itself: that it is late means that somebody has to find out why."""
+    held = report.certificate
+    if held is None:
+        return ""
+    left_ms, late_ms = held.ends_ms - now_ms, held.renew_ms + LATE * (held.ends_ms - held.renew_ms)
+    why = f": {held.problem}" if held.problem else ""
+    if not held.ends_ms:
+        return f"Certificate unusable{why}"
+    if left_ms <= 0:
+        return f"Certificate ended {_days(-left_ms)} ago{why}"
+    return f"Certificate ends in {_days(left_ms)}{why}" if now_ms >= late_ms else ""
+
+
+def _days(ms: float) -> str:
+    days = int(ms // DAY_MS)
+    return f"{days} day{'' if days == 1 else 's'}" if days else "less than a day"
 
 
 def _settings_trouble(report: Report) -> str:
@@ -131,12 +168,12 @@ def _update_trouble(report: Report) -> str:
     return f"Update to {told.version} {told.state.value.replace('_', ' ')}: {told.problem}"
 
 
-def standing(kit: Kit) -> Standing:
+def standing(kit: Kit, now_ms: float) -> Standing:
     if not kit.seen_ms:
         return Standing.NEW
     if not kit.online:
         return Standing.AWAY
-    return Standing.ATTENTION if problems(kit) else Standing.LIVE
+    return Standing.ATTENTION if problems(kit, now_ms) else Standing.LIVE
 
 
 def valid_tags(tags: Iterable[str]) -> tuple[str, ...]:
@@ -164,7 +201,9 @@ def place(rollout: int, kit: str) -> float:
 
 
 def concerns(rollout: Rollout, kit: Kit) -> bool:
-    return (not rollout.tag or rollout.tag in kit.tags) and place(rollout.id, kit.name) < rollout.percent
+    if rollout.tag and rollout.tag not in kit.tags:
+        return False
+    return rollout.percent >= 100 or place(rollout.id, kit.name) < rollout.percent
 
 
 def wanted(rollouts: Iterable[Rollout], kit: Kit) -> Rollout | None:

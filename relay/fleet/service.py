@@ -1,6 +1,7 @@
 """What operators and kits ask of the fleet. Everything is in memory; knows neither the web nor the database.
 
 What is desired of a kit is told to it again until its status says that it heard: commands may get lost, states not.
+Of several relays the one that takes a kit's messages writes down what it said; the others overhear it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
@@ -20,9 +21,11 @@ from core.contracts.scg import Envelope, decode_payload
 from core.contracts.topics import valid_kit
 from relay.errors import Conflict, Full, NotAllowed, NotFound
 from relay.fleet import rules
+from relay.fleet.others import Others, Rows
 from relay.fleet.releases import Releases
-from relay.fleet.rules import Desired, Kit, Release, Standing
+from relay.fleet.rules import Desired, Kit, Release, Told
 from relay.fleet.store import Deed, FleetStore
+from relay.fleet.view import FleetView
 from relay.kits import KitSender
 
 MOST_KITS = 20_000
@@ -32,7 +35,12 @@ MOST_SETTINGS = 16_384
 MOST_PACKAGES = 2_000
 MOST_DIAGNOSTICS = 512_000
 TYPES = ("packages", "diagnostics")
-ORDER = {Standing.ATTENTION: 0, Standing.AWAY: 1, Standing.NEW: 2, Standing.LIVE: 3}
+UNHEARD_S = 30.0
+"""After a relay went, its kits have so long to be heard by another before they count as away."""
+CLOCKS_APART_MS = 60_000
+"""What relays' clocks may differ by: a kit that goes from one to another must not seem to be heard in the past."""
+HERE, STORED = "here", "stored"
+"""By whom a kit was heard, where it is no other relay, which has a name: at first hand, or before this start."""
 
 Command = Callable[[str, str, dict[str, Any]], None]
 log = structlog.get_logger(__name__)
@@ -48,16 +56,11 @@ class Diagnostics(msgspec.Struct):
     report: dict[str, Any]
 
 
-class Shown(NamedTuple):
-    """A kit as lists show it, made once a change."""
-
-    order: tuple[int, str]
-    standing: Standing
-    row: msgspec.Raw
-
-
 class FleetService:
-    """`kits` is the fleet, shared with `releases`; `command` sends one down; `link` says where a kit fetches one."""
+    """`kits` is the fleet, shared with `releases`; `command` sends one down; `link` says where a kit fetches one.
+
+    `view` is what operators see of it.
+    """
 
     def __init__(
         self,
@@ -67,20 +70,37 @@ class FleetService:
         now_ms: Callable[[], float],
         command: Command,
         link: Callable[[str, Release], str],
+        others: Others,
     ) -> None:
-        self._store, self._now_ms = store, now_ms
+        self._store, self._now_ms, self._others = store, now_ms, others
         self._command, self._link = command, link
         self._kits = kits
-        self.releases = releases
-        self._shown: dict[str, Shown] = {}
         self._packages: dict[str, dict[str, str]] = {}
         self._told: dict[tuple[str, str], float] = {}
-        self._deeds = asyncio.Lock()
+        self._teller: dict[str, str] = {}
+        self._rows = asyncio.Lock()
+        self.releases = releases
+        self.view = FleetView(kits, self._packages, now_ms, releases.wanted)
+        releases.changed = self.view.changed
 
     async def load(self) -> None:
-        """As it was; who is online says so again."""
-        self._kits |= {kit.name: msgspec.structs.replace(kit, online=False) for kit in await self._store.kits()}
-        self._packages = await self._store.packages()
+        """As it was; who is online says so again, here or to another relay."""
+        async with self._rows:
+            self._take_up({kit.name: kit for kit in await self._store.kits()})
+        self._packages.update(await self._store.packages())
+        await self.releases.load()
+        self.gone(STORED)
+
+    def _take_up(self, stored: dict[str, Kit]) -> None:
+        for name in set(self._kits) - set(stored):
+            if self._teller.get(name) != HERE:
+                self._forget(name)
+        for kit in stored.values():
+            known = self._kits.setdefault(kit.name, kit)
+            known.tags, known.desired, known.added_ms = kit.tags, kit.desired, kit.added_ms
+            if self._teller.get(kit.name) != HERE and known.seen_ms <= kit.seen_ms:
+                known.seen_ms, known.report = kit.seen_ms, kit.report
+                known.online = kit.online and not self._others.alone
 
     # -- what kits say -------------------------------------------------------------------------------------------
 
@@ -91,16 +111,24 @@ class FleetService:
             return
         kit.seen_ms, kit.online = int(self._now_ms()), online
         kit.report = report_of(payload)
-        self._changed(kit)
+        self._heard_here(kit)
         if online:
             self._remind(kit)
 
     def presence(self, sender: KitSender, online: bool) -> None:
-        """A kit that has fallen silent has said nothing; the switchboard noticed."""
+        """What the switchboard noticed: a kit is heard here from now on, or has fallen silent without a word."""
         kit = self._kits.get(sender.name)
-        if kit is not None and kit.online and not online:
-            kit.online = False
-            self._changed(kit)
+        if kit is None or not kit.seen_ms:
+            return
+        here = self._teller.get(kit.name) == HERE
+        if (online and not (here and kit.online)) or (not online and here and kit.online):
+            kit.online = online
+            self._heard_here(kit)
+
+    def _heard_here(self, kit: Kit) -> None:
+        self._teller[kit.name] = HERE
+        self._changed(kit)
+        self._store.put(kit)
 
     async def take(self, sender: KitSender, envelope: Envelope, *, present: bool) -> None:
         """`packages` and `diagnostics`, acknowledged when they are committed."""
@@ -110,6 +138,7 @@ class FleetService:
                 raise InvalidMessage(f"Expected at most {MOST_PACKAGES} packages under a digest of 64 characters")
             await self._store.keep_packages(told.digest, told.packages)
             self._packages[told.digest] = told.packages
+            self._others.changed(Rows.PACKAGES)
         else:
             found = decode_payload(envelope.payload, Diagnostics)
             if len(envelope.payload) > MOST_DIAGNOSTICS:
@@ -129,9 +158,8 @@ class FleetService:
         return kit
 
     def _changed(self, kit: Kit) -> None:
-        self._shown.pop(kit.name, None)
+        self.view.changed(kit.name)
         self.releases.touched = True
-        self._store.put(kit)
 
     def _remind(self, kit: Kit) -> None:
         """Tell an online kit what it is to have and does not say it has."""
@@ -145,7 +173,6 @@ class FleetService:
         elif report.configuration is not None and report.configuration.state is ConfigurationState.TRYING:
             self._tell(kit.name, "keep", {"version": heard}, again=True)
         release = self.releases.wanted(kit)
-        kit.release = release.version if release is not None else None
         if release is not None:
             link = self._link(kit.name, release)
             self._tell(kit.name, "update", {"version": release.version, "sha256": release.sha256, "url": link})
@@ -156,82 +183,67 @@ class FleetService:
             self._told[kit, name] = now
             self._command(kit, name, args)
 
+    # -- what other relays say -----------------------------------------------------------------------------------
+
+    def overheard(self, relay: str, told: Iterable[Told]) -> None:
+        """What kits said to another relay."""
+        for said in told:
+            kit = self._known(said.name)
+            if kit is not None and said.seen_ms >= kit.seen_ms - CLOCKS_APART_MS:
+                kit.seen_ms, kit.online, kit.report = said.seen_ms, said.online, said.report
+                self._teller[kit.name] = relay
+                self._changed(kit)
+
+    def told_here(self) -> list[Told]:
+        """What this relay knows at first hand: for one that is new, or was away."""
+        return [rules.told(self._kits[name]) for name, relay in self._teller.items() if relay == HERE]
+
+    async def reread(self, rows: Rows, key: str = "") -> None:
+        """Another relay wrote: a kit of that name, or, without one, many."""
+        if rows is Rows.ROLLOUTS:
+            await self.releases.load()
+            self.releases.touched = True
+        elif rows is Rows.PACKAGES:
+            self._packages.update(await self._store.packages())
+        elif key:
+            await self._reread(key)
+        else:
+            await self.load()
+
+    async def _reread(self, name: str) -> None:
+        async with self._rows:
+            wished, kit = await self._store.kit(name), self._known(name)
+            if wished is None:
+                self._forget(name)
+            elif kit is not None:
+                kit.tags, kit.desired, kit.added_ms = wished.tags, wished.desired, wished.added_ms
+                self._changed(kit)
+
+    def gone(self, relay: str) -> None:
+        """A relay went: who takes its kits over says so soon, or nobody hears them any more."""
+        of_it = [name for name, kit in self._kits.items() if kit.online and self._teller.get(name, STORED) == relay]
+        if of_it:
+            asyncio.get_running_loop().call_later(UNHEARD_S, self._unheard, of_it, relay)
+
+    def _unheard(self, names: list[str], relay: str) -> None:
+        for name in names:
+            kit = self._kits.get(name)
+            if kit is not None and self._teller.get(name, STORED) == relay:
+                kit.online = False
+                self._changed(kit)
+
     # -- what operators see --------------------------------------------------------------------------------------
-
-    def listing(
-        self, *, query: str = "", standing: Standing | None = None, tag: str = "", limit: int = 100, offset: int = 0
-    ) -> dict[str, Any]:
-        """Kits that match, those that need somebody first, and the whole fleet in numbers."""
-        shown = {name: self._shown.get(name) or self._show(kit) for name, kit in self._kits.items()}
-        names = [
-            name
-            for name, one in shown.items()
-            if (standing is None or one.standing is standing)
-            and (not tag or tag in self._kits[name].tags)
-            and (not query or rules.matches(self._kits[name], query))
-        ]
-        names.sort(key=lambda name: shown[name].order)
-        page = [shown[name].row for name in names[offset : offset + limit]]
-        return {"kits": page, "total": len(names), "summary": self._summary(shown.values())}
-
-    def _show(self, kit: Kit) -> Shown:
-        standing = rules.standing(kit)
-        report = msgspec.to_builtins(kit.report) if kit.report is not None else {}
-        row = {
-            "name": kit.name,
-            "standing": standing,
-            "problems": rules.problems(kit) if kit.online else [],
-            "tags": kit.tags,
-            "seenMs": kit.seen_ms or None,
-            "release": kit.release,
-            "desired": kit.desired.version if kit.desired is not None else None,
-            **report,
-        }
-        found = Shown((ORDER[standing], kit.name), standing, msgspec.Raw(msgspec.json.encode(row)))
-        self._shown[kit.name] = found
-        return found
-
-    def _summary(self, shown: Iterable[Shown]) -> dict[str, Any]:
-        standings = dict.fromkeys(Standing, 0)
-        for one in shown:
-            standings[one.standing] += 1
-        versions: dict[str, int] = {}
-        for kit in self._kits.values():
-            if kit.report is not None and kit.report.version:
-                versions[kit.report.version] = versions.get(kit.report.version, 0) + 1
-        tags = sorted({tag for kit in self._kits.values() for tag in kit.tags})
-        return {
-            "kits": len(self._kits),
-            **{standing.value: number for standing, number in standings.items()},
-            "versions": dict(sorted(versions.items())),
-            "tags": tags,
-            "nowMs": int(self._now_ms()),
-        }
 
     async def details(self, name: str) -> dict[str, Any]:
         kit = self._of(name)
         found = await self._store.diagnostics(name)
         return {
-            "kit": (self._shown.get(name) or self._show(kit)).row,
+            "kit": self.view.row(kit),
             "settings": kit.desired.settings if kit.desired is not None else {},
             "deeds": await self._store.deeds(name),
             "diagnostics": {"request": found["request"], "atMs": found["at_ms"]} if found else None,
             "nowMs": int(self._now_ms()),
         }
-
-    def running(self, package: str) -> dict[str, Any]:
-        """Every kit that runs a package of that name (as PyPI compares names, PEP 503), and in which version."""
-        wanted = package.strip().lower().replace("_", "-").replace(".", "-")
-        versions = {digest: found[wanted] for digest, found in self._packages.items() if wanted in found}
-        kits = [
-            {"name": kit.name, "version": versions[kit.report.packages], "online": kit.online}
-            for kit in self._kits.values()
-            if kit.report is not None and kit.report.packages in versions
-        ]
-        unknown = sum(
-            1 for kit in self._kits.values() if kit.report is None or kit.report.packages not in self._packages
-        )
-        return {"package": wanted, "kits": kits, "unknown": unknown}
 
     # -- what operators ask for ----------------------------------------------------------------------------------
 
@@ -244,9 +256,11 @@ class FleetService:
             raise Full(f"A relay keeps {MOST_KITS} kits.")
         kept = _tags(tags)
         made = [Kit(name=name, added_ms=int(self._now_ms()), tags=kept) for name in fresh]
-        await self._store.save(made, [self._deed(who, kit.name, "add", " ".join(kept)) for kit in made])
+        await self._store.add(made, [self._deed(who, kit.name, "add", " ".join(kept)) for kit in made])
         for kit in made:
             self._kits.setdefault(kit.name, kit)
+        if made:
+            self._others.changed(Rows.KIT, made[0].name if len(made) == 1 else "")
         return len(made)
 
     async def forget(self, who: str, name: str) -> None:
@@ -254,32 +268,43 @@ class FleetService:
         if self._of(name).online:
             raise NotAllowed(f"{name} is online; revoke it first, then forget it.")
         await self._store.forget(name, self._deed(who, name, "forget", ""))
+        self._forget(name)
+        self._others.changed(Rows.KIT, name)
+
+    def _forget(self, name: str) -> None:
         self._kits.pop(name, None)
-        self._shown.pop(name, None)
+        self._teller.pop(name, None)
+        self.view.changed(name)
 
     async def tag(self, who: str, name: str, add: Iterable[str], remove: Iterable[str]) -> tuple[str, ...]:
-        async with self._deeds:
-            kit = self._of(name)
-            tags = _tags([tag for tag in [*kit.tags, *add] if tag not in set(remove)])
-            await self._change(kit, self._deed(who, name, "tag", ", ".join(tags)), tags=tags)
-        return tags
+        added, removed = list(add), set(remove)
+
+        def tagged(kit: Kit) -> tuple[Kit, Deed]:
+            tags = _tags([tag for tag in [*kit.tags, *added] if tag not in removed])
+            return msgspec.structs.replace(kit, tags=tags), self._deed(who, name, "tag", ", ".join(tags))
+
+        return (await self._change(name, tagged)).tags
 
     async def configure(self, who: str, name: str, settings: dict[str, Any], expected: int | None = None) -> Desired:
         """What a kit's settings are to be, all of them; Conflict when somebody was quicker."""
         if len(msgspec.json.encode(settings)) > MOST_SETTINGS:
             raise NotAllowed(f"Settings may have {MOST_SETTINGS} bytes.")
-        async with self._deeds:
-            kit = self._of(name)
+        of_memory = self._of(name).report
+        heard = of_memory.configuration.version if of_memory and of_memory.configuration else 0
+
+        def configured(kit: Kit) -> tuple[Kit, Deed]:
             now = kit.desired.version if kit.desired is not None else 0
             if expected is not None and expected != now:
                 raise Conflict(f"The settings of {name} are at version {now}, not {expected}; look at them again.")
-            heard = kit.report.configuration.version if kit.report and kit.report.configuration else 0
             desired = Desired(max(now, heard) + 1, settings)
             deed = self._deed(who, name, "configure", f"version {desired.version}: {', '.join(sorted(settings))}")
-            await self._change(kit, deed, desired=desired)
+            return msgspec.structs.replace(kit, desired=desired), deed
+
+        kit = await self._change(name, configured)
+        assert kit.desired is not None
         if kit.online:
-            self._tell(name, "configure", msgspec.to_builtins(desired), again=True)
-        return desired
+            self._tell(name, "configure", msgspec.to_builtins(kit.desired), again=True)
+        return kit.desired
 
     async def diagnose(self, who: str, name: str) -> str:
         """Ask a kit for a report of itself; the id it will come under."""
@@ -287,7 +312,7 @@ class FleetService:
         if not kit.online:
             raise NotAllowed(f"{name} is away; it can be asked when it is back.")
         request = uuid.uuid4().hex
-        await self._store.save([kit], [self._deed(who, name, "diagnose", request)])
+        await self._store.note(self._deed(who, name, "diagnose", request))
         self._tell(name, "diagnose", {"request": request}, again=True)
         return request
 
@@ -303,14 +328,16 @@ class FleetService:
         for kit in self._kits.values():
             if kit.online and kit.report is not None:
                 self._remind(kit)
-                self._shown.pop(kit.name, None)
 
-    async def _change(self, kit: Kit, deed: Deed, **changes: Any) -> None:
-        """Committed first, then seen."""
-        await self._store.save([msgspec.structs.replace(kit, **changes)], [deed])
-        for key, value in changes.items():
-            setattr(kit, key, value)
-        self._changed(kit)
+    async def _change(self, name: str, change: Callable[[Kit], tuple[Kit, Deed]]) -> Kit:
+        """Committed first, then seen; one at a time, that what is seen is what was committed last."""
+        async with self._rows:
+            kit = self._of(name)
+            wished = await self._store.change(name, change)
+            kit.tags, kit.desired = wished.tags, wished.desired
+            self._changed(kit)
+        self._others.changed(Rows.KIT, name)
+        return kit
 
     def _deed(self, who: str, kit: str | None, action: str, detail: str) -> Deed:
         log.info("fleet_deed", action=action, kit=kit)

@@ -1,9 +1,13 @@
-"""The fleet at rest. How a kit is may be written late; what an operator asks for is committed before it is answered."""
+"""The fleet at rest. How a kit is may be written late; what an operator asks for is committed before it is answered.
+
+The two are columns of their own, and a wish is made from the row it changes, inside one transaction: relays of a
+cluster write side by side, and none undoes what another wrote.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,11 +27,14 @@ from relay.db.fleet import (
 )
 from relay.db.transactions import first, rows, transaction
 from relay.errors import StoreUnavailable
-from relay.fleet.rules import Kit, Release, Rollout
+from relay.fleet import rules
+from relay.fleet.rules import Kit, Release, Rollout, Told
 
 REST_S = 2.0
 """Between two commits of how kits are: what a kill -9 may cost is told again with the next status."""
 RETRY_S = 5.0
+LOCKED = sa.text("LOCK TABLE fleet_rollouts IN SHARE ROW EXCLUSIVE MODE")
+"""PostgreSQL's; in SQLite a writer is alone already."""
 _T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
@@ -45,10 +52,11 @@ class Deed:
 
 
 class FleetStore:
-    """`run` writes what was `put`; everything else is committed when it returns."""
+    """`run` writes what kits said and was `put`; everything else is committed when it returns."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, committed: Callable[[Sequence[Told]], None] = lambda _: None) -> None:
+        """`committed` is called with what was `put`, once it is written."""
+        self._engine, self._committed = engine, committed
         self._changed: dict[str, Kit] = {}
         self._work = asyncio.Event()
         self._dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
@@ -74,16 +82,40 @@ class FleetStore:
         if not changed:
             return
         try:
-            await self.save(changed.values())
+            await self.keep_told(changed.values())
         except StoreUnavailable:
             self._changed = {**changed, **self._changed}
             raise
 
-    async def save(self, kits: Iterable[Kit], deeds: Iterable[Deed] = ()) -> None:
-        found = [{"name": kit.name, "body": _json(kit)} for kit in kits]
+    async def keep_told(self, kits: Iterable[Kit]) -> None:
+        """What these kits said. What they are to have is written only of those that were not known yet."""
+        told = [(kit, rules.told(kit)) for kit in kits]
+        found = [{"name": kit.name, "body": _wished(kit), "told": _json(said)} for kit, said in told]
         async with transaction(self._engine, write=True) as connection:
-            await self._upsert(connection, fleet_kits, found)
+            await self._upsert(connection, fleet_kits, found, only=("told",))
+        self._committed([said for _, said in told])
+
+    async def add(self, kits: Iterable[Kit], deeds: Iterable[Deed] = ()) -> None:
+        """Kits that are expected; those that are known already stay as they are."""
+        found = [{"name": kit.name, "body": _wished(kit)} for kit in kits]
+        async with transaction(self._engine, write=True) as connection:
+            if found:
+                await connection.execute(self._dialect.insert(fleet_kits).on_conflict_do_nothing(), found)
             await _note(connection, deeds)
+
+    async def note(self, deed: Deed) -> None:
+        async with transaction(self._engine, write=True) as connection:
+            await _note(connection, [deed])
+
+    async def change(self, name: str, change: Callable[[Kit], tuple[Kit, Deed]]) -> Kit:
+        """What a kit is to have, made by `change` from what it is now. What `change` raises leaves all as it was."""
+        of_kit = sa.select(fleet_kits).where(fleet_kits.c.name == name).with_for_update()
+        async with transaction(self._engine, write=True) as connection:
+            row = await first(connection, of_kit)
+            kit, deed = change(_kit(row) if row is not None else Kit(name))
+            await self._upsert(connection, fleet_kits, [{"name": name, "body": _wished(kit)}], only=("body",))
+            await _note(connection, [deed])
+        return kit
 
     async def forget(self, kit: str, deed: Deed) -> None:
         self._changed.pop(kit, None)
@@ -93,7 +125,13 @@ class FleetStore:
             await _note(connection, [deed])
 
     async def kits(self) -> list[Kit]:
-        return await self._all(fleet_kits, Kit)
+        async with transaction(self._engine) as connection:
+            return [_kit(row) for row in await rows(connection, sa.select(fleet_kits))]
+
+    async def kit(self, name: str) -> Kit | None:
+        async with transaction(self._engine) as connection:
+            row = await first(connection, sa.select(fleet_kits).where(fleet_kits.c.name == name))
+        return _kit(row) if row is not None else None
 
     async def releases(self) -> list[Release]:
         return await self._all(fleet_releases, Release)
@@ -116,10 +154,19 @@ class FleetStore:
             await self._upsert(connection, fleet_releases, [row])
             await _note(connection, [deed])
 
-    async def keep_rollout(self, rollout: Rollout, deed: Deed) -> None:
+    async def change_rollouts(self, change: Callable[[list[Rollout]], tuple[Rollout, Deed] | None]) -> Rollout | None:
+        """One rollout, made by `change` from all there are; None when `change` wanted nothing."""
         async with transaction(self._engine, write=True) as connection:
+            if self._dialect is postgresql:
+                await connection.execute(LOCKED)
+            found = await rows(connection, sa.select(fleet_rollouts.c.body))
+            made = change([msgspec.json.decode(row["body"], type=Rollout) for row in found])
+            if made is None:
+                return None
+            rollout, deed = made
             await self._upsert(connection, fleet_rollouts, [{"id": rollout.id, "body": _json(rollout)}])
             await _note(connection, [deed])
+        return rollout
 
     async def keep_diagnostics(self, kit: str, request: str, at_ms: int, body: str) -> None:
         row = {"kit": kit, "request": request, "at_ms": at_ms, "body": body}
@@ -141,12 +188,15 @@ class FleetStore:
             found = await rows(connection, sa.select(table.c.body))
         return [msgspec.json.decode(row["body"], type=kind) for row in found]
 
-    async def _upsert(self, connection: AsyncConnection, table: sa.Table, found: list[dict[str, Any]]) -> None:
+    async def _upsert(
+        self, connection: AsyncConnection, table: sa.Table, found: list[dict[str, Any]], only: Iterable[str] = ()
+    ) -> None:
+        """`only` are the columns to be changed in rows that are there; without it, all."""
         if not found:
             return
         keys = [column.name for column in table.primary_key]
         statement = self._dialect.insert(table)
-        new = {name: statement.excluded[name] for name in found[0] if name not in keys}
+        new = {name: statement.excluded[name] for name in only or found[0] if name not in keys}
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), found)
 
 
@@ -157,6 +207,19 @@ async def _note(connection: AsyncConnection, deeds: Iterable[Deed]) -> None:
     ]
     if found:
         await connection.execute(sa.insert(fleet_audit), found)
+
+
+def _kit(row: dict[str, Any]) -> Kit:
+    """Rows of before there were two columns have all in the one."""
+    kit = msgspec.json.decode(row["body"], type=Kit)
+    if row["told"] is not None:
+        said = msgspec.json.decode(row["told"], type=Told)
+        kit.seen_ms, kit.online, kit.report = said.seen_ms, said.online, said.report
+    return kit
+
+
+def _wished(kit: Kit) -> str:
+    return _json(Kit(kit.name, kit.added_ms, kit.tags, kit.desired))
 
 
 def _json(value: Any) -> str:

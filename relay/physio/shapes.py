@@ -87,7 +87,7 @@ def patient_line(row: Row) -> Row:
         "email": row["email"],
         "date_of_birth": row["date_of_birth"].isoformat() if row["date_of_birth"] else None,
         "consent_given": bool(row["consent_given"]),
-        "session_count": row["session_count"],
+        "session_count": int(row["session_count"]),
         "review_pending": int(row["review_pending"]),
         "last_session_at": moment(row["last_session_at"]),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from relay.cluster.feed import ClusterFeed
-from relay.ground import Ground, Part, Root
+from relay.ground import Duty, Ground, Part, Root
+from relay.retention.main import retention_of
 from relay.scg import gateway
 from relay.scg.feeds import Alone, Feed
 from relay.scg.routes import application
@@ -39,6 +40,15 @@ def open_scg(ground: Ground) -> Part:
     ground.kits.answer(gateway.TYPES, kits.take)
     ground.kits.listen_presence(kits.presence)
 
+    duties: dict[str, Duty] = {
+        "store": store.run,
+        "analysis": service.analyse_for_ever,
+        "compaction": ground.in_turn("compaction", store.compact_for_ever),
+    }
+    if settings.retention.remove_days or settings.retention.thin_days:
+        retention = retention_of(settings, ground.engine, ground.clock.now_ms, metrics)
+        duties["retention"] = ground.in_turn("retention", retention.run)
+
     async def has_room() -> bool:
         return not store.full
 
@@ -47,7 +57,7 @@ def open_scg(ground: Ground) -> Part:
         application(service, store, ground.access, settings.public_url),
         root=Root.SCG,
         openable=True,
-        duties={"store": store.run, "analysis": service.analyse_for_ever, "compaction": store.compact_for_ever},
+        duties=duties,
         checks={"database": has_room},
         drained=store.drained,
     )

@@ -121,6 +121,8 @@ class ScgService:
         head["unit"] = session.unit
         if session.sensor:
             head["sensor"] = session.sensor
+        if session.thinned_hz is not None:
+            head["thinnedHz"] = session.thinned_hz
         return full_session(head, columns, tuples=tuples)
 
     async def samples(self, session_id: str) -> Iterator[bytes]:

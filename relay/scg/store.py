@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.scg import ClockNote, Columns
 from core.contracts.seq_ranges import SeqRanges
+from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.errors import StoreUnavailable
 from relay.metrics import Metrics
@@ -44,6 +45,7 @@ class Session:
     platform: str = ""
     unit: str = "m/s2"
     sensor: dict[str, Any] | None = None
+    thinned_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +230,16 @@ class Store:
         else:
             await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
 
-    async def compact_for_ever(self) -> None:
+    async def compact_for_ever(self, fence: Fence) -> None:
         """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
         small = scg_chunks.c.samples < SMALL_SAMPLES
         query = sa.select(scg_chunks.c.session_id).where(small).group_by(scg_chunks.c.session_id)
         while True:
             await asyncio.sleep(COMPACT_EVERY_S)
             for row in await self._read(query.having(sa.func.count() >= MANY_SMALL)):
-                await self.compact(row["session_id"])
+                await self.compact(row["session_id"], fence)
 
-    async def compact(self, session_id: str) -> int:
+    async def compact(self, session_id: str, fence: Fence = unfenced) -> int:
         """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went.
 
         The rows are locked: of two relays at once, the second finds them gone.
@@ -245,6 +247,7 @@ class Store:
         columns = scg_chunks.c
         query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
         async with self._engine.begin() as connection:
+            await fence(connection)
             query = query.order_by(columns.id).with_for_update()
             rows = [dict(row) for row in (await connection.execute(query)).mappings()]
             runs = await asyncio.to_thread(joined, rows)

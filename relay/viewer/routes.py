@@ -1,6 +1,7 @@
 """The pages and what they are made of, over HTTP. Knows files and headers, nothing of sessions.
 
-Every file is read when the router is made, so a name that was not there then cannot be asked for.
+Every file is read when the router is made, so a name that was not there then cannot be asked for; there, too, pages
+take in what they have in common.
 Nothing is loaded from anywhere else, and the headers make a browser hold to that.
 """
 
@@ -69,18 +70,8 @@ HEADERS = {
 }
 ENTRY = re.compile(r'<script type="module" src="/static/([^"]+)"')
 IMPORTS = re.compile(r"^import .* from '(?:\./|/static/)([^']+)'", re.MULTILINE)
-MISSING = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Not built · Homeside</title>
-<link rel="stylesheet" href="/static/tokens.css"><link rel="stylesheet" href="/static/shell.css"></head>
-<body><header class="bar"><a class="home" href="/">Homeside</a></header>
-<main><h1>This relay cannot draw yet</h1><section class="card">
-<p>The chart library is not where the relay looks for it. Missing: {missing}.</p>
-<p>Whoever runs this relay: <b>make install</b> in the source folder, or install the <b>homeside</b> wheel;
-then start the relay again.</p>
-</section></main></body></html>
-"""
+PART = re.compile(r"<!-- part (\w+) -->\n")
+"""Where a page takes in a file of `parts`: what all pages, or several, say alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +121,7 @@ def pages(root: Path = ROOT) -> APIRouter:
     drawn = {"view.html": ["/view/{session_id}"], "measure.html": ["/measure", "/measure/{session_id}"]}
     for name, paths in drawn.items():
         if missing:
-            _serve(router, paths, _unbuilt(missing), status=503)
+            _serve(router, paths, _page(root, "unbuilt.html", html.escape(", ".join(missing))), status=503)
         else:
             _serve(router, paths, _page(root, name))
     return router
@@ -144,9 +135,13 @@ def _serve(router: APIRouter, paths: Iterable[str], page: Asset, status: int = 2
         router.add_api_route(path, answer, methods=["GET", "HEAD"])
 
 
-def _page(root: Path, name: str) -> Asset:
-    """A page that names all its modules at once, so that a browser need not find them one inside the other."""
-    text = (root / "pages" / name).read_text("utf-8")
+def _page(root: Path, name: str, said: str = "") -> Asset:
+    """A page with its parts and what is to be `said` in it. It names all its modules at once, so that a browser need
+    not find them one inside the other."""
+    text = PART.sub(
+        lambda part: (root / "parts" / f"{part[1]}.html").read_text("utf-8"),
+        (root / "pages" / name).read_text("utf-8"),
+    ).replace("<!-- said -->", said)
     found: list[str] = []
     for entry in ENTRY.findall(text):
         _collect(root / "static", entry, found)
@@ -161,10 +156,6 @@ def _collect(folder: Path, module: str, found: list[str]) -> None:
     if not module.startswith("vendor/"):
         for imported in IMPORTS.findall((folder / module).read_text("utf-8")):
             _collect(folder, imported, found)
-
-
-def _unbuilt(missing: Iterable[str]) -> Asset:
-    return Asset.of("missing.html", MISSING.format(missing=html.escape(", ".join(missing))).encode())
 
 
 def _names(header: str, tag: str) -> bool:

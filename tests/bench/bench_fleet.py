@@ -39,6 +39,7 @@ def _views(data: Path) -> list[Row]:
         ("All 10,000 kits", f"/kits?limit={KITS}", 200.0),
         ("A search through 10,000", "/kits?q=home-77&limit=100", 200.0),
         ("Every kit that runs a package", "/packages/numpy", 1000.0),
+        ("How far a rollout to half of 10,000 is", "/rollouts/foreseen?version=1.5.0&percent=50", 200.0),
     ]
     try:
         with httpx.Client(base_url=f"{relay.http}/fleet/api/v1", headers=bearer, timeout=60) as client:
@@ -53,8 +54,8 @@ async def _fill(data: Path) -> None:
     store = FleetStore(engine)
     said = {"state": "online", "version": "1.4.2", "packages": "d", "sources": [{"name": "ble", "batteryPercent": 81}]}
     now = int(time.time() * 1000)
-    kits = [Kit(f"home-{n:05}", now, now, True, (f"ward {n % 40}",), report(said)) for n in range(KITS)]
-    await store.save(kits)
+    kits = [Kit(f"home-{n:05}", now, (f"ward {n % 40}",), None, now, True, report(said)) for n in range(KITS)]
+    await store.keep_told(kits)
     await store.keep_packages("d", {f"package-{n}": "1.0.0" for n in range(150)} | {"numpy": "2.0.0"})
     await engine.dispose()
 

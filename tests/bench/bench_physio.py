@@ -1,6 +1,7 @@
 """Pose frames in, details and lists out: through the relay's own service and stores, on both databases.
 
-Beside it, in the same run: a bare COPY and a row-by-row INSERT of the same frames on the same PostgreSQL.
+Beside it, in the same run: a bare COPY and a row-by-row INSERT of the same frames on the same PostgreSQL. The lists
+are those of a patient with 100,000 sessions, and of a physiotherapist with that patient and 100 others.
 `python -m tests.bench.bench_physio`.
 """
 
@@ -14,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import numpy as np
@@ -27,7 +28,7 @@ from relay.accounts.service import Visit
 from relay.accounts.store import Account, AccountStore
 from relay.auth import Role
 from relay.db.engine import database_url, migrate, open_engine
-from relay.db.physio import exercise_sessions
+from relay.db.physio import exercise_sessions, session_statistics
 from relay.physio.frames.store import FrameStore
 from relay.physio.links import Links
 from relay.physio.sealing import Seal
@@ -42,6 +43,7 @@ from tests.peers_postgres import Postgres
 from tests.physio.squatting import frames
 
 FRAMES, BODY, SESSIONS, ASKED = 30_000, 300, 100_000, 200
+SENDERS, OTHERS, EACH = 4, 100, 10
 
 
 def _bodies() -> list[bytes]:
@@ -65,26 +67,54 @@ def _service(engine: AsyncEngine, folder: Path) -> PhysioService:
     return PhysioService(PhysioStore(engine), FrameStore(engine), videos, Seal(b"x"), now_ms, consent_required=True)
 
 
-async def _ours(url: str, folder: Path, bodies: list[bytes], name: str) -> tuple[list[Row], float]:
+class Asked(NamedTuple):
+    """The service, and somebody who asks it."""
+
+    service: PhysioService
+    visit: Visit
+
+    async def session(self) -> str:
+        body = {"patient_id": self.visit.account.patient_id, "exercise_type": "squat"}
+        return (await self.service.create(self.visit, CreateSession.model_validate(body)))[0]
+
+    async def rate(self, bodies: list[bytes], senders: int) -> tuple[float, str]:
+        """Frames a second, each sender's into a session of its own; and one such session."""
+        sessions = [await self.session() for _ in range(senders)]
+        began = time.perf_counter()
+        await asyncio.gather(*(self._send(one, bodies[k::senders]) for k, one in enumerate(sessions)))
+        return FRAMES / (time.perf_counter() - began), sessions[0]
+
+    async def _send(self, session: str, bodies: list[bytes]) -> None:
+        for body in bodies:
+            await self.service.take(self.visit, session, body)
+
+    async def page(self, number: int, status: str | None = None) -> Any:
+        return await self.service.sessions(self.visit, Filters(status=status), Page(number, 20))
+
+
+async def _ours(url: str, folder: Path, bodies: list[bytes], name: str) -> tuple[list[Row], float, float]:
     engine = open_engine(database_url(url, folder))
     await migrate(engine)
-    person = await AccountStore(engine).add("a@b.org", "x", Role.PATIENT, consent_at=datetime.now(UTC))
-    visit = Visit(person, "", "127.0.0.1", "bench")
-    service = _service(engine, folder)
-    body = CreateSession.model_validate({"patient_id": person.patient_id, "exercise_type": "squat"})
-    session, _, _ = await service.create(visit, body)
-    began = time.perf_counter()
-    for data in bodies:
-        await service.take(visit, session, data)
-    rate = FRAMES / (time.perf_counter() - began)
-    details = await _p95(lambda: service.details(visit, session))
-    await _many(engine, person)
-    lists = await _p95(lambda: service.sessions(visit, Filters(), Page(3, 20)))
+    service, store = _service(engine, folder), AccountStore(engine)
+    person = await store.add("a@b.org", "x", Role.PATIENT, consent_at=datetime.now(UTC))
+    asked = Asked(service, Visit(person, "", "127.0.0.1", "bench"))
+    alone, session = await asked.rate(bodies, 1)
+    together, _ = await asked.rate(bodies, SENDERS)
+    details = await _p95(lambda: service.details(asked.visit, session))
+    therapist = await store.add("t@b.org", "x", Role.PHYSIOTHERAPIST)
+    treats = Asked(service, Visit(therapist, "", "127.0.0.1", "bench"))
+    await _many(engine, store, person)
+    lists = {
+        "a patient's list page": lambda: asked.page(3),
+        "a physiotherapist's list page": lambda: treats.page(3),
+        "a physiotherapist's page of sessions to review": lambda: treats.page(1, "review_pending"),
+        "a physiotherapist's page of patients": lambda: service.patients(treats.visit, Page(1, 20)),
+    }
+    made = [Row(f"{name}: details of {FRAMES:,} frames, p95", details, "ms", "goal", 30)]
+    for what, ask in lists.items():
+        made.append(Row(f"{name}: {what}, {SESSIONS:,} sessions, p95", await _p95(ask), "ms", "goal", 15))
     await engine.dispose()
-    return [
-        Row(f"{name}: details of {FRAMES:,} frames, p95", details, "ms", "goal", 30),
-        Row(f"{name}: list page of {SESSIONS:,} sessions, p95", lists, "ms", "goal", 15),
-    ], rate
+    return made, alone, together
 
 
 async def _p95(ask: Callable[[], Awaitable[Any]]) -> float:
@@ -96,15 +126,27 @@ async def _p95(ask: Callable[[], Awaitable[Any]]) -> float:
     return float(np.percentile(took, 95))
 
 
-async def _many(engine: AsyncEngine, person: Account) -> None:
-    now = datetime.now(UTC)
+async def _many(engine: AsyncEngine, store: AccountStore, person: Account) -> None:
+    """Sessions of the one patient and of the others, all of them one physiotherapist's; one in fifty waits."""
+    others = [await store.add(f"a{k}@b.org", "x", Role.PATIENT, first_name=f"A{k}") for k in range(OTHERS)]
+    for one in (person, *others):
+        await store.assign(one.email, "t@b.org", True)
+    now, whose = datetime.now(UTC), [person] * SESSIONS + others * EACH
     rows = [
-        {"id": str(uuid.uuid4()), "patient_id": person.patient_id, "created_at": now + timedelta(seconds=k)}
-        for k in range(SESSIONS)
+        {
+            "id": str(uuid.uuid4()),
+            "patient_id": one.patient_id,
+            "created_at": now - timedelta(seconds=k),
+            "start_time": now - timedelta(seconds=k),
+            "status": "reviewed" if k % 50 else "review_pending",
+        }
+        for k, one in enumerate(whose)
     ]
     async with engine.begin() as connection:
-        for start in range(0, SESSIONS, 10_000):
-            await connection.execute(sa.insert(exercise_sessions), rows[start : start + 10_000])
+        for start in range(0, len(rows), 10_000):
+            part = rows[start : start + 10_000]
+            await connection.execute(sa.insert(exercise_sessions), part)
+            await connection.execute(sa.insert(session_statistics), [{"session_id": row["id"]} for row in part])
         await connection.execute(sa.text("ANALYZE"))
 
 
@@ -139,16 +181,19 @@ def rows() -> list[Row]:
     server.start()
     try:
         with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            embedded, on_sqlite = runner.run(_ours("", Path(folder), bodies, "sqlite"))
-            site, on_postgresql = runner.run(_ours(server.database(), Path(folder), bodies, "postgresql"))
+            embedded, alone_embedded, _ = runner.run(_ours("", Path(folder), bodies, "sqlite"))
+            site, alone, together = runner.run(_ours(server.database(), Path(folder), bodies, "postgresql"))
             copied, inserted = runner.run(_bare(server.database(), bodies))
     finally:
         server.remove()
-    name = f"pose frames stored ({len(bodies[0]) / BODY / 1000:.1f} kB each, validated)"
+    size = f"{len(bodies[0]) / BODY / 1000:.1f} kB each, validated"
     return [
-        Row(f"postgresql: {name}", on_postgresql, "frames/s", "bare COPY", copied),
-        Row(f"postgresql: {name}", on_postgresql, "frames/s", "INSERT row by row", inserted),
-        Row(f"sqlite: {name}", on_sqlite, "frames/s", "goal", 4_000),
+        Row(
+            f"postgresql: pose frames stored ({size}), {SENDERS} sessions at once", together, "/s", "bare COPY", copied
+        ),
+        Row(f"postgresql: pose frames stored ({size}), one session", alone, "/s", "bare COPY", copied),
+        Row(f"postgresql: pose frames stored ({size}), one session", alone, "/s", "INSERT by row", inserted),
+        Row(f"sqlite: pose frames stored ({size}), one session", alone_embedded, "/s", "goal", 4_000),
         *site,
         *embedded,
     ]

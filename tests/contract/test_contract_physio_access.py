@@ -132,6 +132,7 @@ def test_assigned_patients_only(care: Care) -> None:
     with care.as_("smith") as client:
         listed = data_of(client.get("/api/physio/patients"))
     assert {line["patient_id"] for line in listed} == {care.patient_id("john"), care.patient_id("shy")}
+    assert all(type(line[key]) is int for line in listed for key in ("session_count", "review_pending"))
     with care.as_("other") as client:
         assert data_of(client.get("/api/physio/patients")) == []
         error_of(client.get(f"/api/physio/analytics?patient_id={care.patient_id('john')}"), 404)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -47,9 +47,26 @@ def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Care]:
     assert not running.relay.faults()
 
 
+FEW, MANY = (
+    settings(max_examples=count, phases=phases, deadline=None, suppress_health_check=list(HealthCheck))
+    for count, phases in ((3, (Phase.explicit, Phase.generate)), (40, tuple(Phase)))
+)
+
+
 @schema.parametrize()
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@FEW
 def test_what_the_page_describes_is_what_happens(open_house: Care, case: schemathesis.Case) -> None:
+    _ask(open_house, case)
+
+
+@pytest.mark.soak
+@schema.parametrize()
+@MANY
+def test_what_the_page_describes_is_what_happens_whatever_is_asked(open_house: Care, case: schemathesis.Case) -> None:
+    _ask(open_house, case)
+
+
+def _ask(open_house: Care, case: schemathesis.Case) -> None:
     """In turns as an admin, who is refused least, and as a patient."""
     if "logout" in case.path:
         return

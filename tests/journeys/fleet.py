@@ -98,8 +98,8 @@ class FleetKit:
 class Fleet:
     """A relay, and kits whose cards came from a table."""
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self.folder, self.names = folder, names
+    def __init__(self, folder: Path, names: list[str], pilots: int) -> None:
+        self.folder, self.names, self.pilots = folder, names, names[:pilots]
         self.relay = TrustingRelay(folder)
         self.keys = trusted(folder / "release-keys")
         (self.relay.data / "release-keys").write_text(self.keys.read_text())
@@ -123,7 +123,7 @@ class Fleet:
     def provision(self) -> dict[str, Any]:
         table = self.folder / "kits.csv"
         table.write_text(
-            "kit,tags\n" + "".join(f"{name},{'pilot' if at < 2 else 'later'}\n" for at, name in enumerate(self.names))
+            "kit,tags\n" + "".join(f"{name},{'pilot' if name in self.pilots else 'later'}\n" for name in self.names)
         )
         where = ("--out", self.folder / "cards", "--relay", self.relay.url, "--ca", self.relay.root, "--json")
         found: dict[str, Any] = json.loads(
@@ -144,6 +144,11 @@ class Fleet:
 
     def shown(self) -> dict[str, dict[str, Any]]:
         return {kit["name"]: kit for kit in self.operator.get("/kits", params={"limit": 1000}).json()["kits"]}
+
+    def stored(self, name: str) -> int:
+        """Samples of a kit's session that the relay has committed."""
+        answer = httpx.get(f"{self.relay.program.http}/api/v1/sessions/{self.shown()[name]['session']}")
+        return len(answer.json()["samples"]) if answer.status_code == 200 else 0
 
     def close(self) -> None:
         self.operator.close()

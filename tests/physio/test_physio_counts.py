@@ -134,7 +134,7 @@ async def test_counts_hold_when_many_write_at_once(opened: AsyncEngine) -> None:
 async def test_the_tables_go_back_one_step_and_to_nothing_and_come_again(opened: AsyncEngine) -> None:
     [ann] = await _people(opened, 1)
     await _run(opened, sa.insert(exercise_sessions).values([_session(ann, status) for status in STATUSES]))
-    await _step(opened, "0010")
+    await _step(opened, "0013")
     await _run(opened, sa.insert(exercise_sessions).values(**_session(ann, "pending")))
     async with opened.connect() as connection:
         assert "session_counts" not in await connection.run_sync(lambda c: sa.inspect(c).get_table_names())

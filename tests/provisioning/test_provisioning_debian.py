@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from provisioning.errors import InstallFailed
 from provisioning.install.debian import package
 from tests import peers
+from tests.journeys.fleet import beating
 from tests.provisioning.releases import SOURCES, wheel
 
 SUITE = {(3, 11): "bookworm", (3, 13): "trixie"}
@@ -84,8 +86,40 @@ def clean_root(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(root, ignore_errors=True)
 
 
+def started(root: Path, program: str, *words: str) -> peers.Child:
+    """A program of the package as its unit starts it: its own user, on its own folder."""
+    user, state = f"homeside-{program}", f"/var/lib/homeside-{program}"
+    made = ["chroot", root, "install", "--directory", "--mode=0700", f"--owner={user}", f"--group={user}", state]
+    subprocess.run(made, check=True)
+    command = ["chroot", f"--userspec={user}:{user}", root, "/opt/homeside/current/bin/homeside", program, *words]
+    return peers.Child(command)
+
+
+def a_sample_goes_from_kit_to_relay(root: Path) -> None:
+    ports = {"--port": peers.free_port(), "--mqtt-port": peers.free_port()}
+    others = ["--care-port", "0", "--signs-port", "0", "--translate-port", "0"]
+    words = [str(word) for pair in ports.items() for word in pair]
+    beating(root / "beats.ndjson")
+    with peers.ended_afterwards() as children:
+        relay = started(root, "relay", "--data", "/var/lib/homeside-relay", *words, *others)
+        children.append(relay)
+        relay.wait_for_event("relay_ready", 120.0)
+        broker = f"mqtt://127.0.0.1:{ports['--mqtt-port']}"
+        where = ["--state", "/var/lib/homeside-agent", "--broker", broker]
+        agent = started(root, "agent", "--replay", "/beats.ndjson", *where)
+        children.append(agent)
+        session = agent.wait_for_event("session_started", 60.0)["session"]
+        recording = f"http://127.0.0.1:{ports['--port']}/api/v1/sessions/{session}"
+
+        def stored() -> int:
+            answer = httpx.get(recording)
+            return len(answer.json()["samples"]) if answer.status_code == 200 else 0
+
+        agent.wait_until(stored, "a stored sample", 60.0)
+
+
 @pytest.mark.soak
-def test_it_is_installed_upgraded_and_removed_in_a_clean_root(clean_root: Path, tmp_path: Path) -> None:
+def test_it_is_installed_runs_is_upgraded_and_purged_in_a_clean_root(clean_root: Path, tmp_path: Path) -> None:
     """With all that agent and relay need inside: what `make deb` has left in dist/."""
     found = sorted((peers.REPO_ROOT / "dist").glob("homeside_*.deb"))
     if not found:
@@ -96,7 +130,7 @@ def test_it_is_installed_upgraded_and_removed_in_a_clean_root(clean_root: Path, 
         return subprocess.run(["chroot", str(clean_root), *words], capture_output=True, text=True)
 
     def files() -> set[str]:
-        kept = ("/var/lib/dpkg", "/var/log", "/var/cache", "/etc/homeside", "/var/lib/homeside", "/homeside.deb")
+        kept = ("/var/lib/dpkg", "/var/log", "/var/cache", "/run", "/homeside.deb")
         backups = re.compile(r"/etc/(passwd|group|shadow|gshadow|\.pwd|subuid|subgid)")
         found = {
             f"/{path.relative_to(clean_root)}"
@@ -117,9 +151,15 @@ def test_it_is_installed_upgraded_and_removed_in_a_clean_root(clean_root: Path, 
     assert inside("homeside", "install", "agent", "relay").stdout == "All is in place.\n"
     checked = inside("systemd-analyze", "verify", "--man=no", "/etc/systemd/system/homeside-agent.service")
     assert (checked.returncode, checked.stderr) == (0, "")
+    a_sample_goes_from_kit_to_relay(clean_root)
+    done = inside("dpkg", "--remove", "homeside")
+    assert done.returncode == 0, done.stderr
+    kept = ("/etc/homeside/", "/var/lib/homeside-relay/", "/var/lib/homeside-agent/", "/beats.ndjson")
+    assert not [name for name in files() - before if not name.startswith((*kept, "/opt/homeside/"))]
+    assert inside("test", "-s", "/var/lib/homeside-relay/secret").returncode == 0, "what was measured outlives it"
     done = inside("dpkg", "--purge", "homeside")
     assert done.returncode == 0, done.stderr
-    assert files() - before == set()
+    assert not [name for name in files() - before if not name.startswith(kept)]
 
 
 def test_the_sources_are_those_of_the_wheel() -> None:

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.contracts.errors import InvalidMessage
-from core.contracts.release import decode_keys, newer, parse_version
+from core.contracts.release import FORMAT, Manifest, decode_keys, newer, parse_version
 from provisioning.errors import ReleaseUnusable
 from provisioning.release import contents
-from provisioning.release.bundle import load_key, make_key, verify
+from provisioning.release.bundle import load_key, make_key, pack, sign, verify
 from tests.peers import REPO_ROOT, start_homeside
 from tests.provisioning.releases import KEY, altered, release, trusted, wheel
 
@@ -112,12 +112,29 @@ def test_no_byte_can_be_changed_unseen(bundle: Path, data: st.DataObject) -> Non
 
 
 def test_the_same_contents_make_the_same_bytes(tmp_path: Path) -> None:
-    made = [release(tmp_path / str(number), "1.0.0").read_bytes() for number in range(2)]
-    assert len(made[0]) == len(made[1])
-    assert (
-        verify(tmp_path / "0" / "homeside-1.0.0.tar", PUBLIC).size
-        == verify(tmp_path / "1" / "homeside-1.0.0.tar", PUBLIC).size
-    )
+    (tmp_path / "one.whl").write_bytes(b"a wheel")
+    for target in ("first.tar", "second.tar"):
+        pack(tmp_path / target, {"wheels/one.whl": tmp_path / "one.whl"}, Manifest(FORMAT, "1.0.0", "2026-11-21", {}))
+        sign(tmp_path / target, tmp_path / f"signed-{target}", KEY)
+    assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
+    assert (tmp_path / "signed-first.tar").read_bytes() == (tmp_path / "signed-second.tar").read_bytes()
+
+
+def test_a_wheel_for_many_systems_has_a_long_name(tmp_path: Path) -> None:
+    """As websockets' has: 115 letters, beyond what a tar's own header holds."""
+    path = tmp_path / f"some-1.0-cp311-cp311-{'.'.join(f'manylinux_2_{n}_x86_64' for n in range(17, 22))}.whl"
+    assert len(path.name) > 100
+    path.write_bytes(b"a wheel")
+    pack(tmp_path / "u.tar", {f"wheels/{path.name}": path}, Manifest(FORMAT, "1.0.0", "2026-11-21", {}))
+    assert list(sign(tmp_path / "u.tar", tmp_path / "s.tar", KEY).files) == [f"wheels/{path.name}"]
+
+
+def test_a_bundle_that_could_not_be_packed_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"gone\.whl"):
+        pack(
+            tmp_path / "u.tar", {"wheels/gone.whl": tmp_path / "gone.whl"}, Manifest(FORMAT, "1.0.0", "2026-11-21", {})
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

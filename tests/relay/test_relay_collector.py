@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
-from relay.collector import Collector
+from relay.collector import Collector, resident_bytes
 
 
 class Ring:
@@ -31,6 +32,11 @@ def test_survivors_are_frozen_and_their_garbage_goes_with_the_next_walk() -> Non
         collector.settle()
         assert kept() is None
     assert (gc.get_freeze_count(), len(gc.callbacks)) == (0, callbacks)
+
+
+def test_without_proc_there_is_still_a_figure(tmp_path: Path) -> None:
+    here, most = resident_bytes(), resident_bytes(tmp_path / "statm")
+    assert 10 << 20 < here <= most * 1.01 < 100 * here
 
 
 def test_no_walk_under_the_policy_is_long_however_much_is_made() -> None:

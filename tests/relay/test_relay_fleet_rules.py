@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.contracts.fleet import Report, Updated, UpdateState, report
+from core.contracts.fleet import Certified, Report, Updated, UpdateState, report
 from relay.fleet import rules
 from relay.fleet.rules import Kit, Progress, Rollout, RolloutState, Standing
 
@@ -17,6 +17,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+NOW = 1_800_000_000_000
+DAY = 86_400_000
 KEYS = (
     "version",
     "session",
@@ -28,6 +30,7 @@ KEYS = (
     "packages",
     "configuration",
     "update",
+    "certificate",
 )
 
 
@@ -37,7 +40,7 @@ def rollout(percent: float = 100, **changes: Any) -> Rollout:
 
 
 def kit(name: str = "home-1", version: str = "1.0.0", told: Updated | None = None, **changes: Any) -> Kit:
-    return Kit(name, 0, 1, True, report=Report(version=version, update=told), **changes)
+    return Kit(name, seen_ms=1, online=True, report=Report(version=version, update=told), **changes)
 
 
 def test_widening_a_rollout_never_drops_a_kit() -> None:
@@ -100,16 +103,40 @@ def test_how_far_it_is() -> None:
 
 
 def test_where_a_kit_stands() -> None:
-    assert rules.standing(Kit("new")) is Standing.NEW
-    assert rules.standing(Kit("away", 0, 1, False, report=Report())) is Standing.AWAY
-    assert rules.standing(Kit("live", 0, 1, True, report=Report())) is Standing.LIVE
-    assert rules.standing(Kit("hot", 0, 1, True, report=Report(temperature=85))) is Standing.ATTENTION
+    assert rules.standing(Kit("new"), NOW) is Standing.NEW
+    assert rules.standing(Kit("away", seen_ms=1, online=False, report=Report()), NOW) is Standing.AWAY
+    assert rules.standing(Kit("live", seen_ms=1, online=True, report=Report()), NOW) is Standing.LIVE
+    assert rules.standing(Kit("hot", seen_ms=1, online=True, report=Report(temperature=85)), NOW) is Standing.ATTENTION
+
+
+@pytest.mark.parametrize(
+    ("ends_in", "renewed_in", "said"),
+    [
+        (90, 60, ""),
+        (30, 0, ""),
+        (22.6, -7.4, ""),
+        (22, -8, "Certificate ends in 22 days"),
+        (1.5, -28.5, "Certificate ends in 1 day"),
+        (0.5, -29.5, "Certificate ends in less than a day"),
+        (-3, -33, "Certificate ended 3 days ago"),
+    ],
+)
+@pytest.mark.parametrize("online", [True, False])
+def test_a_certificate_that_is_not_renewed_is_warned_of(
+    ends_in: float, renewed_in: float, said: str, online: bool
+) -> None:
+    held = Certified(int(NOW + ends_in * DAY), int(NOW + renewed_in * DAY))
+    one = Kit("x", seen_ms=1, online=online, report=Report(certificate=held))
+    assert rules.problems(one, NOW) == ([said] if said else [])
+    why = Report(certificate=Certified(held.ends_ms, held.renew_ms, "no room"))
+    found = rules.problems(Kit("x", seen_ms=1, online=online, report=why), NOW)
+    assert found == ([f"{said}: no room"] if said else [])
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_any_status_makes_a_report(payload: dict[str, Any]) -> None:
     found = report(payload)
-    assert isinstance(rules.problems(Kit("x", 0, 1, True, report=found)), list)
+    assert isinstance(rules.problems(Kit("x", seen_ms=1, online=True, report=found), NOW), list)
 
 
 def test_tags_are_kept_sorted_once_and_bounded() -> None:

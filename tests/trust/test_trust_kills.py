@@ -1,20 +1,28 @@
-"""A power cut (kill -9) before every act of enrolling and renewing: the next try completes, or nothing changed."""
+"""A power cut (kill -9) before every act of enrolling and renewing, or a disk that is full at one of them: the next try
+completes, or nothing changed.
+"""
 
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent.identity.exchange import trusting
+from agent.errors import IdentityUnusable
+from agent.identity.enrol import enrol, renew
+from agent.identity.exchange import Exchange, trusting
 from agent.identity.folder import Held, IdentityFolder
 from agent.identity.keys import new_key, pem_of, read_key, request
+from agent.identity.settings import read_invitation
 from tests.peers import REPO_ROOT
 from tests.trust.enrolling import TrustingRelay
 
@@ -106,6 +114,37 @@ def test_killed_before_every_act_of_renewing(relay: TrustingRelay, doomed: Doome
         assert outcome == "killed"
         killed += 1
     assert killed > 8
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """The kernel refuses every byte beyond it, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+
+
+@pytest.mark.parametrize("room", [0, 300, 800], ids=["no-key", "no-authority", "no-certificate"])
+def test_a_full_disk_leaves_the_identity_there_was(relay: TrustingRelay, tmp_path: Path, room: int) -> None:
+    """The key has 241 bytes, the authority's certificates beyond 500, key and certificates beyond 1,000."""
+    (invited,) = relay.invite(f"no-room-{room}")
+    folder, invitation = IdentityFolder(tmp_path), read_invitation(None, invited)
+    with no_file_beyond(room), pytest.raises(IdentityUnusable, match="File too large"):
+        enrol(folder, invitation)
+    assert whole(tmp_path) is None
+    first = enrol(folder, invitation).held
+    exchange = Exchange(relay.url, trusting(folder.authority.read_text()))
+    with no_file_beyond(room), pytest.raises(IdentityUnusable, match="File too large"):
+        renew(folder, exchange)
+    still = whole(tmp_path)
+    assert still is not None
+    assert still.serial == first.serial
+    assert renew(folder, exchange).held.serial != first.serial
 
 
 def test_a_relay_killed_after_its_answer_still_knows_the_kit(tmp_path: Path) -> None:

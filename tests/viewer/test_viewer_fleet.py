@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page
 
 from tests.agent.peers import until
 from tests.peers import REPO_ROOT
 from tests.programs import RelayProgram
+from tests.provisioning.releases import release, trusted
 from tests.relay.test_relay_fleet import FleetKit
 from tests.viewer.conftest import DESK, PHONE
 from tests.viewer.looking import wait_words, words
@@ -27,6 +32,7 @@ class Ward:
     """A relay with an admin and four kits: one is well, two need somebody, one has gone."""
 
     def __init__(self, folder: Path) -> None:
+        (folder / "release-keys").write_text(trusted(folder / "keys").read_text())
         self.relay = RelayProgram(folder)
         self.relay.hears_kits()
         words = [sys.executable, "-m", "homeside", "users", "add", EMAIL, "--role", "admin", "--data", str(folder)]
@@ -135,6 +141,58 @@ def test_a_kit_is_tagged_set_and_asked_for_a_report(fleet: Page, ward: Ward) -> 
     wait_words(fleet, "#one-deeds", f"{EMAIL}: diagnose")
 
 
+def test_what_a_kit_says_is_shown_as_text(fleet: Page, ward: Ward) -> None:
+    """No markup of a kit's is ever the page's: neither in the list nor in the details."""
+    hostile = '<img src=x onerror="document.title=1">&lt;b&gt;'
+    ward.kits["bedside-07"].tell(sources=[{"name": hostile, "sensor": hostile, "problem": hostile}], version=hostile)
+    until(lambda: hostile in words(fleet, "#kits"), 20.0, "what the kit said")
+    fleet.click("#kits button:text-is('bedside-07')")
+    wait_words(fleet, "#one-facts", hostile)
+    assert fleet.locator("main img").count() == 0
+    assert fleet.title() == "Fleet · Homeside"
+
+
+def test_a_certificate_that_ends_is_warned_of(fleet: Page, ward: Ward) -> None:
+    now, day = int(time.time() * 1000), 86_400_000
+    ward.kits["bedside-07"].tell(certificate={"endsMs": now + 5 * day + 60_000, "renewMs": now - 25 * day})
+    until(lambda: "Certificate ends in 5 days" in words(fleet, "#kits"), 20.0, "the warning")
+    assert "bedside-07" in rows(fleet)[0]
+    ward.kits["bedside-07"].tell(certificate={"endsMs": now + 80 * day, "renewMs": now + 50 * day})
+    until(lambda: "Certificate" not in words(fleet, "#kits"), 20.0, "the end of it")
+    fleet.click("#kits button:text-is('bedside-07')")
+    ends = datetime.fromtimestamp(now / 1000).astimezone() + timedelta(days=80)
+    wait_words(fleet, "#one-facts", f"holds until {ends.day} {ends:%B %Y}")
+
+
+def test_a_release_goes_out_by_steps_and_halts_by_itself(fleet: Page, ward: Ward, tmp_path: Path) -> None:
+    fleet.click("#begin summary")
+    wait_words(fleet, "#roll-none", "No release is here yet.")
+    fleet.set_input_files("#bundle", release(tmp_path / "unsigned", "1.1.0", key=Ed25519PrivateKey.generate()))
+    fleet.click("#publish button")
+    wait_words(fleet, "#updates-said", "not signed by a key that is trusted here")
+    fleet.set_input_files("#bundle", release(tmp_path, "1.1.0", notes="mends the camera"))
+    fleet.click("#publish button")
+    wait_words(fleet, "#updates-said", "was taken in.")
+    assert "mends the camera" in words(fleet, "#roll-version")
+    fleet.select_option("#roll-percent", "50")
+    fleet.select_option("#roll-failed", "20")
+    meets = words(fleet, "#roll-meets")
+    fleet.click("#roll button")
+    wait_words(fleet, "#rollouts", "1.1.0 to 50 % of all kits")
+    fleet.click("#rollouts button:text-is('Widen to 100 %')")
+    wait_words(fleet, "#rollouts", "1.1.0 to 100 % of all kits: 0 of 4 kits done, 4 waiting, 0 failed")
+    assert "will be asked" in meets or meets == "No kit is met by this."
+    assert ward.kits["bedside-07"].until_told("update")["version"] == "1.1.0"
+    fleet.click("#rollouts button:text-is('Pause')")
+    wait_words(fleet, "#rollouts", "paused")
+    fleet.click("#rollouts button:text-is('Go on')")
+    until(lambda: "paused" not in words(fleet, "#rollouts"), 20.0, "the rollout to go on")
+    update = {"version": "1.1.0", "state": "rolled_back", "problem": "did not come up"}
+    ward.kits["bedside-07"].tell(update=update)
+    wait_words(fleet, "#rollouts", "halted: 1 of 4 kits refused it or came back from it", 30.0)
+    assert fleet.locator("#rollouts button").all_inner_texts() == ["Go on all the same"]
+
+
 LOOKS = [{"viewport": DESK, "color_scheme": "light"}, {"viewport": PHONE, "color_scheme": "dark"}]
 
 
@@ -144,10 +202,22 @@ def test_fits_and_axe_finds_nothing(fleet: Page, axe: str) -> None:
     assert wide is not None
     fleet.click("#kits button:text-is('home-044')")
     wait_words(fleet, "#one-name", "home-044")
+    fleet.click("#begin summary")
+    until(lambda: fleet.locator("#roll").is_visible(), 20.0, "the form of a rollout")
     assert fleet.evaluate("document.documentElement.scrollWidth") <= wide["width"]
     fleet.evaluate(axe + "; undefined")
     found = fleet.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations)")
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+def test_signing_out_is_on_the_page_and_ends_the_sign_in(fleet: Page, ward: Ward) -> None:
+    bearer = fleet.evaluate("JSON.parse(sessionStorage.getItem('homeside.access')).token")
+    asked = {"url": f"{ward.relay.http}/fleet/api/v1/kits", "headers": {"Authorization": f"Bearer {bearer}"}}
+    assert httpx.get(**asked).status_code == 200
+    fleet.get_by_role("button", name="Sign out").click()
+    fleet.wait_for_url("**/app/")
+    assert fleet.evaluate("sessionStorage.getItem('homeside.access')") is None
+    until(lambda: httpx.get(**asked).status_code == 401, 20.0, "the token's end")
 
 
 def test_others_are_told_that_it_is_not_theirs(ward: Ward, browser: Browser) -> None:

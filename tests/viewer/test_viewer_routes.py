@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from relay.viewer.routes import ROOT, VENDORED, pages
 
 STATIC = ROOT / "static"
-OURS = sorted([*STATIC.iterdir(), *(ROOT / "pages").iterdir()])
+OURS = sorted([*STATIC.iterdir(), *(ROOT / "pages").iterdir(), *(ROOT / "parts").iterdir()])
 COLOUR = re.compile(r"#[0-9a-f]{3,8}\b|\b(?:rgba?|hsla?|oklch|lab|hwb)\(", re.IGNORECASE)
 NAMED = re.compile(r":\s*(?:white|black|red|green|blue|gray|grey|yellow|orange)\b", re.IGNORECASE)
 
@@ -22,7 +22,7 @@ NAMED = re.compile(r":\s*(?:white|black|red|green|blue|gray|grey|yellow|orange)\
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
     """The viewer's folder with stand-ins of the vendored files, so that this needs no npm."""
-    for name in ("pages", "static"):
+    for name in ("pages", "parts", "static"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "vendor").mkdir()
     for name in VENDORED:
@@ -105,6 +105,23 @@ async def test_pages_name_all_their_modules_at_once(built: Path) -> None:
                     needed.add(imported.replace("./", "/static/"))
             assert named == needed
             assert ("/static/vendor/uPlot.esm.js" in named) == (path != "/")
+
+
+async def test_pages_take_in_what_they_have_in_common(built: Path) -> None:
+    """Said in one file each, and whole in every page that is served."""
+    parts = {path.stem: path.read_text("utf-8") for path in (built / "parts").iterdir()}
+    for path in (built / "pages").iterdir():
+        text = path.read_text("utf-8")
+        assert "<!-- part head -->" in text, path.name
+        assert 'rel="icon"' not in text, f"{path.name} says itself what parts/head.html says"
+        assert ('id="leave"' in text) == (path.name == "fleet.html"), path.name
+    async with client(built) as http:
+        for path in ("/", "/app/", "/app/patients", "/app/fleet", "/watch", "/measure", "/signing", "/timer/a"):
+            page = (await http.get(path)).text
+            assert parts["head"] in page
+            assert page.startswith("<!doctype html>")
+            assert "<!-- part" not in page
+            assert (parts["carebar"] in page) == (path in ("/app/", "/app/patients"))
 
 
 def test_packed_files_are_the_same_each_time(built: Path) -> None:

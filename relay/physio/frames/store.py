@@ -77,7 +77,7 @@ class FrameStore:
         numbered = zip(_identities(), frames, range(count + 1, count + 1 + len(frames)), strict=False)
         if connection.dialect.name == "postgresql":
             await self._compress(connection)
-            records = [_record(identity, owner, n, frame, now, _decimal(frame)) for identity, frame, n in numbered]
+            records = (_record(identity, owner, n, frame, now, _decimal(frame)) for identity, frame, n in numbered)
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             await driver.copy_records_to_table("pose_frames", records=records, columns=COLUMNS)

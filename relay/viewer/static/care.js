@@ -29,8 +29,9 @@ function keep(data) {
 
 async function ask(path, { method = 'GET', body, token, file = false } = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {}
-  if (body !== undefined) headers['Content-Type'] = 'application/json'
-  const sent = body === undefined ? undefined : JSON.stringify(body)
+  const whole = body instanceof Blob
+  if (body !== undefined) headers['Content-Type'] = whole ? 'application/octet-stream' : 'application/json'
+  const sent = body === undefined || whole ? body : JSON.stringify(body)
   const answer = await fetch(path.startsWith(OTHERS) ? path : BASE + path, { method, headers, body: sent, cache: 'no-store' })
   if (answer.ok && file) return answer.blob()
   const said = await answer.json().catch(() => ({}))

@@ -1,9 +1,11 @@
 // Lines of lists: a session and a patient, in words.
 
-import { element } from './care.js'
+import { element, request } from './care.js'
 import { count, dayTime, duration } from './formats.js'
 
-export const exerciseWords = (name) => (name ?? 'exercise').replaceAll('_', ' ')
+const NAMES = { squat_front: 'front squat' }
+
+export const exerciseWords = (name) => NAMES[name] ?? (name ?? 'exercise').replaceAll('_', ' ')
 
 const STATES = {
   pending: ['Planned', 'off'],
@@ -43,11 +45,31 @@ export function sessionLine(session, named) {
 }
 
 export function patientLine(patient) {
-  const last = patient.last_session_at ? `last ${dayTime(Date.parse(patient.last_session_at), Date.now())}` : 'no session yet'
-  const said = `${count(patient.session_count, 'session')}, ${last}${patient.consent_given ? '' : ' · has not agreed to being recorded'}`
+  const last = patient.last_session_at ? `, last ${dayTime(Date.parse(patient.last_session_at), Date.now())}` : ''
+  const many = patient.session_count ? `${count(patient.session_count, 'session')}${last}` : 'no session yet'
+  const said = `${many}${patient.consent_given ? '' : ' · has not agreed to being recorded'}`
   const link = element('a', { href: `/app/progress/${patient.patient_id}` }, element('b', { textContent: patient.name }))
   link.append(element('span', { className: 'xs', textContent: said }))
   return element('li', {}, link)
 }
 
-export const nothing = (words) => element('li', { className: 'muted', textContent: words })
+/** Fills a list from `path`, page after page as they are asked for; `none` says that there is nothing. */
+export async function list(host, path, lineOf, none) {
+  const more = element('button', { type: 'button' })
+  const next = element('li', {}, more)
+  const load = async (number) => {
+    const { data, pagination } = await request(`${path}?per_page=50&page=${number}`)
+    next.remove()
+    host.append(...data.map(lineOf))
+    const left = pagination.total_items - host.childElementCount
+    if (!host.childElementCount) host.append(nothing(none))
+    if (left <= 0 || !data.length) return
+    more.textContent = `Show more: ${left.toLocaleString('en-GB')} left`
+    more.onclick = () => load(number + 1).catch((error) => { more.textContent = `${error.message} Try again` })
+    host.append(next)
+  }
+  host.replaceChildren()
+  await load(1)
+}
+
+const nothing = (words) => element('li', { className: 'muted', textContent: words })

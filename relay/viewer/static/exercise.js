@@ -3,15 +3,15 @@
 import { $, element, page, request, state } from './care.js'
 import { exerciseWords, whenWords } from './carelines.js'
 import { Curve } from './curve.js'
+import { FrameStore } from './framestore.js'
 import { DASH, dayTime, fixed } from './formats.js'
 import { aspectOf, drawSkeleton } from './skeleton.js'
 import { Watch } from './exerciselive.js'
 
-const FRAMES = 2000
 const id = decodeURIComponent(location.pathname.split('/')[3] ?? '')
 
 /** Everything known of the session being looked at, and the moment that is chosen. */
-const shown = { timeline: null, frames: [], curve: null, at: 0, remarks: [] }
+const shown = { timeline: null, frames: null, curve: null, at: 0, remarks: [] }
 
 const fact = (name, value) => [element('dt', { textContent: name }), element('dd', { textContent: value })]
 const offset = (ms) => `${((ms - shown.timeline.t[0]) / 1000).toFixed(1)} s`
@@ -23,11 +23,18 @@ function facts({ session, pose_data }, summary) {
     ['Repetitions', !summary ? DASH : summary.rules ? String(summary.repetitions) : 'not counted for this exercise'],
     ['Form', summary?.form_score == null ? DASH : `${Math.round(summary.form_score * 100)} of 100`],
     ['Tempo', tempo],
-    ['Left to right', summary?.balance_percent == null ? DASH : `${fixed(summary.balance_percent, 0)} %`],
+    ['Range of motion', summary ? balanceWords(summary.balance_percent) : DASH],
     ['Frames', `${pose_data.frame_count}, ${fixed(pose_data.sampling_rate, 1)} a second`],
   ]
   if (summary?.held_seconds != null) lines.push(['Held', `${summary.held_seconds} s`])
   $('facts').replaceChildren(...lines.map((line) => element('div', {}, ...fact(...line))))
+}
+
+/** `percent`: left less right, of the larger. */
+export function balanceWords(percent) {
+  if (percent == null) return 'one side seen'
+  const more = fixed(Math.abs(percent), 0)
+  return more === '0' ? 'left and right alike' : `${percent > 0 ? 'left' : 'right'} ${more} % more`
 }
 
 /** The joint that is counted first, then those that move most. */
@@ -60,10 +67,11 @@ function choose(ms, { fromVideo = false } = {}) {
   curve.at(at)
   $('seek').value = String(k)
   $('seek').setAttribute('aria-valuetext', offset(at))
-  if (frames[k]) drawSkeleton($('skeleton'), frames[k].landmarks, { aspect: aspectOf(frames[k]) ?? videoAspect() })
+  const frame = frames.at(k)
+  drawSkeleton($('skeleton'), frame?.landmarks ?? [], { aspect: (frame && aspectOf(frame)) ?? videoAspect() })
   const joint = $('joint').value
   const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
-  $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}`
+  $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}${frame ? '' : ', the pose is on its way'}`
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
 
@@ -112,6 +120,7 @@ function showTimeline(session) {
     $('play').hidden = true
     $('video').src = session.video_url
     $('video').hidden = false
+    $('video').addEventListener('loadedmetadata', () => choose(shown.at))
     $('video').addEventListener('timeupdate', () => choose(timeline.t[0] + $('video').currentTime * 1000, { fromVideo: true }))
   }
   draw()
@@ -120,7 +129,7 @@ function showTimeline(session) {
 function showReview(review, remarkAt) {
   $('review').hidden = false
   const remarks = review.form_feedback.map((remark) =>
-    element('li', { textContent: `${remarkAt(remark.timestamp)}: ${[remark.issue, remark.recommendation].filter(Boolean).join('. ')}` }))
+    element('li', { textContent: `${remarkAt(remark.timestamp)}: ${remarkWords(remark)}` }))
   $('given').replaceChildren(
     element('p', { textContent: `${capital(review.overall_assessment)}, by ${review.physiotherapist_name}, ${dayTime(Date.parse(review.reviewed_at), Date.now())}` }),
     element('p', { className: 'small', textContent: review.notes ?? '' }),
@@ -140,7 +149,7 @@ function nextWords({ recommended_exercises, frequency, follow_up_date }) {
 function nextSteps({ next, frequency, follow_up }) {
   const steps = { recommended_exercises: [...next].filter((one) => one.checked).map((one) => one.value) }
   if (frequency.value) steps.frequency = frequency.value
-  if (follow_up.value) steps.follow_up_date = new Date(`${follow_up.value}T09:00`).toISOString()
+  if (follow_up.value) steps.follow_up_date = new Date(follow_up.value).toISOString()
   return steps.recommended_exercises.length || frequency.value || follow_up.value ? steps : null
 }
 
@@ -148,9 +157,22 @@ function addRemark() {
   const issue = $('issue').value.trim()
   if (!issue) return
   shown.remarks.push({ timestamp: shown.at, issue, recommendation: $('recommendation').value.trim() || null })
-  $('remarks').append(element('li', { textContent: `${offset(shown.at)}: ${issue}` }))
+  listRemarks()
   $('issue').value = $('recommendation').value = ''
   $('issue').focus()
+}
+
+const remarkWords = ({ issue, recommendation }) => [issue, recommendation].filter(Boolean).join('. ')
+
+function listRemarks() {
+  $('remarks').replaceChildren(...shown.remarks.map((remark) => {
+    const away = element('button', { type: 'button', textContent: 'Remove', ariaLabel: `Remove the remark at ${offset(remark.timestamp)}` })
+    away.addEventListener('click', () => {
+      shown.remarks = shown.remarks.filter((one) => one !== remark)
+      listRemarks()
+    })
+    return element('li', { className: 'row' }, `${offset(remark.timestamp)}: ${remarkWords(remark)}`, away)
+  }))
 }
 
 async function send(event) {
@@ -180,11 +202,10 @@ page(async (user) => {
   $('message').textContent = session.instructions ?? ''
   if (!['reviewed', 'completed'].includes(session.status)) new Watch(id, user).start()
   if (details.pose_data.frame_count) {
-    const [timeline, frames] = await Promise.all([
-      request(`/sessions/${id}/timeline`), request(`/sessions/${id}/frames?limit=${FRAMES}`),
-    ])
-    Object.assign(shown, { timeline: timeline.data, frames: frames.data })
-    facts(details, timeline.data.summary)
+    shown.timeline = (await request(`/sessions/${id}/timeline`)).data
+    const fetch = async (after, limit) => (await request(`/sessions/${id}/frames?after=${after}&limit=${limit}`)).data
+    shown.frames = new FrameStore(shown.timeline.t, fetch, () => choose(shown.at, { fromVideo: true }))
+    facts(details, shown.timeline.summary)
     showTimeline(session)
   } else {
     facts(details, null)
@@ -192,6 +213,8 @@ page(async (user) => {
     $('message').textContent = `${told} Nothing is recorded yet.`.trim()
   }
   if (review) showReview(review, shown.timeline ? offset : String)
+  if (user.role !== 'patient') $('progress').href = `/app/progress/${session.patient_id}`
+  $('progress').hidden = user.role === 'patient'
   if (user.role === 'physiotherapist' && shown.timeline) {
     $('review').hidden = $('form').hidden = false
     $('form').addEventListener('submit', send)

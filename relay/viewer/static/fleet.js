@@ -2,10 +2,10 @@
 
 import { $, element, page, Refused, request, state } from './care.js'
 import { openKit } from './fleetkit.js'
+import { openUpdates, showUpdates } from './fleetupdates.js'
 import { count } from './formats.js'
 import {
-  backlogWords, BATTERY_LOW, batteryWords, clockWords, NUMBERS, rolloutWords, seenWords, sensorWords, standingOf,
-  versionsWords, warmthWords,
+  backlogWords, BATTERY_LOW, batteryWords, clockWords, NUMBERS, seenWords, sensorWords, standingOf, versionsWords, warmthWords,
 } from './fleetwords.js'
 
 const API = '/fleet/api/v1'
@@ -64,8 +64,7 @@ async function refresh() {
   if (turn !== asked) return
   showNumbers(found.summary)
   showKits(found)
-  $('rollouts').hidden = !rollouts.length
-  $('rollouts').replaceChildren(...rollouts.slice(0, 3).map((each) => element('li', { textContent: rolloutWords(each) })))
+  showUpdates(rollouts, found.summary.tags)
   state('live', 'Live')
 }
 
@@ -107,6 +106,7 @@ function finding() {
 page(async () => {
   filters()
   finding()
+  openUpdates(shown)
   await refresh()
   setInterval(() => document.hidden || shown(), EVERY_MS)
 })

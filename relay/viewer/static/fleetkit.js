@@ -1,7 +1,7 @@
 // One kit in the fleet's page: what is the matter, its tags, its settings, a report, and who asked what of it.
 
 import { $, element, Refused, request } from './care.js'
-import { backlogWords, batteryWords, clockWords, seenWords, sensorWords, settingsLines, settingsOf, toldWords, warmthWords } from './fleetwords.js'
+import { backlogWords, batteryWords, certificateWords, clockWords, seenWords, sensorWords, settingsLines, settingsOf, toldWords, warmthWords } from './fleetwords.js'
 import { dayTime } from './formats.js'
 
 const REPORT_WITHIN_MS = 30000
@@ -29,7 +29,8 @@ async function wish(work) {
 function facts(kit, now) {
   const listed = {
     State: STATES[kit.standing] ?? kit.standing, Sensor: sensorWords(kit), Battery: batteryWords(kit), Clock: clockWords(kit), Backlog: backlogWords(kit),
-    Temperature: warmthWords(kit), Version: kit.version || '–', Platform: kit.platform || '–', 'Last heard': seenWords(kit, now),
+    Temperature: warmthWords(kit), Version: kit.version || '–', Platform: kit.platform || '–', Certificate: certificateWords(kit, now),
+    'Last heard': seenWords(kit, now),
   }
   $('one-facts').replaceChildren(...Object.entries(listed).map(([name, words]) =>
     element('div', {}, element('dt', { textContent: name }), element('dd', { textContent: words }))))

@@ -3,7 +3,7 @@
 import { count, DASH, dayTime, duration, fixed } from './formats.js'
 
 const STANDINGS = { live: ['Live', 'live'], away: ['Away', 'off'], new: ['Never heard of', 'off'] }
-export const NUMBERS = [['', 'kits'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never heard of']]
+export const NUMBERS = [['', 'in all'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never heard of']]
 const MESSAGE_MS = 100
 export const BATTERY_LOW = 15
 
@@ -27,6 +27,14 @@ export const batteryWords = (kit) => (heard(kit) && Number.isFinite(kit.battery)
 export const warmthWords = (kit) => (heard(kit) && Number.isFinite(kit.temperature) ? `${fixed(kit.temperature)} °C` : DASH)
 export const seenWords = (kit, now) => (heard(kit) ? 'now' : kit.seenMs ? dayTime(kit.seenMs, now) : 'never')
 
+/** "holds until 19 February 2027", or since when it does not. */
+export function certificateWords(kit, now) {
+  const ends = kit.certificate?.endsMs
+  if (!ends) return DASH
+  const day = new Date(ends).toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric' })
+  return ends > now ? `holds until ${day}` : `ended ${day}`
+}
+
 /** "0.1.0 on 119 · 0.2.0 on 5". */
 export const versionsWords = (versions) =>
   Object.entries(versions).map(([version, kits]) => `${version} on ${kits}`).join(' · ')
@@ -36,6 +44,22 @@ export function rolloutWords(rollout) {
   const to = `${Number(rollout.percent)} % of ${rollout.tag ? `the kits tagged ${rollout.tag}` : 'all kits'}`
   const state = rollout.state === 'running' ? '' : `, ${rollout.state}${rollout.reason ? `: ${rollout.reason}` : ''}`
   return `${rollout.version} to ${to}: ${done} of ${count(members, 'kit')} done, ${waiting} waiting, ${failed} failed${state}`
+}
+
+/** Shares of a fleet by which a rollout is widened, in percent. */
+export const SHARES = [1, 5, 10, 25, 50, 100]
+export const nextStep = (percent) => SHARES.find((share) => share > percent)
+
+export const megabytes = (bytes) => `${fixed(bytes / 2 ** 20)} MB`
+
+/** "0.2.0, 40 MB: mends the camera". */
+export const releaseWords = ({ version, size, notes }) => `${version}, ${megabytes(size)}${notes ? `: ${notes}` : ''}`
+
+/** Whom a rollout would meet. */
+export function foreseenWords({ members, done, failed, waiting }) {
+  if (!members) return 'No kit is met by this.'
+  const others = [done && `${done} have it or a newer one already`, failed && `${failed} went back from it before`].filter(Boolean)
+  return `${count(members, 'kit')} met; ${waiting} will be asked${others.length ? `, ${others.join(', ')}` : ''}.`
 }
 
 /** Settings as lines, and back. A value is JSON where it can be read as that, else text. */

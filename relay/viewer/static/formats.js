@@ -15,14 +15,15 @@ export function clockTime(t) {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
-/** "today 14:30", "yesterday 14:30" or "21 November 14:30". */
+/** "today 14:30", "yesterday 14:30" or "21 November 14:30"; with its year, unless it is this one. */
 export function dayTime(t, now) {
   const at = new Date(t)
   const days = Math.round((new Date(now).setHours(0, 0, 0, 0) - new Date(t).setHours(0, 0, 0, 0)) / 86400000)
   const hour = `${two(at.getHours())}:${two(at.getMinutes())}`
   if (days === 0) return `today ${hour}`
   if (days === 1) return `yesterday ${hour}`
-  return `${at.toLocaleDateString('en-GB', { day: 'numeric', month: 'long' })} ${hour}`
+  const year = at.getFullYear() === new Date(now).getFullYear() ? undefined : 'numeric'
+  return `${at.toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year })} ${hour}`
 }
 
 /** "0.6 s", "12 s", "3 min 05 s", "2 h 07 min". */

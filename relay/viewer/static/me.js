@@ -1,7 +1,7 @@
 // A patient's own page: whether recording is agreed to, and the sessions with what came back.
 
 import { $, download, element, page, request } from './care.js'
-import { nothing, sessionLine } from './carelines.js'
+import { list, sessionLine } from './carelines.js'
 
 function showConsent(profile) {
   const agreed = profile.consent_given
@@ -30,9 +30,8 @@ async function save() {
 }
 
 page(async () => {
-  const [profile, sessions] = await Promise.all([request('/patients/profile'), request('/patients/sessions?per_page=50')])
-  showConsent(profile.data)
+  showConsent((await request('/patients/profile')).data)
   $('export').addEventListener('click', save)
-  const lines = sessions.data.map((session) => sessionLine(session, false))
-  $('sessions').replaceChildren(...(lines.length ? lines : [nothing('No session yet. Your physiotherapist plans the first.')]))
+  const line = (session) => sessionLine(session, false)
+  await list($('sessions'), '/patients/sessions', line, 'No session yet. Your physiotherapist plans the first.')
 })

@@ -9,7 +9,10 @@ const MOST_WEEKS = 26
 const SIDES = ['left', 'right']
 const patient = decodeURIComponent(location.pathname.split('/')[3] ?? '')
 
-const day = (t) => new Date(t).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })
+const day = (t) => {
+  const year = new Date(t).getFullYear() === new Date().getFullYear() ? undefined : 'numeric'
+  return new Date(t).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year })
+}
 const degrees = (value) => (Number.isFinite(value) ? `${fixed(value, 0)}°` : DASH)
 const part = (name, ...children) => element('section', { className: 'card' }, element('h2', { textContent: name }), ...children)
 const key = (kind, text) => [element('span', { className: `key ${kind}` }), text, ' ']

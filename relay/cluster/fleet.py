@@ -1,0 +1,125 @@
+"""The fleet between relays, over NATS: what kits said to one of them, which rows somebody's wish changed, and bundles.
+
+Plain NATS loses what is said while a connection is away: who comes back reads the database and asks the others anew.
+Bundles are in an object store of NATS, in as many copies as the kits' messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import ObjectStoreConfig
+from nats.js.errors import NotFoundError
+from nats.js.object_store import ObjectStore
+
+from relay.cluster import subjects
+from relay.cluster.link import Link
+from relay.cluster.members import Members
+from relay.errors import StoreUnavailable
+from relay.fleet.others import Rows
+from relay.fleet.rules import Told
+from relay.fleet.service import FleetService
+
+AT_ONCE = 200
+"""Kits a message: far below the megabyte that NATS takes, with reports of every length."""
+RETRY_S = 2.0
+BUNDLES = "homeside-releases"
+BUNDLES_WITHIN_S = 10.0
+"""For each of the steps in which a bundle goes to the store."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Said(msgspec.Struct, omit_defaults=True):
+    relay: str
+    told: list[Told] = []
+    rows: Rows | None = None
+    key: str = ""
+    ask: bool = False
+
+
+class FleetPeers:
+    """The body of relay.fleet.others.Others in a cluster. `run` hears the others for a service."""
+
+    alone = False
+
+    def __init__(self, link: Link, members: Members, replicas: int) -> None:
+        self._link, self._members, self._replicas = link, members, replicas
+        self._back = asyncio.Event()
+
+    def tell(self, told: Sequence[Told]) -> None:
+        for at in range(0, len(told), AT_ONCE):
+            self._say(_Said(self._link.name, told=list(told[at : at + AT_ONCE])))
+
+    def changed(self, rows: Rows, key: str = "") -> None:
+        self._say(_Said(self._link.name, rows=rows, key=key))
+
+    async def run(self, service: FleetService) -> None:
+        """Hear the others; after every time without them, read all anew and ask what was missed."""
+
+        async def heard(message: Msg) -> None:
+            await self._heard(service, msgspec.json.decode(message.data, type=_Said))
+
+        self._link.on_return.append(self._back.set)
+        self._members.on_gone.append(service.gone)
+        subscription = await self._link.hear(subjects.FLEET, heard)
+        try:
+            while True:
+                self._back.clear()
+                await service.load()
+                self._say(_Said(self._link.name, ask=True))
+                await self._back.wait()
+        finally:
+            self._link.on_return.remove(self._back.set)
+            self._members.on_gone.remove(service.gone)
+            await subscription.unsubscribe()
+
+    async def _heard(self, service: FleetService, said: _Said) -> None:
+        service.overheard(said.relay, said.told)
+        if said.ask:
+            self.tell(service.told_here())
+        if said.rows is None:
+            return
+        try:
+            await service.reread(said.rows, said.key)
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_S)
+            self._back.set()
+
+    async def share(self, bundle: Path) -> None:
+        try:
+            store = await self._bundles()
+            with bundle.open("rb") as stream:
+                await store.put(bundle.name, stream)
+        except (NatsError, OSError, TimeoutError) as error:
+            log.warning("bundle_not_shared", bundle=bundle.name, error=str(error) or type(error).__name__)
+            raise StoreUnavailable("The other relays cannot be given the bundle now. Publish it again.") from None
+
+    async def bring(self, bundle: str, into: Path) -> bool:
+        try:
+            store = await self._bundles()
+            with into.open("xb") as stream:
+                await store.get(bundle, writeinto=stream)
+        except NotFoundError:
+            return False
+        except (NatsError, TimeoutError) as error:
+            log.warning("bundle_not_brought", bundle=bundle, error=str(error) or type(error).__name__)
+            raise StoreUnavailable("The bundle cannot be had from the other relays now. Try again.") from None
+        log.info("bundle_brought", bundle=bundle)
+        return True
+
+    async def _bundles(self) -> ObjectStore:
+        stream = self._link.client.jetstream(timeout=BUNDLES_WITHIN_S)
+        try:
+            return await stream.object_store(BUNDLES)
+        except NotFoundError:
+            return await stream.create_object_store(BUNDLES, ObjectStoreConfig(replicas=self._replicas))
+
+    def _say(self, said: _Said) -> None:
+        self._link.say(subjects.FLEET, msgspec.json.encode(said))

@@ -1,0 +1,147 @@
+"""Recordings that are old enough to be looked at, holds on them, and their removal and thinning, fenced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from core.contracts.columns import pack, unpack
+from relay.cluster.leases import Fence
+from relay.db.models import scg_chunks, scg_holds, scg_sessions
+from relay.db.physio import session_kits, session_reviews
+from relay.db.transactions import first, rows, transaction
+from relay.errors import SessionNotFound
+from relay.retention.rules import Fate, Recording, thinned
+
+LOOKED_AT = 500
+CHUNKS_AT_ONCE = 200
+
+Judge = Callable[[Recording], Fate]
+_sessions, _chunks, _holds = scg_sessions.c, scg_chunks.c, scg_holds.c
+
+
+class RetentionStore:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
+
+    async def old(self, before_ms: float, after: str = "") -> list[Recording]:
+        """Those that began before, in the order of their ids beyond `after`; LOOKED_AT of them at most."""
+        query = sa.select(scg_sessions).where(_sessions.started_at_ms < before_ms, _sessions.id > after)
+        async with transaction(self._engine) as connection:
+            found = await rows(connection, query.order_by(_sessions.id).limit(LOOKED_AT))
+            return [await _recording(connection, row) for row in found]
+
+    async def remove(self, session: str, judge: Judge, fence: Fence) -> bool:
+        """With all its samples, if that is still its fate once nobody can change it any more."""
+        async with transaction(self._engine, write=True) as connection:
+            await fence(connection)
+            if not await self._still(connection, session, judge, Fate.REMOVE):
+                return False
+            await connection.execute(sa.delete(scg_sessions).where(_sessions.id == session))
+        return True
+
+    async def thin(self, session: str, hz: float, judge: Judge, fence: Fence) -> int:
+        """Bring every chunk to the lower rate, some at a time; how many samples are left out."""
+        gone, last = 0, 0
+        while True:
+            async with transaction(self._engine, write=True) as connection:
+                await fence(connection)
+                if not await self._still(connection, session, judge, Fate.THIN):
+                    return gone
+                query = sa.select(_chunks.id, _chunks.body, _chunks.samples).where(
+                    _chunks.session_id == session, _chunks.id > last
+                )
+                found = await rows(connection, query.order_by(_chunks.id).limit(CHUNKS_AT_ONCE))
+                gone += await self._thin(connection, found, hz)
+                if not found:
+                    done = sa.update(scg_sessions).where(_sessions.id == session).values(thinned_hz=hz)
+                    await connection.execute(done)
+                    return gone
+                last = found[-1]["id"]
+
+    async def _thin(self, connection: AsyncConnection, found: list[dict[str, Any]], hz: float) -> int:
+        changed = await asyncio.to_thread(lambda: [row for one in found if (row := _thinned(one, hz)) is not None])
+        if changed:
+            names = [name for name in changed[0] if name not in ("number", "gone")]
+            update = sa.update(scg_chunks).where(_chunks.id == sa.bindparam("number"))
+            values = [{key: value for key, value in row.items() if key != "gone"} for row in changed]
+            await connection.execute(update.values({name: sa.bindparam(name) for name in names}), values)
+        return sum(row["gone"] for row in changed)
+
+    async def _still(self, connection: AsyncConnection, session: str, judge: Judge, wanted: Fate) -> bool:
+        """Locked against a hold that is put on it at this moment."""
+        query = sa.select(scg_sessions).where(_sessions.id == session).with_for_update()
+        row = await first(connection, query)
+        return row is not None and judge(await _recording(connection, row)) is wanted
+
+    # -- holds -----------------------------------------------------------------------------------------------------
+
+    async def hold(self, session: str, who: str, why: str, at_ms: float) -> None:
+        """Nothing becomes of it until it is released. SessionNotFound where there is no such recording."""
+        statement = self._dialect.insert(scg_holds).values(session_id=session, who=who, why=why, at_ms=at_ms)
+        again = statement.on_conflict_do_update(index_elements=["session_id"], set_={"who": who, "why": why})
+        try:
+            async with transaction(self._engine, write=True) as connection:
+                await connection.execute(again)
+        except IntegrityError:
+            raise SessionNotFound(f"There is no recording {session}.") from None
+
+    async def release(self, session: str) -> bool:
+        async with transaction(self._engine, write=True) as connection:
+            done = await connection.execute(sa.delete(scg_holds).where(_holds.session_id == session))
+        return bool(done.rowcount)
+
+    async def holds(self) -> list[dict[str, Any]]:
+        async with transaction(self._engine) as connection:
+            return await rows(connection, sa.select(scg_holds).order_by(_holds.at_ms))
+
+
+async def _recording(connection: AsyncConnection, row: dict[str, Any]) -> Recording:
+    session = row["id"]
+    newest = await first(
+        connection, sa.select(sa.func.max(_chunks.t_max).label("t")).where(_chunks.session_id == session)
+    )
+    held = await first(connection, sa.select(_holds.session_id).where(_holds.session_id == session))
+    return Recording(
+        id=session,
+        started_ms=row["started_at_ms"],
+        ended_ms=row["ended_at_ms"],
+        newest_t=newest["t"] if newest else None,
+        thinned_hz=row["thinned_hz"],
+        held=held is not None,
+        awaits=await _awaits(connection, row["kit"]) if row["kit"] else (),
+    )
+
+
+async def _awaits(connection: AsyncConnection, kit: str) -> tuple[tuple[float, float | None], ...]:
+    """When the kit saw exercises that nobody has reviewed."""
+    of, reviews = session_kits.c, session_reviews.c
+    reviewed = sa.exists().where(reviews.session_id == of.session_id)
+    query = sa.select(of.assigned_at, of.ended_at).where(of.kit == kit, ~reviewed)
+    found = await rows(connection, query)
+    return tuple(
+        (one["assigned_at"].timestamp() * 1000, one["ended_at"].timestamp() * 1000 if one["ended_at"] else None)
+        for one in found
+    )
+
+
+def _thinned(chunk: dict[str, Any], hz: float) -> dict[str, Any] | None:
+    """A chunk's new columns; None where nothing changes, or nothing finite would be left."""
+    less = thinned(unpack(chunk["body"]), hz)
+    if not len(less) or len(less) == chunk["samples"]:
+        return None
+    return {
+        "number": chunk["id"],
+        "body": pack(less),
+        "samples": len(less),
+        "t_min": float(less.t.min()),
+        "t_max": float(less.t.max()),
+        "gone": chunk["samples"] - len(less),
+    }

@@ -1,0 +1,220 @@
+"""How long recordings are kept: by policy alone, never one that is held or awaits its review, on either database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from core.contracts.scg import Columns
+from relay.cluster.leases import unfenced
+from relay.db.engine import database_url, migrate, open_engine
+from relay.db.models import scg_chunks, scg_received, scg_sessions
+from relay.db.physio import exercise_sessions, patients, physiotherapists, session_kits, session_reviews, users
+from relay.errors import LeaseLost, SessionNotFound
+from relay.metrics import Metrics
+from relay.retention.rules import DAY_MS, Fate, Policy, Recording, fate, thinned
+from relay.retention.service import Retention
+from relay.retention.store import RetentionStore
+from relay.scg.store import Entry, Session, Store
+from tests.peers_postgres import Postgres
+
+NOW = 1.8e12
+HZ = 100.0
+
+
+def columns(begin_ms: float, seconds: float, hz: float = HZ) -> Columns:
+    t = begin_ms + np.arange(int(seconds * hz)) * 1000 / hz
+    return Columns(t=t, ax=t * 0, ay=np.sin(t / 500), az=t / 1e6)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres").database()
+    found = open_engine(database_url(url, tmp_path))
+    await migrate(found)
+    yield found
+    await found.dispose()
+
+
+async def record(engine: AsyncEngine, days_ago: float, *, kit: str = "kit", ended: bool = True) -> str:
+    """Ten seconds in two messages; its id."""
+    session, begin = str(uuid4()), NOW - days_ago * DAY_MS
+    store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=0.0)
+    writing = asyncio.create_task(store.run())
+    row = Session(id=session, started_at_ms=begin, kit=kit)
+    store.submit(Entry(session=session, done=lambda: None, put=row, begins=True))
+    for seq in (1, 2):
+        part = columns(begin + (seq - 1) * 5000, 5)
+        store.submit(Entry(session=session, done=lambda: None, columns=part, boot="b", seq=seq))
+        await store.drained()
+    if ended:
+        store.submit(Entry(session=session, done=lambda: None, ended_at_ms=begin + 10_000))
+    await store.drained()
+    writing.cancel()
+    return session
+
+
+async def exercise(engine: AsyncEngine, kit: str, days_ago: float, *, reviewed: bool) -> None:
+    """Somebody exercised before this kit for an hour, so long ago."""
+    ids = {name: str(uuid4()) for name in ("user", "patient", "physio", "session")}
+    begun = datetime.fromtimestamp((NOW - days_ago * DAY_MS) / 1000 - 1800, UTC)
+    ended = datetime.fromtimestamp((NOW - days_ago * DAY_MS) / 1000 + 1800, UTC)
+    async with engine.begin() as connection:
+        user = {"id": ids["user"], "email": f"{ids['user']}@x", "password_hash": "", "role": "patient"}
+        await connection.execute(sa.insert(users).values(**user, first_name="a", last_name="b"))
+        await connection.execute(sa.insert(patients).values(id=ids["patient"], user_id=ids["user"]))
+        await connection.execute(sa.insert(physiotherapists).values(id=ids["physio"], user_id=ids["user"]))
+        planned = {"id": ids["session"], "patient_id": ids["patient"]}
+        planned |= {"scheduled_datetime": begun, "status": "completed", "physiotherapist_id": ids["physio"]}
+        await connection.execute(sa.insert(exercise_sessions).values(**planned))
+        assigned = {"session_id": ids["session"], "kit": kit, "assigned_at": begun, "ended_at": ended}
+        await connection.execute(sa.insert(session_kits).values(**assigned))
+        if reviewed:
+            await _review(connection, ids["session"], ids["physio"])
+
+
+async def _review(connection: AsyncConnection, session: str, physio: str) -> None:
+    await connection.execute(
+        sa.insert(session_reviews).values(session_id=session, physiotherapist_id=physio, notes="seen")
+    )
+
+
+async def sweep(engine: AsyncEngine, policy: Policy) -> None:
+    await Retention(RetentionStore(engine), policy, lambda: NOW, Metrics()).sweep(unfenced)
+
+
+async def kept(engine: AsyncEngine) -> dict[str, int]:
+    """Samples by recording."""
+    query = sa.select(scg_sessions.c.id, sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0))
+    query = query.outerjoin(scg_chunks, scg_chunks.c.session_id == scg_sessions.c.id).group_by(scg_sessions.c.id)
+    async with engine.connect() as connection:
+        return {row[0]: int(row[1]) for row in await connection.execute(query)}
+
+
+async def test_without_a_policy_nothing_is_ever_removed(engine: AsyncEngine) -> None:
+    old = await record(engine, 5000)
+    await sweep(engine, Policy())
+    assert await kept(engine) == {old: 1000}
+
+
+async def test_what_is_old_goes_with_everything_of_it(engine: AsyncEngine) -> None:
+    old, young = await record(engine, 31), await record(engine, 29)
+    open_ = await record(engine, 40, ended=False)
+    await sweep(engine, Policy(remove_days=30))
+    assert await kept(engine) == {young: 1000}
+    async with engine.connect() as connection:
+        left = {row[0] for row in await connection.execute(sa.select(scg_received.c.session_id))}
+    assert not left & {old, open_}
+
+
+async def test_a_held_recording_stays_until_it_is_released(engine: AsyncEngine) -> None:
+    old, store = await record(engine, 31), RetentionStore(engine)
+    await store.hold(old, "anna", "complaint", NOW)
+    await store.hold(old, "anna", "complaint, again", NOW)
+    assert [(one["session_id"], one["why"]) for one in await store.holds()] == [(old, "complaint, again")]
+    policy = Policy(remove_days=30, thin_days=1)
+    await sweep(engine, policy)
+    assert await kept(engine) == {old: 1000}
+    assert await store.release(old)
+    assert not await store.release(old)
+    await sweep(engine, policy)
+    assert await kept(engine) == {}
+    with pytest.raises(SessionNotFound):
+        await store.hold(old, "anna", "too late", NOW)
+
+
+async def test_what_awaits_review_is_spared_unless_the_policy_says_how_long(engine: AsyncEngine) -> None:
+    awaits, seen, other = [await record(engine, 31, kit=kit) for kit in ("k-1", "k-2", "k-3")]
+    await exercise(engine, "k-1", 31, reviewed=False)
+    await exercise(engine, "k-2", 31, reviewed=True)
+    await exercise(engine, "k-3", 20, reviewed=False)
+    await sweep(engine, Policy(remove_days=30))
+    assert await kept(engine) == {awaits: 1000}
+    await sweep(engine, Policy(remove_days=30, spare_days=2))
+    assert await kept(engine) == {awaits: 1000}
+    await sweep(engine, Policy(remove_days=30, spare_days=0.5))
+    assert await kept(engine) == {}
+    assert len({awaits, seen, other}) == 3
+
+
+async def test_an_old_recording_is_thinned_once_and_says_so(engine: AsyncEngine) -> None:
+    old, young = await record(engine, 31), await record(engine, 1)
+    for _ in range(2):
+        await sweep(engine, Policy(thin_days=30, thin_hz=25))
+        assert await kept(engine) == {old: 250, young: 1000}
+    store = Store(engine, Metrics(), max_samples=10, commit_every_s=1)
+    found, session = await store.samples(old), await store.session(old)
+    assert found is not None
+    assert session is not None
+    assert session.thinned_hz == 25
+    whole = columns(NOW - 31 * DAY_MS, 10)
+    assert found.t == pytest.approx(whole.t.reshape(-1, 4).mean(axis=1), abs=0.01)
+    assert found.ay == pytest.approx(whole.ay.reshape(-1, 4).mean(axis=1), abs=1e-9)
+
+
+async def test_a_relay_whose_turn_is_over_removes_nothing(engine: AsyncEngine) -> None:
+    old = await record(engine, 31)
+
+    async def lost(_: AsyncConnection) -> None:
+        raise LeaseLost("retention is another's")
+
+    retention = Retention(RetentionStore(engine), Policy(remove_days=30, thin_days=1), lambda: NOW, Metrics())
+    with pytest.raises(LeaseLost):
+        await retention.sweep(lost)
+    assert await kept(engine) == {old: 1000}
+
+
+@given(
+    st.lists(st.integers(0, 2000), max_size=40),
+    st.sampled_from([1.0, 10.0, 25.0, 50.0]),
+    st.sets(st.integers(0, 39), max_size=5),
+)
+def test_thinning_keeps_order_and_mean_and_is_done_once(times: list[int], hz: float, damaged: set[int]) -> None:
+    t = np.sort(np.array(times, float))
+    az = np.sin(t)
+    az[[one for one in damaged if one < len(t)]] = np.nan
+    once = thinned(Columns(t=t, ax=t * 0, ay=t * 0, az=az), hz)
+    twice = thinned(once, hz)
+    assert (np.diff(once.t) > 0).all()
+    assert len(once) <= 2 * hz + 1
+    assert np.isfinite(once.az).all()
+    assert np.abs(once.az).max(initial=0) <= 1
+    assert len(once) == len(twice)
+    assert once.t == pytest.approx(twice.t)
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.booleans(), st.booleans())
+def test_nothing_that_is_held_or_awaits_review_is_touched(age: int, remove: int, held: bool, awaits: bool) -> None:
+    begin = NOW - age * DAY_MS
+    waiting: tuple[tuple[float, float | None], ...] = ((begin, None),) if awaits else ()
+    one = Recording("a", begin, begin, None, held=held, awaits=waiting)
+    found = fate(one, Policy(remove_days=remove, thin_days=remove / 2), NOW)
+    if held or awaits:
+        assert found in (Fate.KEEP, Fate.HELD, Fate.UNREVIEWED)
+    if found is Fate.REMOVE:
+        assert age > remove > 0
+
+
+def test_a_recording_nobody_ended_counts_from_its_newest_sample() -> None:
+    began = NOW - 90 * DAY_MS
+    for newest in (NOW - 5.0, 90 * DAY_MS - 5.0):
+        assert Recording("a", began, None, newest).last_ms == pytest.approx(NOW - 5.0)
+        assert fate(Recording("a", began, None, newest), Policy(remove_days=30), NOW) is Fate.KEEP
