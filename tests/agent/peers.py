@@ -163,9 +163,9 @@ class TimeSignal:
 class Sensor:
     """A simulated board behind a real pseudo-terminal, under a name that stays when it is unplugged and plugged in."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, signal: Any = None, **options: Any) -> None:
         self.path = folder / "ttySENSOR"
-        self.board = SimulatedSensor(TimeSignal(), seed=7, **options)
+        self.board = SimulatedSensor(signal or TimeSignal(), seed=7, **options)
         self.began_ns = time.monotonic_ns()
         self.answering = True
         self._stop = threading.Event()
