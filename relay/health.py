@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Response
@@ -29,6 +30,7 @@ def health(checks: dict[str, Check], metrics: Metrics, version: str) -> APIRoute
 
     @router.get("/metrics")
     async def exposition() -> Response:
+        metrics.tasks.set(len(asyncio.all_tasks()))
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router

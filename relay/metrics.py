@@ -144,6 +144,8 @@ class Metrics:
             "homeside_video_answer_seconds", "Time an offer's answer took.", buckets=_LATENCY_BUCKETS, registry=register
         )
 
+        self.tasks = Gauge("homeside_tasks", "Tasks of the relay's event loop that have not ended.", registry=register)
+
     def exposition(self) -> bytes:
         """The text format Prometheus reads."""
         return generate_latest(self.registry)

@@ -200,7 +200,7 @@ class Video(_Section):
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers of the relay itself: tables of url, username, password. None by default."
     )
-    gather_ms: int = Field(250, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
+    gather_ms: int = Field(200, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
     viewers: int = Field(500, ge=1, description="Viewers at once.")
     cameras: int = Field(200, ge=1, description="Kits that send video at once.")
     forward: Literal["packets", "frames"] = Field(

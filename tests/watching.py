@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -16,17 +15,24 @@ from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
 from relay.video.sample import read_squares
+from tests.badline import BadLine
 
 
 class Watcher:
     """`async with Watcher(base) as seen:` offers, and counts what it sees until the block ends."""
 
     def __init__(
-        self, base: str, *, codec: str | None = None, pose: bool = False, loss: float = 0.0, **body: Any
+        self,
+        base: str,
+        *,
+        codec: str | None = None,
+        pose: bool = False,
+        line: BadLine | None = None,
+        ice: RTCConfiguration | None = None,
+        **body: Any,
     ) -> None:
-        self.base, self.body, self.loss = base, body, loss
-        self.dropped = 0
-        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.base, self.body, self.line = base, body, line
+        self.peer = RTCPeerConnection(ice or RTCConfiguration(iceServers=[]))
         self.sizes: list[tuple[int, int]] = []
         self.counters: list[int] = []
         self.arrived: list[float] = []
@@ -47,37 +53,21 @@ class Watcher:
     async def __aenter__(self) -> Self:
         await self.peer.setLocalDescription(await self.peer.createOffer())
         began = time.monotonic()
+        sdp = self.peer.localDescription.sdp
+        body = {"sdp": self.line.offered(sdp) if self.line else sdp, "type": "offer", **self.body}
         async with httpx.AsyncClient(timeout=30) as client:
-            answer = await client.post(
-                f"{self.base}/api/offer", json={"sdp": self.peer.localDescription.sdp, "type": "offer", **self.body}
-            )
+            answer = await client.post(f"{self.base}/api/offer", json=body)
         self.answered_s = time.monotonic() - began
         assert answer.status_code == 200, answer.text
         found = answer.json()
         self.session = found["session_id"]
-        if self.loss:
-            self._lose()
-        await self.peer.setRemoteDescription(RTCSessionDescription(found["sdp"], found["type"]))
+        sdp = self.line.answered(found["sdp"]) if self.line else found["sdp"]
+        await self.peer.setRemoteDescription(RTCSessionDescription(sdp, found["type"]))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.peer.close()
         await asyncio.gather(*self._reading)
-
-    def _lose(self) -> None:
-        """From now on this share of the datagrams with media never arrives, as on a bad line."""
-        transport: Any = self.peer.getTransceivers()[0].receiver.transport
-        connection = transport.transport._connection
-        handed, chance = connection.data_received, random.Random(7)
-
-        def received(data: bytes, component: int) -> None:
-            media = 127 < data[0] < 192 and not 64 <= data[1] & 0x7F < 96
-            if media and chance.random() < self.loss:
-                self.dropped += 1
-            else:
-                handed(data, component)
-
-        connection.data_received = received
 
     async def until(self, condition: Callable[[], bool], what: str, within: float = 30.0) -> None:
         try:

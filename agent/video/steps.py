@@ -1,7 +1,7 @@
 """Bit rates come in steps: an encoder is made anew for another rate, and begins with a keyframe, so that must be rare.
 
-Down as soon as the line takes less than is sent, up a step at a time after it has taken more for a while. A quiet
-picture needs little, and an estimate made from little is low: that alone is no reason. Pure: time is an argument.
+Down as soon as the line takes clearly less than is sent, up a step at a time after it has taken more for a while. A
+quiet picture needs little, and an estimate made from little is low: that alone is no reason. Pure: time is an argument.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ LADDER_BPS = (200_000, 350_000, 600_000, 1_000_000, 1_600_000, 2_500_000)
 UP_AFTER_S = 8.0
 HEADROOM = 1.15
 """A step is taken when the line takes this much more than the step needs."""
+
+CLEARLY = 0.9
+"""Both figures waver by some percent; a line that is full is told of by 0.85 of what came through."""
+AT_ITS_CAP = 1.4
+"""An estimator says no more than one and a half times what comes through: near that it has seen no limit."""
 
 
 class Steps:
@@ -27,15 +32,15 @@ class Steps:
     def estimated(self, bps: float, now_s: float, sent_bps: float) -> bool:
         """Whether the step has changed; `sent_bps` is what has really been sent of late."""
         fits = max((at for at, step in enumerate(self._ladder) if step * HEADROOM <= bps), default=0)
-        if fits < self._at and bps < min(self.rate_bps, sent_bps):
+        if fits < self._at and bps < min(self.rate_bps, CLEARLY * sent_bps):
             self._at, self._since_s = fits, None
             return True
-        if fits <= self._at:
+        if fits <= self._at and not 0 < sent_bps * AT_ITS_CAP <= bps:
             self._since_s = None
             return False
         if self._since_s is None:
             self._since_s = now_s
-        if now_s - self._since_s < UP_AFTER_S:
+        if now_s - self._since_s < UP_AFTER_S or self._at + 1 == len(self._ladder):
             return False
         self._at, self._since_s = self._at + 1, None
         return True

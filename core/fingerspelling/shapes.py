@@ -18,17 +18,19 @@ Angles = tuple[float, float, float]
 """Flexion of a finger's three joints, degrees."""
 
 STRAIGHT: Angles = (5, 6, 4)
-FIST: Angles = (65, 112, 22)
+FIST: Angles = (62, 110, 24)
 _CURVED: Angles = (38, 48, 26)
 _ROUND: Angles = (52, 58, 32)
 
 _BASES = ((-0.36, -0.98), (-0.14, -1.03), (0.07, -0.98), (0.27, -0.88))
 _BONES = ((0.46, 0.28, 0.24), (0.50, 0.32, 0.26), (0.46, 0.30, 0.25), (0.36, 0.22, 0.20))
 _THUMB_BASE = (-0.30, -0.20, -0.12)
-_THUMB_BONES = (0.42, 0.35, 0.29)
+_THUMB_BONES = (0.48, 0.38, 0.29)
 _FANNED = (-11.0, -2.0, 7.0, 17.0)
 """Degrees each finger leans from straight up when the fingers are spread."""
 _TOGETHER = (3.0, 1.0, -2.0, -5.0)
+_CURLED = (-4.0, 0.0, 6.0, 11.0)
+"""A fist's knuckles fan out and its tips meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,17 @@ def _hand(*up: int, held: Angles = FIST) -> tuple[Angles, Angles, Angles, Angles
 _K = (STRAIGHT, (32.0, 8.0, 5.0), FIST, FIST)
 _X: Angles = (12, 58, 48)
 _E: Angles = (34, 108, 48)
-_OVER: Angles = (76, 92, 22)
+_OVER: Angles = (44, 122, 22)
+"""Laid over the thumb, which lifts the knuckles."""
+_LIFTED: Angles = (46, 97, 28)
+_UNDER: Angles = (74, 104, 22)
 
 SHAPES: dict[str, Shape] = {
-    "A": Shape(_hand(), (-0.13, -0.02, 0.06), near=0),
+    "A": Shape(_hand(), (-0.28, -0.02, 0.06), near=0),
     "B": Shape(_hand(0, 1, 2, 3), (0.02, -0.66, -0.20)),
     "C": Shape((_CURVED,) * 4, (0.05, 0.55, 0.05), near=0, joint=3, yaw=(0, 80)),
     "D": Shape((STRAIGHT, _ROUND, _ROUND, _ROUND), (-0.03, 0.05, 0.0), near=1, joint=3, yaw=(0, 85)),
-    "E": Shape((_E,) * 4, (-0.04, 0.10, -0.02), near=1, joint=3),
+    "E": Shape((_E,) * 4, (0.04, 0.10, -0.02), near=1, joint=3),
     "F": Shape(((56.0, 58.0, 34.0), STRAIGHT, STRAIGHT, STRAIGHT), (-0.02, 0.05, 0.0), near=0, joint=3, spread=0.8),
     "G": Shape(_hand(0), (-0.08, -0.12, -0.24), near=0, joint=1, yaw=(20, 185), points=(162, 198), bends=True),
     "H": Shape(_hand(0, 1), (0.0, 0.0, -0.10), near=2, yaw=(92, 180), points=(164, 196), bends=True),
@@ -74,23 +79,23 @@ SHAPES: dict[str, Shape] = {
     "J": Shape(_hand(3), (0.0, 0.04, -0.12), near=1),
     "K": Shape(_K, (-0.08, 0.02, -0.04), near=1, spread=0.8),
     "L": Shape(_hand(0), (-1.08, -0.38, -0.05)),
-    "M": Shape((_OVER, _OVER, _OVER, FIST), (0.11, 0.02, 0.05), near=2),
-    "N": Shape((_OVER, _OVER, FIST, FIST), (0.11, 0.02, 0.05), near=1),
+    "M": Shape((_OVER, _OVER, _OVER, _UNDER), (-0.04, 0.19, 0.05), near=2),
+    "N": Shape((_OVER, _OVER, _UNDER, _UNDER), (0.05, 0.19, 0.05), near=1),
     "O": Shape((_ROUND,) * 4, (-0.03, 0.06, 0.0), near=0, joint=3, yaw=(0, 80)),
     "P": Shape(_K, (-0.08, 0.02, -0.04), near=1, spread=0.8, yaw=(60, 180), points=(195, 285)),
     "Q": Shape(_hand(0), (-0.08, -0.12, -0.24), near=0, joint=1, yaw=(40, 180), points=(222, 295), bends=True),
     "R": Shape(_hand(0, 1), (0.0, 0.02, -0.10), near=2, spread=-1.0),
-    "S": Shape(_hand(), (0.02, 0.08, -0.12), near=1),
-    "T": Shape(_hand(), (0.12, -0.04, 0.0), near=0),
+    "S": Shape(_hand(), (0.02, 0.18, -0.10), near=1),
+    "T": Shape((_LIFTED, FIST, FIST, FIST), (0.12, 0.0, 0.0), near=0),
     "U": Shape(_hand(0, 1), (0.0, 0.02, -0.10), near=2),
-    "V": Shape(_hand(0, 1), (0.0, 0.02, -0.10), near=2, spread=1.0),
+    "V": Shape(_hand(0, 1), (0.0, 0.02, -0.10), near=2, spread=2.0),
     "W": Shape(_hand(0, 1, 2), (0.0, 0.02, -0.08), near=3, spread=1.0),
     "X": Shape((_X, FIST, FIST, FIST), (0.0, 0.04, -0.12), near=1, yaw=(-10, 75)),
     "Y": Shape(_hand(3), (-1.00, -0.62, -0.02), spread=1.3),
     "Z": Shape(_hand(0), (0.0, 0.04, -0.12), near=1),
     "0": Shape((_ROUND,) * 4, (-0.03, 0.06, 0.0), near=0, joint=3, yaw=(0, 80)),
     "1": Shape(_hand(0), (0.0, 0.04, -0.12), near=1),
-    "2": Shape(_hand(0, 1), (0.0, 0.02, -0.10), near=2, spread=1.0),
+    "2": Shape(_hand(0, 1), (0.0, 0.02, -0.10), near=2, spread=2.0),
     "3": Shape(_hand(0, 1), (-0.95, -0.70, -0.05), spread=1.0),
     "4": Shape(_hand(0, 1, 2, 3), (0.02, -0.66, -0.20), spread=1.3),
     "5": Shape(_hand(0, 1, 2, 3), (-1.05, -0.55, -0.05), spread=1.3),
@@ -159,10 +164,10 @@ def _finger(shape: Shape, finger: int, varied: Variation, yaw: Floats) -> Floats
 
 
 def _lean(shape: Shape, finger: int) -> float:
-    if shape.fingers[finger][0] >= FIST[0]:
-        return _TOGETHER[finger]
+    if shape.fingers[finger] in (FIST, _OVER, _LIFTED, _UNDER):
+        return _CURLED[finger]
     if shape.spread < 0:
-        return (15.0, -9.0, _TOGETHER[2], _TOGETHER[3])[finger]
+        return (13.0, -7.0, _TOGETHER[2], _TOGETHER[3])[finger]
     return _TOGETHER[finger] + shape.spread * (_FANNED[finger] - _TOGETHER[finger])
 
 

@@ -33,7 +33,9 @@ hands (`core/fingerspelling/shapes.py`, seen by a random camera).
 
 Each source left out of training in turn; macro accuracy over the letters the source has. Four sources are few: read
 differences below .02 as noise. *Calibrated*: the last layer refitted on 5 of the person's own pictures a letter, from
-the same recording, so it flatters.
+the same recording, so it flatters. How much the synthetic hands count was chosen by leaving two sources out; how people
+differ in a letter was put into them with all four in view, where at least two agreed, which flatters a little. Insitee
+does not say which hand it shows: that was told by the palm's turn, in G and H by where the index finger points.
 
 | left out | letters | rows | macro | calibrated | weakest letters |
 |---|---|---|---|---|---|

@@ -18,10 +18,12 @@ from core.fingerspelling.letters import STATIC
 from core.fingerspelling.shapes import SHAPES, Variation, pose
 
 SYNTHETIC_EACH = 2500
+SYNTHETIC_WEIGHT = 3.0
+"""As much as three recorded sources. With two sources left out, 2 to 5 read strangers alike and less reads worse."""
 _PALM_RATIO = 0.68
 """Index-to-pinky knuckles over wrist-to-middle knuckle of an adult hand seen from the front."""
-_BACK_SEEN = "H"
-"""Letters whose palm is turned away from the camera."""
+_SIDEWAYS = "GH"
+"""Letters whose palm is seen from its edge: which hand it is, is told by where the index finger points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,33 @@ class Source:
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Source:
         return Source(self.name, self.hands[rows], self.labels[rows], self.has_z, self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How far people differ in a letter, as standard deviations: all fingers' flexion together and their lean, degrees;
+    the thumb's tip, palm lengths.
+    """
+
+    flexion: float = 6.0
+    spread: float = 4.0
+    thumb: tuple[float, float, float] = (0.06, 0.06, 0.06)
+
+
+HABITS = {
+    "A": Habit(8, thumb=(0.16, 0.12, 0.08)),
+    "C": Habit(10),
+    "E": Habit(9, thumb=(0.16, 0.12, 0.08)),
+    "M": Habit(8, thumb=(0.14, 0.10, 0.08)),
+    "N": Habit(8, thumb=(0.10, 0.10, 0.08)),
+    "O": Habit(10),
+    "R": Habit(spread=5),
+    "S": Habit(9, thumb=(0.14, 0.10, 0.08)),
+    "T": Habit(8, thumb=(0.10, 0.10, 0.08)),
+    "V": Habit(spread=5),
+    "X": Habit(10, thumb=(0.16, 0.10, 0.08)),
+    "Y": Habit(8, thumb=(0.14, 0.14, 0.10)),
+}
 
 
 def recorded(path: Path) -> list[Source]:
@@ -68,7 +97,8 @@ def aspect_of(hands: Floats) -> float:
 def _sides(hands: Floats, letters: NDArray[np.str_]) -> Floats:
     """1, or -1 where the row is a hand of the other side. A source of one side is turned as a whole."""
     turn = hands[:, 5, 0] * hands[:, 17, 1] - hands[:, 5, 1] * hands[:, 17, 0]
-    side = np.where(np.isin(letters, list(_BACK_SEEN)), -np.sign(turn), np.sign(turn))
+    pointing = hands[:, 5, 0] - hands[:, 8, 0]
+    side = np.sign(np.where(np.isin(letters, list(_SIDEWAYS)), pointing, turn))
     facing = ~np.isin(letters, list("GHPQC"))
     share = float((side[facing] > 0).mean())
     if 0.1 < share < 0.9:
@@ -76,32 +106,32 @@ def _sides(hands: Floats, letters: NDArray[np.str_]) -> Floats:
     return np.full(len(hands), 1.0 if share > 0.5 else -1.0, np.float32)
 
 
-def synthetic(rng: np.random.Generator, each: int = SYNTHETIC_EACH, weight: float = 0.4) -> Source:
+def synthetic(rng: np.random.Generator, each: int = SYNTHETIC_EACH, weight: float = SYNTHETIC_WEIGHT) -> Source:
     """`each` varied hands a letter."""
-    hands = [pose(SHAPES[letter], _varied(rng, each)) for letter in STATIC]
+    hands = [pose(SHAPES[letter], _varied(rng, each, HABITS.get(letter, Habit()))) for letter in STATIC]
     hands = [_special(letter, one, rng) for letter, one in zip(STATIC, hands, strict=True)]
     whole = np.concatenate(hands)
     whole[..., 2] *= rng.uniform(0.45, 1.0, (len(whole), 1)).astype(np.float32)
     return Source("synthetic", resize(whole), np.repeat(np.arange(len(STATIC)), each), True, weight)
 
 
-def _varied(rng: np.random.Generator, count: int) -> Variation:
+def _varied(rng: np.random.Generator, count: int, habit: Habit) -> Variation:
     def normal(sd: float, *shape: int) -> Floats:
         return rng.normal(0, sd, (count, *shape)).astype(np.float32)
 
     return Variation(
-        flexion=normal(6, 1, 3) + normal(8, 4, 3),
-        spread=normal(4, 4),
+        flexion=normal(habit.flexion, 1, 3) + normal(8, 4, 3),
+        spread=normal(habit.spread, 4),
         width=np.exp(normal(0.1)),
         lengths=np.exp(normal(0.06, 4, 3)),
-        thumb=normal(0.06, 3),
+        thumb=normal(1.0, 3) * np.asarray(habit.thumb, np.float32),
         view=rng.random(count, np.float32),
         direction=rng.random(count, np.float32),
     )
 
 
 def _special(letter: str, hands: Floats, rng: np.random.Generator) -> Floats:
-    """Habits of people: Y shown from the back by two in five, M's thumb anywhere, G pointing the other way by some."""
+    """Y shown from the back by two in five, G pointing the other way by some."""
     turned = rng.random(len(hands)) < {"Y": 0.4, "G": 0.12}.get(letter, 0.0)
     if letter == "Y":
         hands[turned] *= np.asarray([-1, 1, -1], np.float32)

@@ -43,7 +43,7 @@ class Sent(msgspec.Struct, frozen=True):
     since_ms: int
 
     def line(self) -> dict[str, Any]:
-        return {**msgspec.to_builtins(self), "live": True, "recorded": False}
+        return {**msgspec.to_builtins(self), "live": True}
 
 
 class _Said(msgspec.Struct):

@@ -9,10 +9,14 @@ protected packets to a viewer's socket while aiortc does ICE, DTLS, SRTP keys an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
+import pylibsrtp
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, VideoStreamTrack
 from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.rtp import RtcpSrPacket, RtpPacket
@@ -20,6 +24,16 @@ from aiortc.rtp import RtcpSrPacket, RtpPacket
 Take = Callable[[RtpPacket], None]
 DROP_BEYOND_BYTES = 262_144
 """Waiting in a socket's own buffer: a viewer that far behind is skipped until the next keyframe."""
+MOST_AT_ONCE = 32
+"""Packets handed to one viewer's socket in one go: no more than a datagram of segments holds (64 KiB)."""
+MOST_PACKET = 1500
+"""Longer ones no publisher can have sent over Ethernet, and none could be sent on."""
+UDP_SEGMENT = 103
+"""Linux's socket option (linux/udp.h): one call sends one buffer as datagrams of this length each."""
+_SRTP: Any = pylibsrtp
+_SCRATCH = bytearray(65_536)
+"""Packets are protected here and sent from here, within one call of one thread."""
+_VIEW, _START, _LENGTH = memoryview(_SCRATCH), _SRTP.ffi.from_buffer("char[]", _SCRATCH), _SRTP.ffi.new("int *")
 
 
 class _InPlaceOfJitterBuffer:
@@ -86,7 +100,8 @@ class Outlet:
         self._pair: Any = None
         self._to: Any = None
         self._address: Any = None
-        self._protect: Callable[[bytes], bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._srtp: Any = None
         self._nominated: dict[int, Any] = {}
         self._sender.send = self._begin
         self._sender._handle_rtcp_packet = self._hear
@@ -106,21 +121,77 @@ class Outlet:
         buffered = getattr(self._to, "get_write_buffer_size", None)
         return int(buffered()) if buffered is not None else 0
 
-    def transmit(self, packet: bytes) -> bool:
-        """Protect (RFC 3711) and send one RTP packet now; False when there is no way to the viewer."""
+    def transmit(self, packets: Sequence[bytes]) -> bool:
+        """Protect (RFC 3711) and send up to MOST_AT_ONCE RTP packets now; False when there is no way to the viewer."""
         pair = self._nominated.get(1)
-        if pair is None or self._protect is None:
+        if pair is None or self._srtp is None:
             return False
         if pair is not self._pair:
-            self._pair, self._to, self._address = pair, pair.protocol.transport, pair.remote_addr
-        if self._to.is_closing():
+            self._use(pair)
+        closing = getattr(self._to, "is_closing", None)
+        if closing is not None and closing():
             return False
-        self._to.sendto(self._protect(packet), self._address)
+        sealed = self._sealed(packets)
+        if self._socket is None or self.waiting_bytes:
+            self._queue(sealed)
+        else:
+            self._send(self._socket, sealed)
         return True
+
+    def close(self) -> None:
+        """Nothing is sent or heard any more, and nobody is held."""
+        self._srtp = self._pair = self._to = None
+        self._nominated = {}
+        self._begun = self._heard = lambda _: None
+        self._report = lambda: (0, 0, 0, 0)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _use(self, pair: Any) -> None:
+        """Another way to the viewer: a socket of ours, where several packets go in one call, or a TURN server's."""
+        if self._socket is not None:
+            self._socket.close()
+        self._pair, self._to, self._address = pair, pair.protocol.transport, pair.remote_addr
+        self._socket = _second_hand(self._to)
+
+    def _sealed(self, packets: Sequence[bytes]) -> list[int]:
+        """The packets protected, one behind the other in _SCRATCH; the lengths."""
+        protect, session = _SRTP.lib.srtp_protect, self._srtp._srtp[0]
+        lengths, at = [], 0
+        for packet in packets:
+            size = len(packet)
+            if size > MOST_PACKET:
+                continue
+            _SCRATCH[at : at + size] = packet
+            _LENGTH[0] = size
+            if protect(session, _START + at, _LENGTH):
+                break
+            lengths.append(_LENGTH[0])
+            at += _LENGTH[0]
+        return lengths
+
+    def _send(self, to: socket.socket, lengths: list[int]) -> None:
+        at, count = 0, len(lengths)
+        first = 0
+        while first < count:
+            last, end = _run(lengths, first, at)
+            try:
+                to.sendmsg([_VIEW[at:end]], _segments(lengths[first], last - first), 0, self._address)
+            except OSError:
+                self._queue(lengths[first:], at)
+                return
+            first, at = last, end
+
+    def _queue(self, lengths: list[int], at: int = 0) -> None:
+        """One by one by the loop's transport, which keeps what the socket does not take now."""
+        for length in lengths:
+            self._to.sendto(bytes(_VIEW[at : at + length]), self._address)
+            at += length
 
     async def _begin(self, parameters: RTCRtpSendParameters) -> None:
         dtls: Any = self._sender.transport
-        self._protect = dtls._tx_srtp.protect
+        self._srtp = dtls._tx_srtp
         self._nominated = dtls.transport._connection._nominated
         await self._send_parameters(parameters)
         self._begun(parameters)
@@ -134,6 +205,55 @@ class Outlet:
                 info = packet.sender_info
                 info.ntp_timestamp, info.rtp_timestamp, info.packet_count, info.octet_count = self._report()
         await self._send_rtcp(packets)
+
+
+def _second_hand(transport: Any) -> socket.socket | None:
+    """The transport's own socket by a second descriptor; None where it is no UDP socket, or cannot send in segments."""
+    info = getattr(transport, "get_extra_info", None)
+    theirs = info("socket") if info is not None else None
+    if theirs is None:
+        return None
+    ours = socket.socket(fileno=os.dup(theirs.fileno()))
+    ours.setblocking(False)
+    try:
+        ours.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+    except OSError:
+        ours.close()
+        return None
+    return ours
+
+
+def _run(lengths: Sequence[int], first: int, at: int) -> tuple[int, int]:
+    """From `first` on, packets that may go in one call: all of one length, the last of them maybe shorter."""
+    length = lengths[first]
+    last, end = first + 1, at + length
+    while last < len(lengths) and lengths[last] <= length:
+        end += lengths[last]
+        last += 1
+        if lengths[last - 1] < length:
+            break
+    return last, end
+
+
+def _segments(length: int, count: int) -> list[tuple[int, int, bytes]]:
+    return [(socket.IPPROTO_UDP, UDP_SEGMENT, length.to_bytes(2, sys.byteorder))] if count > 1 else []
+
+
+def dismantle(peer: RTCPeerConnection) -> None:
+    """Take a closed peer apart. Its parts hold each other in circles, and the relay's collector seldom walks those."""
+    parts: list[Any] = [peer, peer.sctp]
+    for transceiver in peer.getTransceivers():
+        dtls: Any = transceiver.receiver.transport
+        gatherer = dtls.transport.iceGatherer
+        parts += [transceiver.sender, transceiver.receiver, dtls, dtls.transport, gatherer, gatherer._connection]
+    for part in parts:
+        if part is not None:
+            vars(part).clear()
+
+
+def spare_estimator(receiver: RTCRtpReceiver) -> None:
+    """A receiver that never receives needs no estimate of bandwidth: a thousand objects for each viewer."""
+    cast("Any", receiver)._RTCRtpReceiver__remote_bitrate_estimator = None
 
 
 def gather_within(peer: RTCPeerConnection, seconds: float) -> None:

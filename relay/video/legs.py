@@ -12,6 +12,7 @@ import fractions
 import random
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import av
@@ -82,28 +83,34 @@ class RawLeg:
 
     def leave(self) -> None:
         self._publication.leave(self)
+        self._outlet.close()
 
     def publisher_changed(self) -> None:
         self._waiting = True
 
-    def take(self, packet: Packet) -> None:
-        """Send it on; from a keyframe on, and skipping to the next one when the socket is choked."""
-        if self._waiting and not self._start(packet):
+    def take(self, burst: Sequence[Packet]) -> None:
+        """Send them on; from a keyframe on, and skipping to the next one when the socket is choked."""
+        going = [packet for packet in burst if not self._waiting or self._start(packet)]
+        if not going:
             return
-        if packet.marker and self._outlet.waiting_bytes > DROP_BEYOND_BYTES:
+        if self._outlet.waiting_bytes > DROP_BEYOND_BYTES:
             self._waiting = True
             self.skipped += 1
             self._metrics.video_skipped.inc()
             return
+        last = going[-1]
+        if self._outlet.transmit([self._head(packet) + self._tail(packet) for packet in going]):
+            self.sent += len(going)
+            self.octets += sum(len(packet.payload) for packet in going)
+            self._last_seq = (last.index + self._seq_offset) & 0xFFFF
+            self._last_time = (last.timestamp + self._time_offset) & 0xFFFFFFFF
+            if last.marker:
+                self._last_s, self._last_ntp = self._loop.time(), current_ntp_time()
+
+    def _head(self, packet: Packet) -> bytes:
         seq = (packet.index + self._seq_offset) & 0xFFFF
         timestamp = (packet.timestamp + self._time_offset) & 0xFFFFFFFF
-        kind = self._type | packet.marker << 7
-        if self._outlet.transmit(_HEADER.pack(0x90, kind, seq, timestamp, self._ssrc) + self._tail(packet)):
-            self.sent += 1
-            self.octets += len(packet.payload)
-            self._last_seq, self._last_time = seq, timestamp
-            if packet.marker:
-                self._last_s, self._last_ntp = self._loop.time(), current_ntp_time()
+        return _HEADER.pack(0x90, self._type | packet.marker << 7, seq, timestamp, self._ssrc)
 
     def _start(self, packet: Packet) -> bool:
         """Begin at a keyframe: numbers go on where they stopped, time by as much as has passed."""
@@ -166,16 +173,16 @@ class RawLeg:
         packet = self._publication.kept((seq - self._seq_offset) & 0xFFFF)
         if packet is None or packet.index < self._from or not self._may_repair():
             return
-        marker = packet.marker << 7
-        timestamp = (packet.timestamp + self._time_offset) & 0xFFFFFFFF
         tail = self._tail(packet)
         if self._repair_type is None:
-            data = _HEADER.pack(0x90, self._type | marker, seq, timestamp, self._ssrc) + tail
+            data = self._head(packet) + tail
         else:
+            kind = self._repair_type | packet.marker << 7
+            timestamp = (packet.timestamp + self._time_offset) & 0xFFFFFFFF
             self._repair_seq = (self._repair_seq + 1) & 0xFFFF
-            head = _HEADER.pack(0x90, self._repair_type | marker, self._repair_seq, timestamp, self._repair_ssrc)
+            head = _HEADER.pack(0x90, kind, self._repair_seq, timestamp, self._repair_ssrc)
             data = head + tail[: _EXTENSION.size] + seq.to_bytes(2, "big") + packet.payload
-        if self._outlet.transmit(data):
+        if self._outlet.transmit([data]):
             self.repaired += 1
             self._metrics.video_repaired.inc()
 
@@ -272,7 +279,7 @@ class FrameLeg:
     def playing(self) -> bool:
         return self._track.sent > 0
 
-    def take(self, packet: Packet) -> None:
+    def take(self, burst: Sequence[Packet]) -> None:
         """Frames come by the track's own ear."""
 
     def publisher_changed(self) -> None:

@@ -28,11 +28,12 @@ from aiortc.rtp import RtpPacket
 from relay.errors import BadOffer
 from relay.metrics import Metrics
 from relay.video import rules
-from relay.video.hooks import Inlet, SilentTrack, gather_within
+from relay.video.hooks import Inlet, SilentTrack, dismantle, gather_within, spare_estimator
 from relay.video.legs import FrameLeg, RawLeg, frame_track
 from relay.video.publication import Publication
 
 ANSWER_WITHIN_S = 5.0
+DISMANTLED_AFTER_S = 3.0
 POSE_CHANNEL = "pose"
 POSE_BYTES = 65_536
 POSE_WAITING_BYTES = 65_536
@@ -67,6 +68,7 @@ class Viewer:
     leg: RawLeg | FrameLeg
     channels: list[RTCDataChannel] = field(default_factory=list)
     poses_dropped: int = 0
+    ended: bool = False
 
     def posed(self, timestamp: int | None, pose: dict[str, Any]) -> None:
         """The pose, with the timestamp this viewer's frame will show (null without one); not queued behind others."""
@@ -83,9 +85,14 @@ class Viewer:
                 channel.send(data)
 
     async def end(self) -> None:
+        """Once, whoever else asks for it too."""
+        if self.ended:
+            return
+        self.ended = True
         self.publication.pose.pop(self.posed, None)
         self.leg.leave()
-        await self.peer.close()
+        self.channels.clear()
+        await _closed(self.peer)
 
 
 @dataclass(eq=False)
@@ -98,6 +105,7 @@ class PublisherPeer:
     channels: list[RTCDataChannel] = field(default_factory=list)
     ssrc: int = 0
     heard_s: float = 0.0
+    ended: bool = False
 
     def take(self, packet: RtpPacket) -> None:
         self.ssrc = packet.ssrc
@@ -132,8 +140,13 @@ class PublisherPeer:
         channel.on("message", self.pose)
 
     async def end(self) -> None:
+        """Once, whoever else asks for it too."""
+        if self.ended:
+            return
+        self.ended = True
         self.publication.detach(self)
-        await self.peer.close()
+        self.channels.clear()
+        await _closed(self.peer)
 
 
 async def answer_viewer(
@@ -147,6 +160,7 @@ async def answer_viewer(
         sender = peer.addTrack(track or SilentTrack())
         transceiver = peer.getTransceivers()[0]
         transceiver.direction = "sendonly"
+        spare_estimator(transceiver.receiver)
         transceiver.setCodecPreferences(capabilities([publication.codec]))
         leg = FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics)
         viewer = Viewer(peer, publication, leg)
@@ -156,7 +170,7 @@ async def answer_viewer(
     except BaseException:
         if track is not None:
             track.stop()
-        await peer.close()
+        await _closed(peer)
         raise
     return viewer, answer
 
@@ -179,9 +193,15 @@ async def answer_publisher(
         for channel in channels:
             publisher.open(channel)
     except BaseException:
-        await peer.close()
+        await _closed(peer)
         raise
     return publisher, answer
+
+
+async def _closed(peer: RTCPeerConnection) -> None:
+    """Closed, and taken apart a little later: aiortc's own connecting notices that it is over by itself."""
+    await peer.close()
+    asyncio.get_running_loop().call_later(DISMANTLED_AFTER_S, dismantle, peer)
 
 
 async def _answer(peer: RTCPeerConnection, offer: str, network: Network, *, only: RTCRtpTransceiver) -> str:

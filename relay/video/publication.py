@@ -7,13 +7,14 @@ Packets keep a running number over publishers; the newest HISTORY of them are ke
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from relay.metrics import Metrics
 from relay.video import rules
 from relay.video.assembly import Assembler, Frame
+from relay.video.hooks import MOST_AT_ONCE
 
 HISTORY = 1024
 """About three seconds of a megabit: longer than any viewer's patience for a repair."""
@@ -38,7 +39,7 @@ class Leg(Protocol):
 
     bitrate_bps: float | None
 
-    def take(self, packet: Packet) -> None: ...
+    def take(self, burst: Sequence[Packet]) -> None: ...
     def publisher_changed(self) -> None: ...
 
 
@@ -65,6 +66,7 @@ class Publication:
         self._ring: list[Packet | None] = [None] * HISTORY
         self._wish = rules.KeyframeWish()
         self._assembler = Assembler(codec)
+        self._burst: list[Packet] = []
         self._index = 0
         self._first = True
         self._asking: set[asyncio.Task[None]] = set()
@@ -100,12 +102,22 @@ class Publication:
             self._wish.wanted = False
         self.packets += 1
         self.bytes += len(payload)
-        for leg in self.legs:
-            leg.take(packet)
+        self._burst.append(packet)
+        if marker or len(self._burst) == MOST_AT_ONCE:
+            self._flush()
+        elif len(self._burst) == 1:
+            self._loop.call_soon(self._flush)
         if self.listeners:
             for frame in self._assembler.add(index, timestamp, marker, payload):
                 for listener in list(self.listeners):
                     listener(frame)
+
+    def _flush(self) -> None:
+        """What has come in one go leaves in one go: to the end of a frame, or of what the socket had to give."""
+        burst, self._burst = self._burst, []
+        if burst:
+            for leg in self.legs:
+                leg.take(burst)
 
     def posed(self, timestamp: int | None, pose: dict[str, Any]) -> None:
         """The pose of the frame with this RTP timestamp of the publisher's; None while no frame goes out."""

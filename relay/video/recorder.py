@@ -158,8 +158,10 @@ class Recordings:
         self._folder = folder
         self._running: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
 
-    def running(self, kit: str) -> bool:
-        return kit in self._running
+    def running(self, kit: str) -> About | None:
+        """What is being recorded of this kit now."""
+        found = self._running.get(kit)
+        return found[0].about if found is not None else None
 
     def begin(self, publication: Publication, by: str) -> About:
         """Conflict when this kit is being recorded already."""

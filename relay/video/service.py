@@ -105,6 +105,10 @@ class Playing:
     task: asyncio.Task[None]
     idle_since_s: float | None = None
 
+    def end(self) -> None:
+        self.task.cancel()
+        self.publication.publisher = None
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -258,7 +262,7 @@ class VideoService:
         """End every peer and file."""
         await self.recordings.end_all()
         for playing in self._files.values():
-            playing.task.cancel()
+            playing.end()
         ends = [one.viewer.end() for one in self._watching.values()]
         ends += [camera.publisher.end() for camera in self._cameras.values() if camera.publisher]
         self._watching.clear()
@@ -293,7 +297,7 @@ class VideoService:
         used = playing.publication.legs or self._answering
         playing.idle_since_s = None if used else playing.idle_since_s or now_s
         if playing.task.done() or (playing.idle_since_s and now_s - playing.idle_since_s > FILE_LINGERS_S):
-            playing.task.cancel()
+            playing.end()
             self._files.pop(name, None)
 
     def _camera(self, wish: Wish) -> Camera | None:
@@ -326,10 +330,10 @@ class VideoService:
         if name in (None, SAMPLE):
             await self.media.prepare()
         path = self.media.find(name)
-        playing = self._files.get(path.name if name is None else name)
+        await asyncio.to_thread(ensure_video, path)
+        key = path.name if name is None else name
+        playing = self._files.get(key)
         if playing is None or playing.task.done():
-            await asyncio.to_thread(ensure_video, path)
-            key = path.name if name is None else name
             publication = Publication(f"file:{key}", "H264", self.metrics)
             publisher = FilePublisher(path, publication)
             publication.attach(publisher)

@@ -7,6 +7,7 @@ camera's picture to the decoded one in an aiortc viewer, which alone holds a fra
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.bench import video_waits
 from tests.bench.rows import Row, show
 from tests.janus import Janus
 from tests.peers import REPO_ROOT, Child, free_port, listens
@@ -46,6 +48,20 @@ def ours(viewers: int, forward: str = "packets") -> dict[str, Any]:
             relay.kill()
 
 
+def waits() -> dict[str, float]:
+    """What a person waits for, in ms; the relay has its core, and asks a STUN server that never answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        relay = RelayProgram(Path(folder), env={"HOMESIDE_RELAY_VIDEO__ICE_SERVERS": video_waits.SILENT_STUN})
+        subprocess.run(["taskset", "-a", "-p", "-c", SERVER, str(relay.child.pid)], check=True, capture_output=True)
+        try:
+            found = asyncio.run(video_waits.answers_and_first_frames(relay.http))
+            found["back"] = asyncio.run(video_waits.returns(relay.http))
+            shown = asyncio.run(video_waits.glass(relay.http, SECONDS))
+            return {**found, "chromium p50": shown["p50"], "chromium p95": shown["p95"]}
+        finally:
+            relay.kill()
+
+
 def janus(viewers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         server = Janus(Path(folder), "taskset", "-c", SERVER)
@@ -67,10 +83,12 @@ def reencoding(viewers: int) -> dict[str, Any]:
 
 def rows() -> list[Row]:
     many, most, beside, whole, anew = ours(60), ours(120), janus(60), ours(60, "frames"), reencoding(8)
+    waited = waits()
     us = 1e6 * many["cpu"] / many["packets"]
     theirs = 1e6 * beside["cpu"] / beside["packets"]
     return [
         Row("60 viewers: CPU a forwarded packet", us, "us", "Janus VideoRoom", theirs),
+        Row("60 viewers: CPU a forwarded packet, of Janus's", us / theirs, "", "goal", 0.8),
         Row("60 viewers: a core of the relay", many["cpu"], "cores", "Janus VideoRoom", beside["cpu"]),
         Row("60 viewers: slowest viewer", many["slowest"], "frames/s", "goal", 29.0),
         Row("60 viewers: delay p50", many["p50"], "ms", "Janus VideoRoom", beside["p50"]),
@@ -84,6 +102,11 @@ def rows() -> list[Row]:
         Row("a viewer: CPU", many["cpu"] / 60, "cores", "MediaRelay, 8 viewers", anew["cpu"] / 8),
         Row("frames a second of a viewer", many["fps"], "1/s", "MediaRelay, 8 viewers", anew["fps"]),
         Row("delay p95", many["p95"], "ms", "MediaRelay, 8 viewers", anew["p95"]),
+        Row("Chromium alone: delay p50", waited["chromium p50"], "ms"),
+        Row("Chromium alone: delay p95", waited["chromium p95"], "ms", "goal", 60.0),
+        Row("answer p95, silent STUN server, mDNS", waited["answer"], "ms", "goal", 300.0),
+        Row("offer to first frame p95, the same", waited["first"], "ms", "goal", 1000.0),
+        Row("kit back to viewer's picture, longest", waited["back"], "ms", "goal", 3000.0),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -16,6 +17,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 from relay.signs.batch.gateway import public
 from tests.programs import RelayProgram
@@ -24,7 +26,7 @@ WITHIN_S = 60.0
 URL = "/api/v1/batch-translate"
 
 
-def film(path: Path, pictures: list[tuple[Any, float]], rate: int = 15) -> Path:
+def film(path: Path, pictures: list[tuple[Any, float]], rate: int | Fraction = 15) -> Path:
     """An MP4 of pictures uint8[480, 640, 3], each for so many seconds."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(rate))
@@ -107,6 +109,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     film(made / "spelled.mp4", [(blank, 0.4), (call, 1.6), (blank, 0.6), (call, 1.6), (blank, 0.4)])
     film(made / "still.mp4", [(blank, 1.0)])
     film(made / "long.mp4", [(blank, 40.0)], rate=2)
+    film(made / "hours.mp4", [(blank, 7200.0)], rate=Fraction(1, 10))
+    film(made / "rock.mp4", [(fitted(data_dir / "hands" / "rock_026fd791.jpg"), 1.0)])
     (made / "empty.mp4").write_bytes(b"")
     (made / "text.mp4").write_text("this is no video " * 50)
     (made / "cut.mp4").write_bytes((made / "spelled.mp4").read_bytes()[:2000])
@@ -190,11 +194,11 @@ def test_a_redirect_is_followed(api: httpx.Client, videos: Videos) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("still.mp4", "No signs"),
         ("empty.mp4", "empty"),
         ("text.mp4", "cannot be read"),
         ("cut.mp4", ""),
         ("long.mp4", "longer than"),
+        ("hours.mp4", "lasts 120 minutes"),
         ("missing.mp4", "404"),
         ("endless", "larger than"),
     ],
@@ -204,6 +208,13 @@ def test_what_is_no_video_fails_and_says_why(api: httpx.Client, videos: Videos, 
     assert (body["status"], body["code"]) == ("failed", "VIDEO_REFUSED")
     assert words in body["error"] or "lasts" in body["error"]
     assert "result" not in body
+
+
+@pytest.mark.parametrize(("name", "code"), [("still.mp4", "NO_HAND_DETECTED"), ("rock.mp4", "INVALID_SIGN")])
+def test_a_video_without_letters_is_an_empty_result(api: httpx.Client, videos: Videos, name: str, code: str) -> None:
+    body = settled(api, begun(api, videos.url(name), options={"confidence_threshold": 0.8}))
+    assert (body["status"], body["code"]) == ("completed", code)
+    assert body["result"] == {"translation": "", "signs_detected": [], "confidence": 0.0, "letters": []}
 
 
 @pytest.mark.parametrize(
@@ -318,4 +329,9 @@ def test_without_a_detector_it_says_so(tmp_path: Path) -> None:
     health = httpx.get(f"{program.http}/api/v1/health").json()
     assert health["status"] == "degraded"
     assert health["services"]["media_pipe"] == "down"
+    with connect(program.signs.replace("http", "ws") + "/ws/sign-detection") as socket:
+        for _ in range(2):
+            socket.send(json.dumps({"type": "frame", "payload": {"image": "", "timestamp": 1, "session_id": "a"}}))
+            told = json.loads(socket.recv(10.0))
+            assert (told["type"], told["payload"]["code"]) == ("error", "SERVICE_UNAVAILABLE")
     assert program.stop() == 0

@@ -44,6 +44,7 @@ def test_the_documented_body(signs: httpx.Client) -> None:
     assert isinstance(body["processing_time_ms"], int)
     assert all(isinstance(one, str) for one in body["alternatives"])
     assert body["fallback"] is True
+    assert body["reason"] == "no language model is configured"
 
 
 def test_an_empty_sequence(signs: httpx.Client) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.vision.weights import Models
 from relay.errors import DetectorMissing, InvalidImage
+from relay.main import hand_detector
 from relay.metrics import Metrics
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen
 from tests.agent.peers import comes
@@ -109,6 +112,24 @@ async def test_without_what_it_needs_it_says_so_and_comes_back(gate: Gate, monke
         lookout.offer(Client(), look(lambda _: None))
     missing.clear()
     await comes(lambda: lookout.problem is None)
+    running.cancel()
+
+
+async def test_a_model_file_that_is_missing_or_another_is_told_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay's own detector, its models in a folder without them: nothing is looked at, and the words say why."""
+    monkeypatch.setattr("agent.vision.hands.Models", lambda: Models(tmp_path))
+    with pytest.raises(DetectorMissing, match=r"cannot be read .* run `make models`"):
+        hand_detector()
+    for name in ("palm_detection_full", "hand_landmark_full"):
+        (tmp_path / f"{name}.tflite").write_bytes(b"another model")
+    lookout = Lookout(hand_detector, lambda: None, 1, Metrics())
+    running = asyncio.create_task(lookout.open_for_ever())
+    lookout.wake()
+    await comes(lambda: "not the one" in (lookout.problem or ""))
+    with pytest.raises(DetectorMissing, match="make models"):
+        lookout.offer(Client(), look(lambda _: None))
     running.cancel()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -148,3 +150,83 @@ async def test_the_kit_hears_its_viewers(pair: tuple[RTCPeerConnection, RTCPeerC
     assert heard == ["key", pytest.approx(600_000, rel=0.01)]
     assert kit_hooks.last_timestamp(sender) is None
     assert "__rtp_timestamp = packet.timestamp" in inspect.getsource(RTCRtpSender._run_rtp)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "calls"),
+    [
+        ([1200, 1200, 1200, 300], [4]),
+        ([1201, 1201, 1200, 1200], [3, 1]),
+        ([40, 1200, 1200], [1, 2]),
+        ([1200, 1300], [1, 1]),
+        ([7], [1]),
+    ],
+)
+def test_packets_of_one_length_go_in_one_call(lengths: list[int], calls: list[int]) -> None:
+    found, first, at = [], 0, 0
+    while first < len(lengths):
+        last, end = hooks._run(lengths, first, at)
+        assert end - at == sum(lengths[first:last])
+        found.append(last - first)
+        first, at = last, end
+    assert found == calls
+
+
+async def test_many_packets_leave_as_datagrams_of_their_own(
+    pair: tuple[RTCPeerConnection, RTCPeerConnection],
+) -> None:
+    """Whatever is sent in one call arrives as it is: every length, in order, readable with the viewer's key."""
+    ours, theirs = pair
+    ours.addTransceiver("video", direction="recvonly")
+    begun = asyncio.Event()
+    sender = theirs.addTrack(hooks.SilentTrack())
+    theirs.getTransceivers()[0].direction = "sendonly"
+    outlet = hooks.Outlet(sender, begun=lambda _: begun.set(), heard=lambda _: None, report=lambda: (0, 0, 0, 0))
+    arrived: list[bytes] = []
+    await connect(ours, theirs)
+    await begun.wait()
+    inside: Any = ours.getTransceivers()[0].receiver.transport
+
+    async def handle(data: bytes, arrival_time_ms: int) -> None:
+        arrived.append(data)
+
+    inside._handle_rtp_data = handle
+    lengths = [60, 1200, 1200, 1200, 700, 1100, 1100, 40, 3000, 40]
+    sent = [
+        RtpPacket(sequence_number=number, ssrc=outlet.ssrc, payload_type=96, payload=bytes(length)).serialize()
+        for number, length in enumerate(lengths)
+    ]
+    assert outlet.transmit(sent)
+    sent = [packet for packet in sent if len(packet) < 1500]
+    async with asyncio.timeout(30):
+        while len(arrived) < len(sent):
+            await asyncio.sleep(0.02)
+    assert arrived == sent
+    outlet.close()
+    assert not outlet.transmit(sent)
+
+
+async def test_a_peer_taken_apart_needs_no_collector(pair: tuple[RTCPeerConnection, RTCPeerConnection]) -> None:
+    """Its parts hold each other in circles; without them nothing is left once the last reference goes."""
+    ours = pair[0]
+    theirs = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    ours.addTransceiver("video", direction="recvonly")
+    ours.createDataChannel("pose")
+    theirs.addTrack(hooks.SilentTrack())
+    hooks.spare_estimator(theirs.getTransceivers()[0].receiver)
+    await connect(ours, theirs)
+    transceiver = theirs.getTransceivers()[0]
+    inside: Any = transceiver.receiver.transport
+    parts = [weakref.ref(one) for one in (theirs, transceiver.sender, transceiver.receiver, inside, theirs.sctp)]
+    del transceiver, inside
+    gc.disable()
+    try:
+        await theirs.close()
+        await asyncio.sleep(0.5)
+        hooks.dismantle(theirs)
+        del theirs
+        async with asyncio.timeout(30):
+            while any(part() is not None for part in parts):
+                await asyncio.sleep(0.1)
+    finally:
+        gc.enable()

@@ -130,6 +130,21 @@ async def test_one_history_serves_all_repairs() -> None:
     assert publication.kept((newest + 1) & 0xFFFF) is None
 
 
+def test_an_estimate_that_wavers_about_what_is_sent_changes_nothing() -> None:
+    steps = Steps(2_500_000)
+    assert not steps.estimated(91_000, 0.0, sent_bps=94_000)
+    assert steps.estimated(80_000, 1.0, sent_bps=94_000)
+    assert steps.rate_bps == 200_000
+
+
+def test_from_the_lowest_rate_the_way_up_is_open() -> None:
+    """An estimator that never says more than 1.5 times what comes through must not hold a kit down for ever."""
+    steps = Steps(1_600_000, first_bps=200_000)
+    for second in range(60):
+        steps.estimated(1.5 * steps.rate_bps, float(second), sent_bps=steps.rate_bps)
+    assert steps.rate_bps == 1_600_000
+
+
 @pytest.mark.parametrize("sdp", ["", "x", "v=0\r\n", "v=0\r\n" + "a=b\r\n" * 3000, "v=0\r\nm=audio 9 a 0\r\n"])
 def test_an_offer_that_cannot_be_one_is_refused_unparsed(sdp: str) -> None:
     with pytest.raises(BadOffer):
@@ -176,3 +191,9 @@ def test_a_document_of_3_1_is_said_in_3_0() -> None:
         "D": {"anyOf": [{"$ref": "#/components/schemas/A"}], "nullable": True},
     }
     assert newer["openapi"] == "3.1.0"
+
+
+def test_a_browser_that_hides_its_addresses_is_waited_for() -> None:
+    hidden = "a=candidate:1 1 udp 2122260223 5f0c43a2.local 50000 typ host\r\n"
+    shown = "a=candidate:2 1 udp 2122260223 192.0.2.9 50000 typ host\r\n"
+    assert rules.without_mdns(f"v=0\r\n{hidden}{shown}a=end-of-candidates\r\n") == f"v=0\r\n{shown}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
 from tests.contract.test_contract_signs_batch import fitted
 from tests.peers import CHROMIUM_FLAGS
@@ -18,6 +20,14 @@ from tests.viewer.peer import until
 
 pytestmark = pytest.mark.browser
 Sign = Callable[..., Page]
+LISTEN = "window.said = []; speechSynthesis.speak = (words) => said.push([words.text, words.lang]);"
+"""Keeps what is read aloud: a headless browser has no voice."""
+HURRY = """
+  const now = performance.now.bind(performance), later = setTimeout
+  performance.now = () => 10 * now()
+  window.setTimeout = (act, ms) => later(act, ms / 4)
+"""
+"""Somebody who needs a tenth of the time to show the next letter."""
 
 
 def y4m(path: Path, pictures: list[tuple[Any, float]], rate: int = 10) -> Path:
@@ -40,33 +50,51 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProgram]:
 
 
 @pytest.fixture(scope="module")
-def filmed(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose camera sees somebody hold a Y for three seconds and then nobody for four, again and again."""
+def chromium() -> Iterator[BrowserType]:
     if not CHROMIUM.exists():
         pytest.skip("Debian's chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def filmed(chromium: BrowserType, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose camera sees somebody hold a Y for three seconds and then nobody for four, again and again."""
     call = fitted(data_dir / "hands" / "call_0413d5c5.jpg")
-    film = y4m(tmp_path_factory.mktemp("film") / "camera.y4m", [(call, 3.0), (call * 0 + 90, 4.0)])
+    yield from before(chromium, tmp_path_factory.mktemp("film") / "camera.y4m", [(call, 3.0), (call * 0 + 90, 4.0)])
+
+
+@pytest.fixture
+def steady(chromium: BrowserType, data_dir: Path, tmp_path: Path) -> Iterator[Browser]:
+    """A browser whose camera sees a hand all the time."""
+    photographs = sorted((data_dir / "hands").glob("call_*.jpg"))
+    yield from before(chromium, tmp_path / "steady.y4m", [(fitted(one), 2.0) for one in photographs])
+
+
+def before(chromium: BrowserType, film: Path, pictures: list[tuple[Any, float]]) -> Iterator[Browser]:
+    """Chromium with a film in place of its camera."""
     flags = [
         *CHROMIUM_FLAGS,
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={film}",
+        f"--use-file-for-fake-video-capture={y4m(film, pictures)}",
     ]
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
-        yield found
-        found.close()
+    found = chromium.launch(executable_path=str(CHROMIUM), args=flags)
+    yield found
+    found.close()
 
 
 @pytest.fixture
-def sign(filmed: Browser, relay: RelayProgram) -> Iterator[Sign]:
+def sign(request: pytest.FixtureRequest, relay: RelayProgram) -> Iterator[Sign]:
     """`sign(path)`: the page of a fresh context; whatever it complains of fails the test."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_(path: str = "/signing", **options: Any) -> Page:
-        contexts.append(filmed.new_context(**{"viewport": DESK, "color_scheme": "light", **options}))
+    def open_(path: str = "/signing", *, camera: str = "filmed", hurry: bool = False, **options: Any) -> Page:
+        browser: Browser = request.getfixturevalue(camera)
+        contexts.append(browser.new_context(**{"viewport": DESK, "color_scheme": "light", **options}))
         page = contexts[-1].new_page()
+        page.add_init_script(LISTEN + (HURRY if hurry else ""))
         page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
@@ -92,6 +120,8 @@ def switched_on(page: Page) -> Page:
 def test_a_hand_becomes_a_letter_and_a_sentence(sign: Sign) -> None:
     page = sign()
     assert text(page, "state") == "Camera off"
+    page.click("#aloud")
+    assert page.get_attribute("#aloud", "aria-pressed") == "true"
     switched_on(page)
     until(lambda: text(page, "letter") == "Y", "the letter", 30.0)
     assert text(page, "sure").startswith("Sure, ")
@@ -99,6 +129,9 @@ def test_a_hand_becomes_a_letter_and_a_sentence(sign: Sign) -> None:
     until(lambda: text(page, "sequence") == "Y", "the letter to count", 30.0)
     until(lambda: text(page, "sentence") == "Y", "the sentence", 30.0)
     assert "from the letters alone" in text(page, "doubt")
+    assert page.evaluate("said") == [["Y", "en-US"]]
+    page.click("#speak")
+    assert page.evaluate("said").count(["Y", "en-US"]) >= 2
     until(lambda: text(page, "sure") == "No hand in the picture", "nobody", 30.0)
     page.click("#camera")
     assert text(page, "state") == "Camera off"
@@ -131,6 +164,41 @@ def test_a_letter_is_learned_by_showing_it(sign: Sign) -> None:
     switched_on(page)
     until(lambda: text(page, "lesson") == "That is Y. Well done.", "the tick", 30.0)
     assert page.locator("#alphabet button[data-done=yes]").inner_text() == "Y"
+
+
+@pytest.mark.timeout(300)
+def test_it_is_taught_ones_own_hand_and_forgets_it(sign: Sign) -> None:
+    """Thirteen letters one after the other, kept by the relay, read with from then on, and gone when asked."""
+    page = sign(camera="steady", hurry=True)
+    commands: list[dict[str, Any]] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda sent: commands.append(json.loads(sent))))
+    switched_on(page)
+    page.click("#teach")
+    until(lambda: text(page, "own-text") == "Hold G still. 1 of 13.", "the first letter")
+    assert page.locator("#shape svg").get_attribute("aria-label") == "The hand for G"
+    page.click("#teach")
+    assert text(page, "own-text") == "Stopped. Nothing was kept."
+    page.click("#teach")
+    until(lambda: text(page, "own-text") == "Hold H still. 2 of 13.", "the second letter", 30.0)
+    with page.expect_response(lambda answer: "/calibration/" in answer.url, timeout=120_000) as kept:
+        pass
+    assert kept.value.status == 200
+    shown = kept.value.request.post_data_json["letters"]
+    assert ("".join(shown), {len(frames) for frames in shown.values()}) == ("GHKMNPQRSTUVX", {10})
+    until(lambda: text(page, "own-text") == "It reads with your hand from now on.", "it to be kept")
+    name = page.evaluate("localStorage.getItem('homeside.signing.calibration')")
+    until(lambda: started(commands).get("calibration") == name, "reading with it")
+    page.click("#unteach")
+    until(lambda: text(page, "own-text") == "Forgotten.", "it to be forgotten")
+    until(lambda: started(commands)["calibration"] == "", "reading without it")
+    assert not page.locator("#unteach").is_visible()
+    assert httpx.delete(kept.value.url).status_code == 404
+
+
+def started(commands: list[dict[str, Any]]) -> dict[str, Any]:
+    """The payload of the last start."""
+    found = [one["payload"] for one in commands if one["payload"].get("action") == "start"]
+    return dict(found[-1])
 
 
 def test_a_forbidden_camera_is_told_in_words(sign: Sign) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.cameras import KitCamera
-from tests.programs import RelayProgram
+from tests.programs import RelayProgram, token
+from tests.trust.enrolling import TrustingRelay
 
 pytestmark = pytest.mark.browser
 WITHIN_MS = 40_000
@@ -189,3 +192,95 @@ async def test_it_survives_a_restart_of_the_relay(tmp_path_factory: pytest.TempP
     relay = await asyncio.to_thread(relay.again)
     await live.wait_for(timeout=WITHIN_MS)
     assert relay.stop() == 0
+
+
+DARK_PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
+
+
+async def objections(page: Page, axe: str) -> list[object]:
+    """What axe-core finds wrong with the page as it stands."""
+    await page.evaluate(axe + "; undefined")
+    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations)")
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+async def press(page: Page, name: str) -> None:
+    """The control of this name, reached by the Tab key alone, and pressed."""
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("document.activeElement.textContent.trim()") == name:
+            return await page.keyboard.press("Enter")
+    raise AssertionError(f"{name} is not reached by keyboard")
+
+
+async def test_recorded_by_keyboard_on_a_dark_phone(relay: RelayProgram, chrome: Browser, axe: str) -> None:
+    """Who wants it is asked, said to another who watches, and the file is saved when it has ended."""
+    async with KitCamera(f"{relay.http}/video/api/whip/bed-4") as camera:
+        await camera.connected()
+        page, beside = await chrome.new_page(**DARK_PHONE), await chrome.new_page()
+        for one, path in ((page, "/watch/bed-4"), (beside, "/watch")):
+            await one.goto(relay.http + path)
+            await one.locator(".camera .pill", has_text="Live").first.wait_for(timeout=WITHIN_MS)
+        await page.get_by_role("button", name="Record").wait_for(timeout=WITHIN_MS)
+        await press(page, "Record")
+        await page.get_by_label("Who wants this recording").wait_for(timeout=WITHIN_MS)
+        assert await objections(page, axe) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        await page.keyboard.type("Dr. Sato, gait")
+        await page.keyboard.press("Enter")
+        for one in (page, beside):
+            await one.get_by_text("Being recorded. Wanted by: Dr. Sato, gait").wait_for(timeout=WITHIN_MS)
+        await page.wait_for_timeout(1500)
+        assert await objections(page, axe) == []
+        await press(page, "Stop recording")
+        await page.get_by_text("Recorded: ").wait_for(timeout=WITHIN_MS)
+        await beside.get_by_text("Being recorded").wait_for(state="hidden", timeout=WITHIN_MS)
+        async with page.expect_download(timeout=WITHIN_MS) as saving:
+            await press(page, "Save recording")
+        path = await (await saving.value).path()
+        assert path.read_bytes()[4:8] == b"ftyp"
+
+
+async def test_controls_of_a_wall_by_keyboard(relay: RelayProgram, chrome: Browser, axe: str) -> None:
+    """Several kits on one wall: skeleton off, the picture saved, one of them on the whole screen and back."""
+    urls = [f"{relay.http}/video/api/whip/ward-{number}" for number in (1, 2)]
+    async with KitCamera(urls[0], poses=True) as one, KitCamera(urls[1], poses=True) as other:
+        await one.connected()
+        await other.connected()
+        page = await chrome.new_page(**DARK_PHONE)
+        await page.goto(f"{relay.http}/watch")
+        for name in ("ward-1", "ward-2"):
+            await page.locator(".camera", has_text=name).locator(".pill", has_text="Live").wait_for(timeout=WITHIN_MS)
+        assert await objections(page, axe) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        await press(page, "Skeleton")
+        await page.locator("button[aria-pressed=false]", has_text="Skeleton").wait_for(timeout=WITHIN_MS)
+        async with page.expect_download(timeout=WITHIN_MS) as saving:
+            await press(page, "Save picture")
+        assert (await saving.value).suggested_filename.endswith(".png")
+        await press(page, "Full screen")
+        await page.wait_for_function("document.fullscreenElement?.matches('.picture')", timeout=WITHIN_MS)
+        await page.keyboard.press("Escape")
+        await page.evaluate("document.fullscreenElement && document.exitFullscreen()")
+        await page.wait_for_function("!document.fullscreenElement", timeout=WITHIN_MS)
+
+
+async def test_over_tls_with_a_link_of_ones_own(tmp_path: Path, chrome: Browser) -> None:
+    """The one public port: a kit sends with its token, staff see with theirs, and nobody without one."""
+    relay = await asyncio.to_thread(TrustingRelay, tmp_path)
+    kit = await asyncio.to_thread(token, relay.data, "--role", "kit", "--name", "bed-5")
+    staff = await asyncio.to_thread(token, relay.data, "--role", "physiotherapist", "--name", "anna")
+    tls = ssl.create_default_context(cafile=str(relay.anchor))
+    async with KitCamera(f"{relay.url}/video/api/whip/bed-5", token=kit, tls=tls) as camera:
+        await camera.connected()
+        guests = await chrome.new_context(ignore_https_errors=True)
+        page = await guests.new_page()
+        await page.goto(f"{relay.url}/watch/bed-5")
+        await page.locator(".camera .words", has_text="needs a link or a sign-in").wait_for(timeout=WITHIN_MS)
+        await page.goto(f"{relay.url}/watch/bed-5?token={staff}")
+        await page.locator(".camera .pill", has_text="Live").wait_for(timeout=WITHIN_MS)
+        await page.goto(f"{relay.url}/watch?token={staff}")
+        await page.get_by_text("1 camera").wait_for(timeout=WITHIN_MS)
+        await page.get_by_role("button", name="Record").wait_for(timeout=WITHIN_MS)
+        await guests.close()
+    assert await asyncio.to_thread(relay.program.stop) == 0

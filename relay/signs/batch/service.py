@@ -20,7 +20,7 @@ from core.contracts.signs import BatchLetter, BatchOptions, BatchResult, BatchSt
 from core.fingerspelling.letters import LetterReader, Network
 from core.fingerspelling.reader import SignReader
 from core.fingerspelling.sequence import Sequence, Taken
-from relay.errors import DetectorMissing, Full, NotFound, RelayError, VideoRefused
+from relay.errors import DetectorMissing, Full, NotFound, RelayError
 from relay.signs.batch.film import Picture, pictures
 from relay.signs.batch.gateway import Fetcher
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen
@@ -153,25 +153,31 @@ class BatchService:
 
         if job.url is not None:
             await self._fetcher.fetch(job.url, job.path, fetched)
-        taken = await self._read(job)
+        taken, hands = await self._read(job)
         letters = [one for one in taken if one.confidence >= job.options.confidence_threshold]
+        job.status.result = await self._result(job, letters)
         if not letters:
-            raise VideoRefused("No signs were read in this video.")
+            job.status.code = "INVALID_SIGN" if hands else "NO_HAND_DETECTED"
+        job.status.progress, job.status.status = 1.0, "completed"
+
+    async def _result(self, job: Job, letters: list[Taken]) -> BatchResult:
+        """Empty where nothing was spelled: an answer, not a failure."""
+        if not letters:
+            return BatchResult(translation="", signs_detected=[], confidence=0.0)
         signs = [one.sign for one in letters]
         seen = [dict(one.likely) for one in letters]
         found = await self._translation.spelled(signs, seen, f"batch-{job.id}", language=job.language, owner=job.owner)
-        job.status.result = BatchResult(
+        return BatchResult(
             translation=found.translation,
             signs_detected=signs,
             confidence=round(min(found.confidence, sum(one.confidence for one in letters) / len(letters)), 3),
             letters=[BatchLetter(sign=one.sign, confidence=one.confidence, time_ms=one.t_ms) for one in letters],
         )
-        job.status.progress, job.status.status = 1.0, "completed"
 
-    async def _read(self, job: Job) -> list[Taken]:
-        """The letters of the whole video; quiet between words becomes a space."""
+    async def _read(self, job: Job) -> tuple[list[Taken], int]:
+        """The letters of the whole video, in how many pictures there was a hand; quiet between words is a space."""
         reader, spelling = SignReader(LetterReader(self._network)), Sequence()
-        client, taken = Client(), list[Taken]()
+        client, taken, hands = Client(), list[Taken](), 0
         try:
             async with contextlib.aclosing(_stream(job.path, job.options.frame_rate, self._most_minutes)) as film:
                 async for picture in film:
@@ -186,6 +192,7 @@ class BatchService:
                             right=seen.hand.handedness == "Right",
                         )
                     )
+                    hands += sight.hand
                     spelling.see(sight)
                     if spelling.quiet(picture.t_ms):
                         taken += [*spelling.commit(), Taken(" ", 1.0, picture.t_ms)]
@@ -195,7 +202,7 @@ class BatchService:
         taken += spelling.commit()
         while taken and taken[-1].sign == " ":
             taken.pop()
-        return taken
+        return taken, hands
 
     async def _look(self, client: Client, picture: Picture) -> Seen:
         done: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()

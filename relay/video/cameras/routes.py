@@ -10,9 +10,10 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from relay.access import Access
+from relay.access import STAFF, Access
+from relay.auth import Principal
 from relay.video.permissions import may_watch, must_be_staff, watches
-from relay.video.recorder import snapshot
+from relay.video.recorder import About, snapshot
 from relay.video.service import Camera, VideoService, Wish
 
 Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
@@ -38,6 +39,8 @@ class CameraLine(BaseModel):
     viewers: int
     since_ms: int
     recorded: bool
+    recorded_by: str | None = Field(description="Who began the recording that runs, in their words")
+    may_record: bool = Field(description="Whether the asker may begin and end recordings")
 
 
 class Wanted(BaseModel):
@@ -56,10 +59,12 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
         """Every camera the asker may watch."""
         who = access.principal(request)
         seen = [one for one in service.cameras() if watches(who, one.publication)]
-        here = [_line(one, service.recordings.running(one.kit)) for one in seen]
+        recorded = service.recordings.running
+        here = [{**_line(one), **_recording(recorded(one.kit), who)} for one in seen]
         others = service.elsewhere.sent() if service.elsewhere is not None else ()
         known = {one["kit"] for one in here}
-        return {"cameras": here + [one.line() for one in others if one.kit not in known and watches(who, one)]}
+        there = [one for one in others if one.kit not in known and watches(who, one)]
+        return {"cameras": here + [{**one.line(), **_recording(recorded(one.kit), who)} for one in there]}
 
     @router.get("/{kit}/snapshot.jpg", summary="The picture now", response_class=Response)
     async def picture(request: Request, kit: Kit) -> Response:
@@ -97,7 +102,7 @@ def recordings(service: VideoService, access: Access) -> APIRouter:
     return router
 
 
-def _line(camera: Camera, recorded: bool) -> dict[str, Any]:
+def _line(camera: Camera) -> dict[str, Any]:
     publication = camera.publication
     return {
         "kit": camera.kit,
@@ -107,5 +112,12 @@ def _line(camera: Camera, recorded: bool) -> dict[str, Any]:
         "level": publication.level,
         "viewers": len(publication.legs),
         "since_ms": camera.since_ms,
-        "recorded": recorded,
+    }
+
+
+def _recording(about: About | None, who: Principal) -> dict[str, Any]:
+    return {
+        "recorded": about is not None,
+        "recorded_by": about.by if about is not None else None,
+        "may_record": who.role in STAFF,
     }

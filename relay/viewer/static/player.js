@@ -7,7 +7,7 @@ const BASE = '/video/api'
 const LOOK_MS = 500
 const STATS_MS = 2000
 const RECONNECT_SILENT_MS = 8000
-const PAUSES_MS = [300, 1000, 2000, 4000, 8000]
+const PAUSES_MS = [300, 1000, 2000, 3000]
 /** With the skeleton on, the browser holds pictures this long, so that each finds its own pose. */
 const HOLD_MS = 90
 

@@ -4,6 +4,7 @@ import { Announcer } from './announce.js'
 import { limbsOf } from './skeleton.js'
 import { ask, Player } from './player.js'
 import { describe, qualityWords } from './watchwords.js'
+import { Taping } from './taping.js'
 import { tokenIn, withToken } from './api.js'
 
 const EVERY_MS = 4000
@@ -33,6 +34,7 @@ class Tile {
       onPose: () => this.player?.level === 'skeleton' && this.#draw(this.player.poses.newest, false),
       onChange: () => this.show(),
     })
+    this.taping = source.kit ? new Taping(this.parts, source.kit, token) : null
     this.show()
   }
 
@@ -144,7 +146,18 @@ function one(kit, token) {
   const tile = new Tile(kit === 'sample' ? { video_path: 'sample_video.mp4' } : { kit }, kit, token, (words) => announcer.state(words))
   $('cameras').append(tile.element)
   setInterval(() => state(tile.parts.state.dataset.tone, tile.parts.state.textContent), 250)
+  const listed = async () => {
+    const found = await lines(token)
+    if (found) tile.taping.show(found.find((line) => line.kit === kit))
+  }
+  if (tile.taping) listed().then(() => setInterval(() => document.visibilityState === 'visible' && listed(), EVERY_MS))
   addEventListener('pagehide', () => tile.end())
+}
+
+/** What the relay lists of the cameras; null where it does not say. */
+async function lines(token) {
+  const answer = await ask('/cameras', token).catch(() => null)
+  return answer?.ok ? (await answer.json()).cameras : null
 }
 
 async function wall(token) {
@@ -152,13 +165,15 @@ async function wall(token) {
   const refresh = async () => {
     const answer = await ask('/cameras', token).catch(() => null)
     if (!answer?.ok) return unreachable(answer)
-    const found = (await answer.json()).cameras.map((camera) => camera.kit).slice(0, MOST)
+    const listed = (await answer.json()).cameras.slice(0, MOST)
+    const found = listed.map((camera) => camera.kit)
     for (const [kit, tile] of tiles) if (!found.includes(kit)) tiles.delete(kit) && tile.end()
     for (const kit of found.filter((name) => !tiles.has(name))) {
       const tile = new Tile({ kit }, kit, token, () => {})
       tiles.set(kit, tile)
       $('cameras').append(tile.element)
     }
+    for (const line of listed) tiles.get(line.kit).taping.show(line)
     state(found.length ? 'live' : 'off', found.length ? `${found.length} ${found.length === 1 ? 'camera' : 'cameras'}` : 'No camera now')
     notice(found.length ? '' : 'No camera sends a picture now', found.length ? '' : 'A kit’s camera appears here by itself when its patient shows a picture.')
   }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
 from core.fingerspelling.letters import LetterReader
@@ -123,19 +122,9 @@ def test_phrases_at_fifteen_pictures_a_second_with_noise(word: str, seed: int, r
 
 
 def test_all_ten_digits_are_reached() -> None:
-    digits = "3145678390"
+    digits = "3145267890"
     found = spell(Speaker(1).pictures(digits), READER, alphabet="digits")
     assert [letters(one) for one in found] == [digits]
-    assert "2" not in digits
-    two = SignReader(READER, "digits").see(0.0, seen(_fanned()), aspect=ASPECT, right=False)
-    assert two.sign == "2"
-
-
-def _fanned() -> np.ndarray:
-    """Two fingers well apart."""
-    hand = held("2").copy()
-    hand[6:9, 0] -= np.asarray([0.1, 0.16, 0.22], np.float32)
-    return hand
 
 
 def drawn(sign: str, path: list[tuple[float, float]], ms: float = 900.0) -> str | None:
