@@ -119,6 +119,9 @@ class Metrics:
             "homeside_video_viewers", "Viewers of video, connecting or connected.", registry=register
         )
         self.video_publications = Gauge("homeside_video_publications", "Cameras sending now.", registry=register)
+        self.video_handed = Gauge(
+            "homeside_video_handed", "Cameras handed on to a media server now.", registry=register
+        )
         self.video_relayed = Gauge(
             "homeside_video_relayed", "Cameras shown here that send to another relay.", registry=register
         )

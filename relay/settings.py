@@ -193,6 +193,20 @@ class IceServer(_Section):
     password: SecretStr = Field(SecretStr(""), description="Its password.")
 
 
+class HandOff(_Section):
+    whip: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s]+$",
+        description="A media server's address to publish at (WHIP), {kit} for the kit: every camera is sent there too.",
+    )
+    whep: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s]+$",
+        description="Its address to play at (WHEP): viewers beyond `viewers` are sent there.",
+    )
+    token: SecretStr = Field(SecretStr(""), description="Its bearer token for publishing.")
+
+
 class Video(_Section):
     media: Path | None = Field(
         None, description="Folder that `video_path` names files of; empty is in the data folder."
@@ -203,6 +217,7 @@ class Video(_Section):
     gather_ms: int = Field(200, ge=0, le=5000, description="Longest wait for them before an offer is answered.")
     viewers: int = Field(500, ge=1, description="Viewers at once.")
     cameras: int = Field(200, ge=1, description="Kits that send video at once.")
+    hand_off: HandOff = HandOff()
     forward: Literal["packets", "frames"] = Field(
         "packets", description="Forward the kit's own packets, or whole frames through aiortc: slower, nothing private."
     )

@@ -69,12 +69,15 @@ class Desk:
 
     async def publish(self, peer: RTCPeerConnection) -> None:
         await peer.setLocalDescription(await peer.createOffer())
+        await peer.setRemoteDescription(RTCSessionDescription(await self.take(peer.localDescription.sdp), "answer"))
+
+    async def take(self, offer: str) -> str:
+        """A publisher's offer, and the room's answer."""
         handle = await self._handle()
         body = {"request": "joinandconfigure", "room": ROOM, "ptype": "publisher", "display": "camera", "audio": False}
-        jsep = {"type": "offer", "sdp": peer.localDescription.sdp}
-        found = await self._ask(handle, body, jsep)
+        found = await self._ask(handle, body, {"type": "offer", "sdp": offer})
         self.feed = found["plugindata"]["data"]["id"]
-        await peer.setRemoteDescription(RTCSessionDescription(found["jsep"]["sdp"], "answer"))
+        return str(found["jsep"]["sdp"])
 
     async def watch(self, peer: RTCPeerConnection) -> None:
         handle = await self._handle()

@@ -55,6 +55,21 @@ class Postgres:
         self.child = Child([self._programs / "postgres", *words], cwd=self.folder, **self._user)
         self.child.wait_until(self._ready, "answer of PostgreSQL", 30.0)
 
+    def listen(self, address: str, net: str, namespace: str) -> None:
+        """Answer in a network namespace, to everybody of `net`."""
+        with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {net} trust\n")
+        words = ["-D", self.folder / "data", "-p", str(self.port), "-h", address, "-k", self.folder]
+        inside = [find_peer("ip", "iproute2"), "netns", "exec", namespace]
+        inside += ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        self.child = Child([*inside, self._programs / "postgres", *words], cwd=self.folder)
+        asked = [self._programs / "pg_isready", "-h", str(self.folder), "-p", str(self.port), "-U", "homeside"]
+
+        def ready() -> bool:
+            return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+        self.child.wait_until(ready, "answer of PostgreSQL", 30.0)
+
     def _ready(self) -> bool:
         asked = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-U", "homeside"]
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0

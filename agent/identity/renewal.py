@@ -47,13 +47,18 @@ class Renewal:
     async def run(self) -> None:
         await asyncio.sleep(min(FIRST_LOOK_S, self._every_s) * random.random())  # noqa: S311 - a fleet spreads out
         while True:
-            try:
-                await asyncio.to_thread(self.look)
-                self._problem = ""
-            except AgentError as error:
-                self._problem = str(error)
-                log.warning("identity_not_renewed", code=error.code, reason=str(error))
+            await self.try_to()
             await asyncio.sleep(self._every_s * (0.8 + 0.4 * random.random()))  # noqa: S311 - jitter
+
+    async def try_to(self) -> None:
+        """`look`, in a thread; what went wrong is told."""
+        try:
+            await asyncio.to_thread(self.look)
+        except AgentError as error:
+            self._problem = str(error)
+            log.warning("identity_not_renewed", code=error.code, reason=str(error))
+        else:
+            self._problem = ""
 
     def look(self) -> bool:
         """Renew if it is time; whether it was. Blocks. Raises AgentError."""

@@ -32,7 +32,7 @@ def vision(
     ] = None,
     threads: Annotated[
         int,
-        typer.Option(min=0, max=16, help="Threads of the models; 0 measures which number is quickest, as a kit does."),
+        typer.Option(min=0, max=16, help="Threads of the models; 0 measures how many are quickest, as a kit does."),
     ] = 0,
     rounds: Annotated[int, typer.Option(min=5, max=1000, help="How often each is measured.")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,

@@ -43,6 +43,15 @@ class Tally:
     delays: list[float] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Kept:
+    """A message without an acknowledgement: when it was made, from which delays count, and when it was sent last."""
+
+    made: float
+    sent: float
+    body: bytes
+
+
 class Kit:
     """One kit. `run` lasts until its own measuring is over and, if it can, everything is acknowledged."""
 
@@ -58,7 +67,7 @@ class Kit:
         self.told: set[int] = set()
         self._brokers = brokers
         self._tally = tally
-        self._kept: dict[int, tuple[float, bytes]] = {}
+        self._kept: dict[int, Kept] = {}
         self._seq = 0
         self._connection: Connection | None = None
         self._last: asyncio.Future[None] | None = None
@@ -111,7 +120,8 @@ class Kit:
         self._seq += 1
         number = {"session": self.session, "boot": self.boot, "seq": self._seq}
         body = _encode({"type": kind, **number, "payload": payload})
-        self._kept[self._seq] = (time.monotonic(), body)
+        now = time.monotonic()
+        self._kept[self._seq] = Kept(now, now, body)
         self._tally.sent += 1
         if self._connection is not None:
             self._connection.publish(topic(self.name, Lane.LIVE), body)
@@ -149,8 +159,8 @@ class Kit:
         return connection
 
     async def _live_with(self, connection: Connection) -> None:
-        for seq, (_, body) in self._kept.items():
-            self._kept[seq] = (0.0, body)
+        for kept in self._kept.values():
+            kept.sent = 0.0
         self._connection = connection
         while not connection.closed.done():
             self._send_again(connection)
@@ -159,12 +169,10 @@ class Kit:
 
     def _send_again(self, connection: Connection) -> None:
         now = time.monotonic()
-        late = [seq for seq, (sent, _) in self._kept.items() if now - sent > AGAIN_AFTER_S][:WINDOW]
-        for seq in late:
-            body = self._kept[seq][1]
-            self._kept[seq] = (now, body)
+        for kept in [one for one in self._kept.values() if now - one.sent > AGAIN_AFTER_S][:WINDOW]:
+            kept.sent = now
             self._tally.again += 1
-            connection.publish(topic(self.name, Lane.BACKFILL), body)
+            connection.publish(topic(self.name, Lane.BACKFILL), kept.body)
 
     def _heard(self, data: bytes) -> None:
         said = _decode(data)
@@ -187,5 +195,4 @@ class Kit:
         if not self._kept and self._last is not None and not self._last.done():
             self._last.set_result(None)
         self._tally.acked += 1
-        if found[0]:
-            self._tally.delays.append((now - found[0]) * 1000)
+        self._tally.delays.append((now - found.made) * 1000)

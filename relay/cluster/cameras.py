@@ -84,6 +84,9 @@ class RelayedCameras:
     def sent(self) -> list[Sent]:
         return [one for cameras in self._elsewhere.values() for one in cameras]
 
+    def brought(self, kit: str) -> bool:
+        return kit in self._brought
+
     async def bring(self, wish: Wish) -> None:
         """Full when the other relay has the camera and it could not be brought: worth trying again."""
         found = max(self._meant(wish), key=lambda one: one[1].since_ms, default=None)

@@ -5,6 +5,7 @@ homeside.ingest.{part}.{kit}.{lane}      partition of the kit; in the replicated
 homeside.live.{session}.{what}           between relays, at most once: a browser's batches, who is there, what changed
 homeside.fleet                           between relays, at most once: what kits said, which rows of the fleet changed
 homeside.timer.{hash}                    between relays, at most once: a timer session's newest state
+homeside.signs.{hash}                    in a stream kept in memory: what a signing session said
 homeside.cameras                         every relay's cameras; homeside.video.{relay} takes an offer for one of them
 homeside.relays                          every relay's heartbeat; homeside.clock.{relay} answers with its time
 """
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from core.contracts.topics import FROM_KITS, Lane, Topic, valid_kit
 
 STREAM = "HOMESIDE_INGEST"
+SIGNS = "HOMESIDE_SIGNS"
 INGEST = "homeside.ingest"
 ALIVE = "homeside.relays"
 CAMERAS = "homeside.cameras"
@@ -71,6 +73,10 @@ def timer(session_id: str) -> str:
 
 def clock(relay: str) -> str:
     return f"homeside.clock.{relay}"
+
+
+def signs(session: str) -> str:
+    return f"homeside.signs.{session}"
 
 
 def video(relay: str) -> str:

@@ -37,6 +37,8 @@ MOST_DIAGNOSTICS = 512_000
 TYPES = ("packages", "diagnostics")
 UNHEARD_S = 30.0
 """After a relay went, its kits have so long to be heard by another before they count as away."""
+CLOCKS_APART_MS = 60_000
+"""What relays' clocks may differ by: a kit that goes from one to another must not seem to be heard in the past."""
 HERE, STORED = "here", "stored"
 """By whom a kit was heard, where it is no other relay, which has a name: at first hand, or before this start."""
 
@@ -187,7 +189,7 @@ class FleetService:
         """What kits said to another relay."""
         for said in told:
             kit = self._known(said.name)
-            if kit is not None and said.seen_ms >= kit.seen_ms:
+            if kit is not None and said.seen_ms >= kit.seen_ms - CLOCKS_APART_MS:
                 kit.seen_ms, kit.online, kit.report = said.seen_ms, said.online, said.report
                 self._teller[kit.name] = relay
                 self._changed(kit)
@@ -197,14 +199,16 @@ class FleetService:
         return [rules.told(self._kits[name]) for name, relay in self._teller.items() if relay == HERE]
 
     async def reread(self, rows: Rows, key: str = "") -> None:
-        """Another relay wrote."""
+        """Another relay wrote: a kit of that name, or, without one, many."""
         if rows is Rows.ROLLOUTS:
             await self.releases.load()
             self.releases.touched = True
         elif rows is Rows.PACKAGES:
             self._packages.update(await self._store.packages())
-        else:
+        elif key:
             await self._reread(key)
+        else:
+            await self.load()
 
     async def _reread(self, name: str) -> None:
         async with self._rows:
@@ -255,7 +259,8 @@ class FleetService:
         await self._store.add(made, [self._deed(who, kit.name, "add", " ".join(kept)) for kit in made])
         for kit in made:
             self._kits.setdefault(kit.name, kit)
-            self._others.changed(Rows.KIT, kit.name)
+        if made:
+            self._others.changed(Rows.KIT, made[0].name if len(made) == 1 else "")
         return len(made)
 
     async def forget(self, who: str, name: str) -> None:

@@ -12,6 +12,7 @@ import core.fingerspelling
 from core.contracts.signs import HealthResponse
 from core.fingerspelling.letters import WEIGHTS_FILE, Network
 from core.fingerspelling.speller import Speller
+from relay.cluster.contexts import SharedPasts
 from relay.ground import Ground, Part, Root
 from relay.signs import gateway as kits
 from relay.signs.batch.gateway import Fetcher
@@ -24,6 +25,7 @@ from relay.signs.detection.service import Shared, SigningService
 from relay.signs.routes import application
 from relay.signs.store import SignStore
 from relay.signs.translation.gateway import Gemini, frequencies
+from relay.signs.translation.pasts import Memory, Pasts
 from relay.signs.translation.routes import routes as translation_routes
 from relay.signs.translation.service import TranslationService
 
@@ -33,7 +35,7 @@ def open_signs(ground: Ground, detector: Callable[[], Detector], lacking: Callab
     chosen, access, metrics = ground.settings.signs, ground.access, ground.metrics
     network = Network.unpack((Path(core.fingerspelling.__path__[0]) / WEIGHTS_FILE).read_bytes())
     store = SignStore(ground.engine)
-    translation = TranslationService(_spellers(network), _model(ground), metrics)
+    translation = TranslationService(_spellers(network), _model(ground), metrics, _pasts(ground))
     lookout = Lookout(detector, lacking, chosen.detectors, metrics)
     calibrations = Calibrations(store, network)
     signing = SigningService(
@@ -82,6 +84,12 @@ def health(lookout: Lookout, translation: TranslationService) -> HealthResponse:
         },
         reasons=reasons or None,
     )
+
+
+def _pasts(ground: Ground) -> Pasts:
+    own = Memory(ground.metrics)
+    cluster = ground.cluster
+    return SharedPasts(cluster.link, own, ground.settings.cluster.replicas) if cluster is not None else own
 
 
 def _model(ground: Ground) -> Gemini | None:

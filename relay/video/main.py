@@ -5,6 +5,7 @@ from __future__ import annotations
 from relay.cluster.cameras import RelayedCameras
 from relay.ground import Duty, Ground, Part, Root
 from relay.video.gateway import MediaFolder
+from relay.video.handoff import HandOff, Server
 from relay.video.peers import Network
 from relay.video.recorder import Recordings
 from relay.video.routes import application
@@ -24,9 +25,13 @@ def open_video(ground: Ground) -> Part:
         service.elsewhere = relayed = RelayedCameras(ground.cluster.link, service, ground.metrics)
         ground.cluster.members.on_gone.append(relayed.gone)
         duties["cameras"] = relayed.run
+    server = Server(chosen.hand_off.whip, chosen.hand_off.whep, chosen.hand_off.token.get_secret_value())
+    if server.whip:
+        handing = HandOff(server, service.own_cameras, service.network, ground.metrics, bounds.raw)
+        duties["hand_off"] = handing.run
     return Part(
         "video",
-        application(service, ground.access, reference),
+        application(service, ground.access, reference, server),
         root=Root.SCG,
         openable=True,
         duties=duties,

@@ -17,11 +17,12 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from relay.access import Access
-from relay.errors import BadOffer, RelayError, TooLarge
+from relay.errors import BadOffer, Full, RelayError, TooLarge
 from relay.openapi30 import as_3_0
 from relay.ports import allowed_methods
 from relay.video import rules
 from relay.video.cameras.routes import Detail, Kit, cameras, recordings
+from relay.video.handoff import Server
 from relay.video.permissions import may_end, may_publish, may_watch, own
 from relay.video.service import VideoService, Wish
 
@@ -89,12 +90,16 @@ class ForPrograms(APIRoute):
         return super().matches(scope)
 
 
-def application(service: VideoService, access: Access, documentation: Callable[[], APIRouter]) -> FastAPI:
-    """The video API as an application of its own; `documentation` makes its /docs and /redoc."""
+def application(
+    service: VideoService, access: Access, documentation: Callable[[], APIRouter], beyond: Server
+) -> FastAPI:
+    """The video API as an application of its own; `documentation` makes its /docs and /redoc, `beyond` takes viewers
+    that find no place here.
+    """
     app = Documented(title=SERVICE, version=VERSION, docs_url=None, redoc_url=None)
     app.include_router(_service(service))
     app.include_router(_signaling(service, access))
-    app.include_router(_exchange(service, access))
+    app.include_router(_exchange(service, access, beyond))
     app.include_router(cameras(service, access))
     app.include_router(recordings(service, access))
     app.include_router(documentation())
@@ -206,7 +211,7 @@ def _server(url: str, username: str, password: str) -> dict[str, str]:
     return {"urls": url, **({"username": username, "credential": password} if username else {})}
 
 
-def _exchange(service: VideoService, access: Access) -> APIRouter:
+def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRouter:
     """WHIP and WHEP: an SDP posted, an SDP answered, a resource to delete. Trickling is not needed and not offered."""
     refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404)}
     router = APIRouter(prefix="/api", tags=["whip", "whep"], responses=refused)
@@ -246,8 +251,14 @@ def _exchange(service: VideoService, access: Access) -> APIRouter:
         who = access.principal(request)
         publication = await (service.sample() if kit == "sample" else service.source(Wish(kit=kit)))
         may_watch(who, publication)
-        found, sdp = await service.watch(await _sdp(request), publication, who.subject)
-        return _created(request, f"/api/whep/{kit}/{found}", sdp, service)
+        sdp = await _sdp(request)
+        try:
+            found, answer = await service.watch(sdp, publication, who.subject)
+        except Full:
+            if not beyond.whep or kit == "sample":
+                raise
+            return Response(status_code=307, headers={"Location": beyond.whep_of(kit)})
+        return _created(request, f"/api/whep/{kit}/{found}", answer, service)
 
     @router.delete("/whep/{kit}/{session_id}", summary="Stop playing (WHEP)", response_class=Response)
     async def stop(request: Request, kit: Kit, session_id: str) -> Response:

@@ -49,6 +49,7 @@ class Elsewhere(Protocol):
         ...
 
     def sent(self) -> Sequence[Sent]: ...
+    def brought(self, kit: str) -> bool: ...
 
 
 class Sent(Protocol):
@@ -243,6 +244,10 @@ class VideoService:
 
     def cameras(self) -> list[Camera]:
         return [camera for camera in self._cameras.values() if camera.publisher or camera.publication.legs]
+
+    def own_cameras(self) -> list[Camera]:
+        """Those that send to this very relay."""
+        return [one for one in self.cameras() if self.elsewhere is None or not self.elsewhere.brought(one.kit)]
 
     def camera(self, kit: str) -> Camera:
         found = self._cameras.get(kit)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 import time
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import nats
+from websockets.asyncio.client import connect
 
 from tests.bench.rows import Row, show
 from tests.cluster.program import ClusterProgram, pause
@@ -22,7 +25,9 @@ from tests.peers import start_homeside
 from tests.programs import RelayProgram
 
 KITS, VIEWERS, SECONDS = 4, 120, 8
-STEPS = (50, 100, 200, 400)
+STEPS = (50, 100, 150, 200, 400)
+EXPIRING, EXPIRE_MS = 30, 8_000
+PROGRAMS = ("relay-1", "relay-2", "relay-3", "nats-1", "nats-2", "nats-3", "postgres")
 BARE_S = 3.0
 BODY = b"x" * 800
 """About what a message of ten samples is."""
@@ -94,17 +99,20 @@ def _cluster(cluster: ClusterProgram, alone: float) -> list[Row]:
     ]
     table += _ingest(cluster, brokers)
     table += _failover(cluster, brokers)
+    table.append(asyncio.run(_expiry(cluster)))
     return table
 
 
 def _ingest(cluster: ClusterProgram, brokers: list[str]) -> list[Row]:
     """Messages of ten samples, ten a second a kit, until acknowledgements take longer than two seconds."""
-    best, late = 0.0, 0.0
+    best, late, spent = 0.0, 0.0, dict[str, float]()
     for kits in STEPS:
+        before = {name: cpu_s(cluster.pid(name)) for name in PROGRAMS}
         said = load(brokers, cluster.relays, kits, 0, 8.0)["kits"]
         if said["waiting"] or said["ackMs"]["p99"] > 2000:
             break
         best, late = float(kits * 10), said["ackMs"]["p99"]
+        spent = {name: cpu_s(cluster.pid(name)) - before[name] for name in PROGRAMS}
     bare = asyncio.run(_bare_stream(cluster.nats))
     copied = asyncio.run(_bare_copy(cluster.database))
     name = "messages stored through MQTT, stream and database"
@@ -112,7 +120,16 @@ def _ingest(cluster: ClusterProgram, brokers: list[str]) -> list[Row]:
         Row(name, best, "1/s", "bare JetStream publish, 3 copies", bare),
         Row(name, best, "1/s", "bare COPY of the same bytes", copied),
         Row("acknowledgement at that rate, p99", late, "ms", "goal", 2000.0),
+        *(
+            Row(f"processor a message there, {kind}", 1000 * sum_of(spent, kind) / (best * 8), "ms")
+            for kind in ("relay", "nats", "postgres")
+            if best
+        ),
     ]
+
+
+def sum_of(spent: dict[str, float], kind: str) -> float:
+    return sum(used for name, used in spent.items() if name.startswith(kind))
 
 
 async def _bare_stream(servers: list[str]) -> float:
@@ -159,6 +176,33 @@ def _failover(cluster: ClusterProgram, brokers: list[str]) -> list[Row]:
             8.0,
         ),
     ]
+
+
+async def _expiry(cluster: ClusterProgram) -> Row:
+    """Timers run out just after a relay was killed, whose turn a third of them were: how late the last is."""
+    headers = {"Authorization": f"Bearer {cluster.token()}"}
+    names = [f"late-{number}" for number in range(EXPIRING)]
+    async with httpx.AsyncClient(base_url=cluster.care[0], headers=headers, timeout=30) as client:
+        heard, first_s = [], time.monotonic() + EXPIRE_MS / 1000
+        for name in names:
+            seat = {"participant_id": "a", "participant_index": 0, "total_time_ms": EXPIRE_MS}
+            body = {"session_id": name, "sync_mode": "per_participant", "participants": [seat]}
+            assert (await client.post("/v1/sessions", json=body)).status_code == 201
+            due_s = time.monotonic() + EXPIRE_MS / 1000
+            assert (await client.post(f"/v1/sessions/{name}/start", json={})).status_code == 200
+            heard.append(asyncio.create_task(_expired(cluster.care[0], name, headers, due_s)))
+        await asyncio.sleep(max(0.0, first_s - 0.2 - time.monotonic()))
+        cluster.kill("relay-2")
+        late = await asyncio.gather(*heard)
+    return Row("a relay is killed: latest word that a timer ran out", max(late), "s", "goal", 1.0)
+
+
+async def _expired(base: str, name: str, headers: dict[str, str], due_s: float) -> float:
+    """Seconds between the moment a timer was to run out and word that it had; the request to start it included."""
+    async with connect(f"{base.replace('http', 'ws', 1)}/sessions/{name}", additional_headers=headers) as socket:
+        while json.loads(await asyncio.wait_for(socket.recv(), 30))["type"] != "TIME_EXPIRED":
+            pass
+        return time.monotonic() - due_s
 
 
 async def _leader(servers: list[str]) -> str:

@@ -21,7 +21,8 @@ from tests.viewer.looking import drawing
 from tests.viewer.peer import until
 
 pytestmark = pytest.mark.browser
-SECONDS = 40
+SECONDS = 120
+"""At most; what measures is ended with the test."""
 
 
 class Lines:
@@ -119,5 +120,5 @@ def test_the_line_goes_on_when_the_browsers_relay_is_killed(
     assert [asked for asked, _ in came] == [None, *(times[-1] for _, times in came[:-1])]
     assert len(came) > 1
     page.close()
-    assert load.wait(SECONDS + 120) == 0, load.tail()
+    load.end()
     cluster.wait_ready()

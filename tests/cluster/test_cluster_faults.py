@@ -31,7 +31,7 @@ def judge(report: faultrun.Report) -> None:
 
 @pytest.mark.timeout(400)
 def test_random_faults_lose_nothing(cluster: ClusterProgram) -> None:
-    judge(faultrun.run(cluster, 30.0, seed=10))
+    judge(faultrun.run(cluster, 22.0, seed=10))
 
 
 @pytest.mark.soak
@@ -47,8 +47,8 @@ def test_random_faults_for_half_an_hour_lose_nothing(cluster: ClusterProgram) ->
 def test_a_minority_refuses_instead_of_lying(cluster: ClusterProgram) -> None:
     """Two of three NATS servers stand still: relays say they are not ready, and nothing is acknowledged that would not
     be kept; when they go on, everything sent meanwhile is there."""
-    load = faultrun.start_load(cluster, 20.0, kits=4, viewers=0)
-    faultrun.pause(3.0)
+    load = faultrun.start_load(cluster, 12.0, kits=4, viewers=0)
+    faultrun.pause(2.0)
     frozen = [pid for name in ("nats-2", "nats-3") for pid in faultrun.freeze(cluster.pid(name))]
     try:
         cluster.until(lambda: not any(cluster.ready(relay) for relay in range(3)), "refusal of all relays", 30.0)
@@ -56,5 +56,5 @@ def test_a_minority_refuses_instead_of_lying(cluster: ClusterProgram) -> None:
         faultrun.thaw(frozen)
     cluster.wait_ready()
     assert load.wait(240) == 0, load.tail()
-    assert load.entries()[-1]["check"]["expected"] >= 4 * 1900
+    assert load.entries()[-1]["check"]["expected"] >= 4 * 1100
     cluster.signal("nats-2", signal.SIGCONT)

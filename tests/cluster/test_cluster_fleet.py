@@ -105,6 +105,7 @@ def test_a_bundle_taken_in_by_one_relay_is_handed_out_by_all(
     cluster.until(lambda: all(told(one) == [(100, "paused")] for one in operators), "the rollout at every relay")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 def test_when_a_relay_is_killed_the_others_take_its_kits_over(
     cluster: ClusterProgram, operators: list[httpx.Client]

@@ -212,12 +212,12 @@ def test_each_api_refuses_in_its_own_words(form: Form) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_broker_that_goes_loses_nothing(form: Form) -> None:
-    words = ["--kits", "4", "--viewers", "4", "--seconds", "12", "--patience", "90", "--check", "--json"]
+    words = ["--kits", "4", "--viewers", "4", "--seconds", "8", "--patience", "90", "--check", "--json"]
     load = start_homeside("load", *words, "--broker", ",".join(form.brokers), "--relay", ",".join(form.plain))
-    pause(4.0)
+    pause(3.0)
     form.broker_goes()
     assert load.wait(200) == 0, load.tail()
     said = load.entries()[-1]
     assert said["kits"]["waiting"] == 0
     assert said["kits"]["connections"] > 4 or form.name == "cluster"
-    assert said["check"]["stored"] == said["check"]["expected"] >= 4 * 1100
+    assert said["check"]["stored"] == said["check"]["expected"] >= 4 * 700

@@ -14,7 +14,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from tests.cameras import KitCamera
 from tests.programs import RelayProgram
-from tests.watching import eventually
+from tests.watching import Watcher, eventually
 
 AT_ONCE = 5
 WARM = 30
@@ -51,6 +51,31 @@ async def test_whoever_leaves_leaves_nothing_behind(tmp_path: Path, cycles: int)
         with suppress(AssertionError):
             await eventually(back, "release", within=60)
         assert await back(), f"{after} after {before}"
+    assert await asyncio.to_thread(relay.stop) == 0
+    assert not relay.faults()
+
+
+async def test_a_flood_of_offers_is_bounded_and_harms_nobody(tmp_path: Path) -> None:
+    """Sixty at once where eight may watch: the rest are told when to come again, and who watches goes on."""
+    relay = await asyncio.to_thread(RelayProgram, tmp_path, env={"HOMESIDE_RELAY_VIDEO__VIEWERS": "8"})
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    await peer.setLocalDescription(await peer.createOffer())
+    offer = {"sdp": peer.localDescription.sdp, "type": "offer"}
+    await peer.close()
+    async with Watcher(relay.http) as seen, httpx.AsyncClient(base_url=relay.http, timeout=60) as client:
+        await seen.frames(5)
+        answers = await asyncio.gather(*(client.post("/api/offer", json=offer) for _ in range(60)))
+        assert sorted({answer.status_code for answer in answers}) == [200, 503]
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert len(refused) == 53
+        assert {answer.headers["retry-after"] for answer in refused} == {"2"}
+        await seen.frames(30)
+        for answer in answers:
+            if answer.status_code == 200:
+                assert (await client.delete(f"/api/session/{answer.json()['session_id']}")).status_code == 200
+        async with Watcher(relay.http) as late:
+            await late.frames(5)
     assert await asyncio.to_thread(relay.stop) == 0
     assert not relay.faults()
 

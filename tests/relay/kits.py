@@ -19,7 +19,7 @@ class Kit:
     """One connected kit. `answers` holds what came on its ack topic."""
 
     def __init__(
-        self, port: int, name: str = "bedside-01", *, password: str | None = None, ca: Path | None = None
+        self, port: int | str, name: str = "bedside-01", *, password: str | None = None, ca: Path | None = None
     ) -> None:
         self.name = name
         self.session = str(uuid4())
@@ -35,7 +35,8 @@ class Kit:
         self.client.on_connect = self._on_connect
         self.client.on_subscribe = self._on_subscribe
         self.client.on_message = self._on_message
-        self.client.connect("127.0.0.1", port, keepalive=15)
+        host, number = ("127.0.0.1", port) if isinstance(port, int) else (port, 1883)
+        self.client.connect(host, number, keepalive=15)
         self.client.loop_start()
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page
@@ -207,6 +208,16 @@ def test_fits_and_axe_finds_nothing(fleet: Page, axe: str) -> None:
     fleet.evaluate(axe + "; undefined")
     found = fleet.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations)")
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+def test_signing_out_is_on_the_page_and_ends_the_sign_in(fleet: Page, ward: Ward) -> None:
+    bearer = fleet.evaluate("JSON.parse(sessionStorage.getItem('homeside.access')).token")
+    asked = {"url": f"{ward.relay.http}/fleet/api/v1/kits", "headers": {"Authorization": f"Bearer {bearer}"}}
+    assert httpx.get(**asked).status_code == 200
+    fleet.get_by_role("button", name="Sign out").click()
+    fleet.wait_for_url("**/app/")
+    assert fleet.evaluate("sessionStorage.getItem('homeside.access')") is None
+    until(lambda: httpx.get(**asked).status_code == 401, 20.0, "the token's end")
 
 
 def test_others_are_told_that_it_is_not_theirs(ward: Ward, browser: Browser) -> None:

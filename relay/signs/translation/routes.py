@@ -32,14 +32,15 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
     @router.get("/context/{session_id}", response_model=Context)
     async def context(request: Request, session_id: SessionId) -> Context:
         """What a session said, newest last; `context` is the latest."""
-        past = list(service.context(session_id, access.reach(access.principal(request))).past)
+        found = await service.context(session_id, access.reach(access.principal(request)))
+        past = list(found.past)
         history = [Exchange(signs=signs, translation=text) for signs, text in past]
         return Context(session_id=session_id, context=past[-1][1] if past else "", history=history)
 
     @router.delete("/context/{session_id}", response_model=Cleared)
     async def clear(request: Request, session_id: SessionId) -> Cleared:
         """Forget a session."""
-        service.clear(session_id, access.reach(access.principal(request)))
+        await service.clear(session_id, access.reach(access.principal(request)))
         return Cleared(session_id=session_id)
 
     return router

@@ -11,9 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -26,9 +24,8 @@ from core.fingerspelling.speller import Spelled, Speller
 from relay.errors import InvalidLanguage, InvalidSession, InvalidSignSequence, LlmFailed, LlmRateLimit, LlmTimeout
 from relay.metrics import Metrics
 from relay.signs.translation.gateway import Translated
+from relay.signs.translation.pasts import Conversation, Pasts
 
-HISTORY = 50
-CONTEXTS = 5_000
 OFFLINE_AT_MOST = 0.75
 AT_ONCE = 2
 """Sequences spelled side by side: a long one takes half a second of a core."""
@@ -48,14 +45,6 @@ class Model(Protocol):
     async def translate(self, letters: str, draft: str, before: str, language: str) -> Translated: ...
 
 
-@dataclass(slots=True)
-class Conversation:
-    """One session's past, newest last. `owner` is who began it."""
-
-    owner: str | None
-    past: deque[tuple[list[str], str]] = field(default_factory=lambda: deque(maxlen=HISTORY))
-
-
 class TranslationService:
     """`translate` for the documented endpoint, `spelled` for sequences that were just signed."""
 
@@ -64,12 +53,13 @@ class TranslationService:
         load: Callable[[str], tuple[Speller, Mapping[str, str]]],
         model: Model | None,
         metrics: Metrics,
+        pasts: Pasts,
     ) -> None:
         self._load = load
         self._model = model
         self._metrics = metrics
         self._spellers: dict[str, asyncio.Future[tuple[Speller, Mapping[str, str]]]] = {}
-        self._conversations: OrderedDict[str, Conversation] = OrderedDict()
+        self._pasts = pasts
         self._spelling = asyncio.Semaphore(AT_ONCE)
         self.failing: str | None = None
 
@@ -81,53 +71,49 @@ class TranslationService:
         if language not in LANGUAGES:
             raise InvalidLanguage(f"Language {language[:16]!r} is not one of {', '.join(LANGUAGES)}.")
         began = time.monotonic()
-        conversation = self._conversation(session_id, owner)
+        conversation = await self._conversation(session_id, owner)
         if before is None:
             before = " ".join(text for _, text in list(conversation.past)[-5:])
         answer = await self._answer(letters, None, before, language, strict=True)
-        return self._told(answer, list(signs), session_id, conversation, began)
+        return await self._told(answer, list(signs), session_id, conversation, began)
 
     async def spelled(
         self, signs: Sequence[str], seen: Sequence[Chances], session_id: str, *, language: str, owner: str | None
     ) -> TranslationResponse:
         """A sequence that a reader committed: always answered, by the speller when the model cannot."""
         began = time.monotonic()
-        conversation = self._conversation(session_id, owner)
+        conversation = await self._conversation(session_id, owner)
         before = " ".join(text for _, text in list(conversation.past)[-5:])
         answer = await self._answer(checked(signs), seen, before, language, strict=False)
-        return self._told(answer, list(signs), session_id, conversation, began)
+        return await self._told(answer, list(signs), session_id, conversation, began)
 
-    def context(self, session_id: str, owner: str | None) -> Conversation:
+    async def context(self, session_id: str, owner: str | None) -> Conversation:
         """Raises InvalidSession. `owner` None may see everybody's."""
-        found = self._conversations.get(session_id)
-        if found is None or owner not in (None, found.owner):
+        found = await self._pasts.find(session_id)
+        if found is None or not found.readable(owner):
             raise InvalidSession("Session not found")
         return found
 
-    def clear(self, session_id: str, owner: str | None) -> None:
-        self.context(session_id, owner)
-        del self._conversations[session_id]
+    async def clear(self, session_id: str, owner: str | None) -> None:
+        await self.context(session_id, owner)
+        await self._pasts.forget(session_id)
 
     def warm(self) -> None:
         """Somebody is about to sign: have the English speller ready. A relay where nobody does never loads it."""
         self._loading("en")
 
-    def _conversation(self, session_id: str, owner: str | None) -> Conversation:
-        found = self._conversations.setdefault(session_id, Conversation(owner))
-        if owner not in (None, found.owner):
+    async def _conversation(self, session_id: str, owner: str | None) -> Conversation:
+        found = await self._pasts.find(session_id) or Conversation(owner)
+        if not found.readable(owner):
             raise InvalidSession("Session not found")
-        self._conversations.move_to_end(session_id)
-        while len(self._conversations) > CONTEXTS:
-            self._conversations.popitem(last=False)
-            self._metrics.signs_dropped.labels("context").inc()
         return found
 
-    def _told(
+    async def _told(
         self, answer: TranslationResponse, signs: list[str], session_id: str, conversation: Conversation, began: float
     ) -> TranslationResponse:
         answer.session_id = session_id
         answer.processing_time_ms = round((time.monotonic() - began) * 1000)
-        conversation.past.append((signs, answer.translation))
+        await self._pasts.add(session_id, conversation.owner, signs, answer.translation)
         self._metrics.signs_translated.labels("offline" if answer.fallback else "model").inc()
         return answer
 

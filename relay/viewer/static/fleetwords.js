@@ -3,7 +3,7 @@
 import { count, DASH, dayTime, duration, fixed } from './formats.js'
 
 const STANDINGS = { live: ['Live', 'live'], away: ['Away', 'off'], new: ['Never heard of', 'off'] }
-export const NUMBERS = [['', 'kits'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never heard of']]
+export const NUMBERS = [['', 'in all'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never heard of']]
 const MESSAGE_MS = 100
 export const BATTERY_LOW = 15
 
