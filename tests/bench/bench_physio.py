@@ -43,7 +43,7 @@ from tests.peers_postgres import Postgres
 from tests.physio.squatting import frames
 
 FRAMES, BODY, SESSIONS, ASKED = 30_000, 300, 100_000, 200
-SENDERS, OTHERS, EACH = 4, 100, 10
+SENDERS, OTHERS, EACH, AT_ONCE = 4, 100, 10, 1_000
 
 
 def _bodies() -> list[bytes]:
@@ -142,11 +142,13 @@ async def _many(engine: AsyncEngine, store: AccountStore, person: Account) -> No
         }
         for k, one in enumerate(whose)
     ]
+    for start in range(0, len(rows), AT_ONCE):
+        part = rows[start : start + AT_ONCE]
+        async with engine.begin() as connection:
+            await connection.execute(sa.insert(exercise_sessions).values(part))
+            counted = [{"session_id": row["id"]} for row in part]
+            await connection.execute(sa.insert(session_statistics).values(counted))
     async with engine.begin() as connection:
-        for start in range(0, len(rows), 10_000):
-            part = rows[start : start + 10_000]
-            await connection.execute(sa.insert(exercise_sessions), part)
-            await connection.execute(sa.insert(session_statistics), [{"session_id": row["id"]} for row in part])
         await connection.execute(sa.text("ANALYZE"))
 
 

@@ -130,8 +130,9 @@ def test_who_plays_a_video_is_recorded_and_may_not_say_to_be_another(care: Care)
 
 
 def test_the_101st_request_is_refused_and_other_people_go_on(care: Care) -> None:
-    """On this database, with the documented limit."""
+    """On either database, per user, with the documented limit; frames have a window of their own."""
     limited = Care(care.folder / "limited", care.kind, care.postgres, requests=100)
+    session = limited.create()["session_id"]
     with limited.as_("john") as john, limited.as_("jane") as jane:
         seen = [john.get("/api/patients/profile").status_code for _ in range(100)]
         assert set(seen) == {200}
@@ -139,4 +140,5 @@ def test_the_101st_request_is_refused_and_other_people_go_on(care: Care) -> None
         assert error_of(refused, 429)["code"] == "RATE_LIMIT_EXCEEDED"
         assert 1 <= int(refused.headers["retry-after"]) <= 901
         assert jane.get("/api/patients/profile").status_code == 200
+        assert john.post(f"/api/sessions/{session}/data", json=DATA).status_code == 200
     assert limited.relay.stop() == 0
