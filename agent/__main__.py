@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 
 from agent.app import build_sources, serve
-from agent.configuration import Configuration
 from agent.doctor import examine, show
 from agent.errors import AgentError, SettingsError
-from agent.logs import configure
+from agent.operations.configuration import Configuration
+from agent.process.logs import configure
 from agent.settings import AgentSettings, journal, load
 from agent.sources.ble.radio import Radio
 from agent.sources.port import Port

@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agent import machine
-from agent.backoff import Backoff
-from agent.care import Care
 from agent.channels import Channel
-from agent.commands import Commands
-from agent.configuration import Configuration
 from agent.doctor import examine_running
 from agent.errors import AgentError, OutboxError, RecordingUnusable, SettingsError
 from agent.identity.folder import IdentityFolder
 from agent.identity.renewal import Renewal
-from agent.logs import recent
-from agent.notify import Watchdog, notify
+from agent.operations import machine
+from agent.operations.care import Care
+from agent.operations.commands import Commands
+from agent.operations.configuration import Configuration
+from agent.operations.status import Status
 from agent.outbox import OUTBOX_FILE, Outbox
+from agent.process.backoff import Backoff
+from agent.process.logs import recent
+from agent.process.notify import Watchdog, notify
+from agent.process.supervisor import supervise
 from agent.recorder import Recorder
 from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
@@ -41,8 +43,6 @@ from agent.sources.ble.source import BleSource
 from agent.sources.port import Port
 from agent.sources.replay import ReplaySource
 from agent.sources.serial import SerialSource
-from agent.status import Status
-from agent.supervisor import supervise
 from agent.uplink import Uplink
 from agent.wall_clock import WallClock
 from core.contracts.service import READY, STOPPING

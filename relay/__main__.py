@@ -14,13 +14,13 @@ from rich.console import Console
 
 from relay.auth import Principal, Role, Tokens, load_secret
 from relay.cluster.trial import Trial
-from relay.collector import Collector
+from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, Unauthorized
-from relay.logs import configure
 from relay.main import Relay
+from relay.process.collector import Collector
+from relay.process.logs import configure
+from relay.process.supervisor import supervise
 from relay.settings import RelaySettings, journal, load
-from relay.supervisor import supervise
-from relay.tls import lan_addresses
 
 relay_app = typer.Typer(add_completion=False)
 token_app = typer.Typer(add_completion=False)

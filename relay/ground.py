@@ -11,16 +11,16 @@ from enum import StrEnum
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.access import Access
 from relay.accounts.service import Accounts
+from relay.bus.switchboard import Switchboard
 from relay.clock import Clock
 from relay.cluster.leases import Fence, unfenced
 from relay.cluster.main import Cluster
-from relay.kits import Switchboard
-from relay.metrics import Metrics
-from relay.ports import Routed
+from relay.entrance.access import Access
+from relay.entrance.ports import Routed
+from relay.process.metrics import Metrics
+from relay.process.tracing import Tracing, Untraced
 from relay.settings import RelaySettings
-from relay.tracing import Tracing, Untraced
 
 Duty = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[bool]]

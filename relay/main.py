@@ -16,34 +16,34 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.contracts.service import READY, STOPPING
-from relay.access import Access
 from relay.accounts.passwords import Passwords
 from relay.accounts.service import Accounts, Lifetimes
 from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
-from relay.broker import DoorBounds, EmbeddedBroker, Gate
-from relay.bus import Address, Bus, MqttBus, parse_address
+from relay.bus.broker import DoorBounds, EmbeddedBroker, Gate
+from relay.bus.mqtt import Address, Bus, MqttBus, parse_address
+from relay.bus.switchboard import Switchboard
 from relay.clock import SystemClock
 from relay.cluster.main import join
 from relay.db.engine import answers, database_url, migrate, open_engine, open_replica
+from relay.entrance.access import Access
+from relay.entrance.listening import Server, configuration, listen
+from relay.entrance.ports import Port
 from relay.errors import DetectorMissing
 from relay.fleet.main import open_fleet
 from relay.ground import Check, Duty, Ground, Part, Root
-from relay.health import health
 from relay.identity.main import Identities, broker_tls, identities, open_identity, server_certificate
-from relay.kits import Switchboard
-from relay.listening import Server, configuration, listen
-from relay.metrics import Metrics
-from relay.notify import notify, watch
 from relay.physio.main import open_physio, sign_in_tokens
-from relay.ports import Port
+from relay.process.health import health
+from relay.process.metrics import Metrics
+from relay.process.notify import notify, watch
+from relay.process.supervisor import supervise
+from relay.process.tracing import open_tracing
 from relay.scg.main import open_scg
 from relay.settings import RelaySettings, is_loopback, service_manager
 from relay.signs.detection.lookout import Detector
 from relay.signs.main import open_signs
-from relay.supervisor import supervise
 from relay.timers.main import open_timers
-from relay.tracing import open_tracing
 from relay.video.main import open_video
 from relay.viewer.documentation import reference_application
 from relay.viewer.routes import pages

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from agent.backoff import Backoff
 from agent.privacy import LEVELS, Level
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sources.slot import Frame, Slot
-from agent.supervisor import supervise
 from agent.video.publisher import Target, VideoPublisher
 from relay.video import sample
 

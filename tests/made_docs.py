@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from agent.settings import AgentSettings
 from homeside import PROGRAMS, app, load
 from provisioning.settings import UpdaterSettings
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.settings import RelaySettings
 from tests.peers import REPO_ROOT
 

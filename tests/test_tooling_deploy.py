@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from relay.cluster.subjects import PARTITIONS, mappings
+from relay.entrance.tls import own_certificate
 from relay.identity.authority import own_authority
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.settings import RelaySettings
-from relay.tls import own_certificate
 from tests.peers import find_peer
 
 DEPLOY = Path(__file__).parent.parent / "docs" / "deploy"

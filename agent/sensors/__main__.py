@@ -19,7 +19,7 @@ from rich.table import Table
 from serial.tools import list_ports
 
 from agent.errors import AgentError, CommandRefused, SettingsError
-from agent.logs import configure
+from agent.process.logs import configure
 from agent.sections import Ble, Serial
 from agent.sensors.firmware import Image, Updater, Way
 from agent.sensors.meter import Meter

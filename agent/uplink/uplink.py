@@ -18,9 +18,9 @@ import msgspec
 import structlog
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from agent.backoff import Backoff
 from agent.errors import OutboxUnwritable, ProtocolRefused, SettingsError, UplinkError
 from agent.outbox import Message, Outbox
+from agent.process.backoff import Backoff
 from agent.sections import Broker
 from agent.uplink.link import V5, V311, Link
 from agent.uplink.pace import Pace

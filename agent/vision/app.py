@@ -14,19 +14,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from agent.backoff import Backoff
 from agent.errors import CameraUnusable, CommandRefused, ModelsMissing
 from agent.exercise import Exercise, landmarks_of, session_of
 from agent.indicator import show_on
 from agent.outbox import Outbox
 from agent.privacy import Level, Privacy
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.settings import AgentSettings
 from agent.sources.camera.choose import device_of
 from agent.sources.camera.source import CameraSource
 from agent.sources.slot import Slot
 from agent.spelling import Spelling
 from agent.spelling import session_of as signing_session
-from agent.supervisor import supervise
 from agent.video.app import build_video
 from agent.vision.eyes import Eyes, Seen
 from agent.wall_clock import WallClock

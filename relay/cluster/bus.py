@@ -17,11 +17,11 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
-from relay.bus import Receive
+from relay.bus.mqtt import Receive
 from relay.cluster import subjects
 from relay.cluster.link import Link
 from relay.cluster.members import Members
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 FETCH = 256
 FETCH_WITHIN_S = 0.5

@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 from relay.cluster import subjects
 from relay.cluster.link import Link
 from relay.errors import BadOffer, Full, RelayError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video.offers import take_from
 from relay.video.peers import PublisherPeer
 from relay.video.service import Camera, VideoService, Wish

@@ -26,11 +26,11 @@ from core.contracts.topics import Lane
 from relay.cluster import subjects
 from relay.cluster.link import Link
 from relay.errors import Full, RelayError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
+from relay.process.tracing import Tracing
 from relay.scg.live import Live
 from relay.scg.rules import Elsewhere
 from relay.scg.store import Store
-from relay.tracing import Tracing
 
 FILL_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from relay.errors import SettingsError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 QUEUE = 20_000
 CONNECT_WITHIN_S = 2.0

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.bus import Address
+from relay.bus.mqtt import Address
 from relay.clock import SteadyClock
 from relay.cluster.bus import NatsBus
 from relay.cluster.leases import Fence, Turn
@@ -18,7 +18,7 @@ from relay.cluster.link import Link, is_cluster, servers
 from relay.cluster.members import Members
 from relay.db.leases import Leases
 from relay.errors import SettingsError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.settings import RelaySettings
 
 LEAVE_WITHIN_S = 2.0

@@ -19,7 +19,7 @@ from relay.clock import SteadyClock
 from relay.cluster import subjects
 from relay.cluster.link import Link
 from relay.cluster.ranks import Roll
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 HEARTBEAT_S = 0.25
 COMPARE_EVERY_S = 20.0

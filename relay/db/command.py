@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError
-from relay.logs import configure
+from relay.process.logs import configure
 from relay.settings import RelaySettings, load
 
 T = TypeVar("T")

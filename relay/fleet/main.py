@@ -7,10 +7,10 @@ from functools import partial
 
 from starlette.requests import HTTPConnection
 
-from relay.access import Access
 from relay.accounts.service import Accounts
 from relay.auth import Role
 from relay.cluster.fleet import FleetPeers
+from relay.entrance.access import Access
 from relay.errors import Forbidden, Unauthorized
 from relay.fleet.gateway import ReleaseFolder
 from relay.fleet.others import Alone

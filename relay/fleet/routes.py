@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 from starlette.responses import FileResponse, Response
 
-from relay.access import Access
 from relay.auth import Principal, Role
+from relay.entrance.access import Access
 from relay.envelopes import speak_envelopes
 from relay.errors import Forbidden
 from relay.fleet.rules import Standing

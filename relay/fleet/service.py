@@ -19,6 +19,7 @@ from core.contracts.fleet import ConfigurationState
 from core.contracts.fleet import report as report_of
 from core.contracts.scg import Envelope, decode_payload
 from core.contracts.topics import valid_kit
+from relay.bus.switchboard import KitSender
 from relay.errors import Conflict, Full, NotAllowed, NotFound
 from relay.fleet import rules
 from relay.fleet.others import Others, Rows
@@ -26,7 +27,6 @@ from relay.fleet.releases import Releases
 from relay.fleet.rules import Desired, Kit, Release, Told
 from relay.fleet.store import Deed, FleetStore
 from relay.fleet.view import FleetView
-from relay.kits import KitSender
 
 MOST_KITS = 20_000
 AGAIN_MS = 30_000

@@ -25,14 +25,14 @@ from rich.table import Column, Table
 from relay.auth import Tokens, load_secret
 from relay.clock import SystemClock
 from relay.db.engine import database_url, migrate, open_engine
+from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, SettingsError
 from relay.files import write_whole
 from relay.identity.brokers import AUTHORITY, CRL, BrokerPlan, mosquitto, nats, nats_can_name
 from relay.identity.main import Identities, identities, server_certificate
 from relay.identity.store import Claim
-from relay.logs import configure
+from relay.process.logs import configure
 from relay.settings import RelaySettings, load
-from relay.tls import lan_addresses
 
 claims_app = typer.Typer(
     add_completion=False,

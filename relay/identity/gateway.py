@@ -16,10 +16,10 @@ from pathlib import Path
 import aiomqtt
 import structlog
 
-from relay.bus import Address
+from relay.bus.mqtt import Address
+from relay.entrance.standing import Standing
 from relay.files import write_whole
 from relay.identity import brokers
-from relay.standing import Standing
 
 ANEW_AFTER_S = 12 * 3600.0
 """A list of revoked certificates ends; mosquitto would then refuse everybody."""

@@ -14,8 +14,10 @@ from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.auth import Tokens
-from relay.bus import Address
-from relay.certificates import kits_context
+from relay.bus.mqtt import Address
+from relay.entrance.certificates import kits_context
+from relay.entrance.standing import Standing
+from relay.entrance.tls import own_certificate
 from relay.envelopes import Limiter
 from relay.errors import SettingsError
 from relay.ground import Duty, Ground, Part
@@ -25,8 +27,6 @@ from relay.identity.routes import application
 from relay.identity.service import IdentityService, Terms
 from relay.identity.store import IdentityStore
 from relay.settings import RelaySettings
-from relay.standing import Standing
-from relay.tls import own_certificate
 
 FAILURES, FAILURES_WINDOW_S = 10, 600
 """Refused claims and proofs an address may have in ten minutes."""

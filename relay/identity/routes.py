@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from core.contracts import identity
 from core.contracts.errors import ContractError
 from core.contracts.identity import EnrolRequest, RenewRequest, TokenRequest, decode
-from relay.access import Access
 from relay.auth import Principal, Role
+from relay.entrance.access import Access
 from relay.envelopes import Limiter
 from relay.errors import ClaimRefused, CsrRefused, Forbidden, IdentityRefused, RelayError, TooLarge, TooMany
 from relay.identity.service import IdentityService, Issued

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.contracts.identity import RenewRequest, TokenRequest, claimable, code_of, renewal_statement, token_statement
 from relay.auth import Principal, Role, Tokens
+from relay.entrance.standing import Standing
 from relay.errors import ClaimRefused, CsrRefused, IdentityRefused, NotFound, RelayError
 from relay.identity.authority import PEM, Authority
 from relay.identity.rules import CODE_BITS, check_name, digest_of, key_mark, key_of, proof_holds, read_csr, renew_after
 from relay.identity.store import Certificate, Claim, Entry, IdentityStore, KitIdentity
-from relay.standing import Standing
 
 CLAIM_TEXT = "This claim is not valid: unknown, expired, withdrawn or spent. Ask whoever runs the relay for a new one."
 REFUSED_TEXT = "This kit is not known here, was revoked, or does not hold the key it speaks for. It needs a new claim."

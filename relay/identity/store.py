@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay.db.identity import audit, certificates, claims, kits
 from relay.db.physio import sign_ins
 from relay.db.transactions import Row, first, rows, transaction
-from relay.standing import Ended
+from relay.entrance.standing import Ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from relay.accounts.routes import bearer
 from relay.auth import Tokens, load_secret
 from relay.clock import Clock
+from relay.entrance.ports import base_url
 from relay.envelopes import Limiter, Reception
 from relay.errors import Unauthorized
 from relay.ground import Ground, Part, Root
@@ -30,7 +31,6 @@ from relay.physio.video.gateway import Shelf, VideoBucket, VideoFolder
 from relay.physio.video.service import Videos
 from relay.physio.video.spool import Spool
 from relay.physio.video.store import UploadStore
-from relay.ports import base_url
 from relay.settings import RelaySettings
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.retention.rules import Policy
 from relay.retention.service import Retention
 from relay.retention.store import RetentionStore

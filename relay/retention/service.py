@@ -10,7 +10,7 @@ import structlog
 
 from relay.cluster.leases import Fence
 from relay.errors import StoreUnavailable
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.retention import rules
 from relay.retention.rules import Fate, Policy, Recording
 from relay.retention.store import RetentionStore

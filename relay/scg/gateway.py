@@ -8,7 +8,7 @@ import msgspec
 
 from core.contracts import scg
 from core.contracts.errors import InvalidMessage
-from relay.kits import KitSender, acknowledge
+from relay.bus.switchboard import KitSender, acknowledge
 from relay.scg.live import Live
 from relay.scg.service import ScgService, canonical
 from relay.scg.store import Store

@@ -19,7 +19,7 @@ from core.contracts.columns import join
 from core.contracts.seq_ranges import SeqRanges
 from core.signals.resample import Resampled
 from relay.clock import Clock
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Member, Room
 from relay.scg.rules import Line, Presence, delay_ms
 from relay.scg.store import Session

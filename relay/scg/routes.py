@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from core.contracts import scg
 from core.contracts.errors import ContractError
-from relay.access import GUARDED, Access
 from relay.auth import Role
+from relay.entrance.access import GUARDED, Access
+from relay.entrance.ports import allowed_methods, base_url, websocket_base
 from relay.errors import RelayError, SessionNotFound
-from relay.ports import allowed_methods, base_url, websocket_base
 from relay.rooms import Audience, Member
 from relay.scg.live import Live
 from relay.scg.rules import Part

@@ -21,13 +21,13 @@ from core.contracts.seq_ranges import SeqRanges
 from core.contracts.session_object import full_session, samples_object
 from relay.clock import Clock
 from relay.errors import Full, RelayError, SessionNotFound, SessionTaken
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
+from relay.process.tracing import MS, Tracing, Untraced
 from relay.rooms import Audience, Member, Room
 from relay.scg.feeds import Alone, Feed
 from relay.scg.live import Live, summary
 from relay.scg.rules import Part, rate_hz
 from relay.scg.store import Entry, Session, Store
-from relay.tracing import MS, Tracing, Untraced
 
 ANALYSE_EVERY_S = 1.0
 FORGET_AFTER_MS = 600_000.0

@@ -23,7 +23,7 @@ from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.errors import StoreUnavailable
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0

@@ -8,7 +8,7 @@ from core.contracts import scg
 from core.contracts.errors import InvalidMessage
 from core.contracts.signs import KitLetters, decode_payload
 from core.fingerspelling.sequence import Taken
-from relay.kits import KitSender, acknowledge
+from relay.bus.switchboard import KitSender, acknowledge
 from relay.signs.detection.service import SigningService
 from relay.signs.store import SignStore
 

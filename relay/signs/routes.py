@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from core.contracts.errors import ContractError
 from core.contracts.signs import MAX_ID, Calibrated, Calibration, HealthResponse, Problem
 from core.fingerspelling.shapes import SHAPES, Variation, pose
-from relay.access import Access
+from relay.entrance.access import Access
+from relay.entrance.ports import allowed_methods
 from relay.errors import InvalidSignSequence, RelayError, TooMany
-from relay.metrics import Metrics
-from relay.ports import allowed_methods
+from relay.process.metrics import Metrics
 from relay.signs.calibration import Calibrations
 
 TITLES = {

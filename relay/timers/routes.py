@@ -18,10 +18,10 @@ from core.contracts import timers
 from core.contracts.errors import ContractError, InvalidMessage
 from core.contracts.scg import iso
 from core.contracts.timers import AddParticipant, CreateSession, Expectation, Switch, UpdateTime
-from relay.access import STAFF, Access
 from relay.auth import Principal, Role
+from relay.entrance.access import STAFF, Access
 from relay.errors import Forbidden, RelayError, SessionNotFound, TooMany
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.rooms import Audience, Member
 from relay.timers.live import Live
 from relay.timers.openapi import document

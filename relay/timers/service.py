@@ -20,7 +20,7 @@ from core.contracts.errors import ContractError, InvalidMessage
 from core.contracts.timers import AddParticipant, CreateSession, Switch, UpdateTime
 from relay.clock import Timescale
 from relay.errors import Conflict, Full, NotAllowed, ParticipantNotFound, RelayError, SessionNotFound, TooMany
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.rooms import Member, Room
 from relay.timers import rules, views
 from relay.timers.live import Live

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.db.models import timer_audit, timer_clock, timer_sessions
 from relay.errors import StoreUnavailable
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.05, 2.0

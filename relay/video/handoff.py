@@ -16,7 +16,7 @@ from urllib.parse import quote, urljoin
 import structlog
 
 from relay.errors import BadOffer, Full
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video.offers import hand_to
 from relay.video.peers import Network, Viewer
 from relay.video.publication import Publication

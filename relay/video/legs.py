@@ -31,7 +31,7 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video import rules
 from relay.video.assembly import Frame
 from relay.video.hooks import DROP_BEYOND_BYTES, Outlet

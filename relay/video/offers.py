@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from relay.errors import BadOffer
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video.hooks import Inlet, SilentTrack, gather_within
 from relay.video.legs import FrameLeg, RawLeg, frame_track
 from relay.video.peers import (

@@ -26,7 +26,7 @@ from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationEr
 from aiortc.rtp import RtpPacket
 
 from relay.errors import BadOffer
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video import rules
 from relay.video.hooks import Inlet, SilentTrack, dismantle, gather_within, spare_estimator
 from relay.video.legs import FrameLeg, RawLeg, frame_track

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from relay.access import STAFF
 from relay.auth import Principal, Role
+from relay.entrance.access import STAFF
 from relay.errors import Forbidden
 from relay.video.publication import Publication
 from relay.video.service import Sent, VideoService

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video import rules
 from relay.video.assembly import Assembler, Frame
 from relay.video.hooks import MOST_AT_ONCE

@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from relay.access import Access
+from relay.entrance.access import Access
+from relay.entrance.ports import allowed_methods
 from relay.errors import BadOffer, Full, RelayError, TooLarge
 from relay.openapi30 import as_3_0
-from relay.ports import allowed_methods
 from relay.video import rules
 from relay.video.cameras.routes import Detail, Kit, cameras, recordings
 from relay.video.handoff import Server

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from relay.errors import Full, NotFound, RelayError, SessionNotFound
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video.gateway import SAMPLE, FilePublisher, MediaFolder, ensure_video
 from relay.video.peers import Network, PublisherPeer, Viewer, answer_publisher, answer_viewer
 from relay.video.publication import Publication

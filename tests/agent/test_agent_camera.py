@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.backoff import Backoff
 from agent.errors import CameraError, CameraUnusable
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sections import Camera
 from agent.sources.camera.choose import device_of
 from agent.sources.camera.opencv import NetworkCamera, OpenCvCamera, VideoFile, captured_ns, without_secrets
@@ -21,7 +22,6 @@ from agent.sources.camera.picture import TestPicture
 from agent.sources.camera.source import CameraSource
 from agent.sources.camera.upright import upright
 from agent.sources.slot import Frame, Slot
-from agent.supervisor import supervise
 from tests.peers import find_peer, free_port
 
 FPS, SHADES = 20.0, 24

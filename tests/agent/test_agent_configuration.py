@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.configuration import BEGINNINGS, Configuration, nested
 from agent.errors import SettingsError
 from agent.files import write_whole
+from agent.operations.configuration import BEGINNINGS, Configuration, nested
 
 OLD, NEW = {"status_every_s": 7.0}, {"status_every_s": 9.0, "outbox.quota_bytes": 1 << 21}
 

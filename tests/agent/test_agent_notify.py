@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.notify import Watchdog, notify
+from agent.process.notify import Watchdog, notify
 from core.contracts.service import journal_entry, manager_of
 from tests.agent.peers import until
 from tests.peers import Child, ended_afterwards, free_port, start_homeside
@@ -151,7 +151,7 @@ def test_events_go_to_the_journal_where_standard_error_does(tmp_path: Path) -> N
         journal.bind(str(tmp_path / "journal"))
         journal.settimeout(20)
         code = (
-            "import sys, structlog\nfrom agent.logs import configure\n"
+            "import sys, structlog\nfrom agent.process.logs import configure\n"
             "configure('info', sys.argv[1])\nstructlog.get_logger('x').info('agent_started', kit='home-1')\n"
         )
         subprocess.run(

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from agent.backoff import Backoff
 from agent.errors import CommandRefused, PortError
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sections import Serial
 from agent.sources import SensorInfo
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port
 from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
-from agent.supervisor import supervise
 from firmware_bridge.faults import Faults
 from firmware_bridge.simulator import Board
 from tests.agent.peers import Sensor, TimeSignal, comes

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 from structlog.testing import capture_logs
 
-from agent.backoff import Backoff
 from agent.errors import PortError, RecordingUnusable
-from agent.supervisor import supervise
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from tests.agent.peers import comes
 
 
@@ -61,7 +61,7 @@ async def test_after_progress_the_pause_is_the_first_again(
     async def sleep(pause: float) -> None:
         paused.append(pause)
 
-    monkeypatch.setattr("agent.supervisor.asyncio.sleep", sleep)
+    monkeypatch.setattr("agent.process.supervisor.asyncio.sleep", sleep)
     await supervise("x", duty, Backoff(1, 8, draw=lambda: 0.5), progress=lambda: made)
     assert paused == pauses
 

@@ -17,7 +17,7 @@ import uvloop
 from core.contracts import scg
 from relay.clock import SystemClock
 from relay.db.engine import migrate, open_engine, sqlite_url
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Store
 from tests.bench.rows import Row, show

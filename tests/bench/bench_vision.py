@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from agent.backoff import Backoff
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sections import Camera, Vision
 from agent.sources.camera.opencv import VideoFile
 from agent.sources.camera.source import CameraSource
 from agent.sources.slot import Frame, Image, Slot
-from agent.supervisor import supervise
 from agent.vision.app import RETRY_S
 from agent.vision.eyes import Eyes, Seen
 from agent.vision.pose import MASK, Floats

@@ -12,7 +12,7 @@ import pytest
 from relay.clock import SteadyClock, wall_anchor_ns
 from relay.cluster.link import Link
 from relay.cluster.members import Members
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from tests.peers import Child, find_peer, free_port, listens
 
 

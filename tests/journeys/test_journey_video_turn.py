@@ -16,7 +16,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video.gateway import MediaFolder
 from relay.video.peers import Network
 from relay.video.recorder import Recordings

@@ -14,9 +14,9 @@ from typing import Any
 from core.contracts import timers
 from core.contracts.timers import CreateSession, Switch
 from relay.db.engine import migrate, open_engine, sqlite_url
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
+from relay.process.supervisor import supervise
 from relay.rooms import Audience, Member
-from relay.supervisor import supervise
 from relay.timers.live import Live
 from relay.timers.service import Bounds, TimersService
 from relay.timers.store import Store

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.backoff import Backoff
 from agent.errors import CommandRefused
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sections import Serial
 from agent.sources import SensorInfo
 from agent.sources.port import Port
 from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
-from agent.supervisor import supervise
 from firmware_bridge.gatt import HOMESIDE_SERVICE
 from tests.agent.peers import comes
 from tests.contract.sockets import Socket

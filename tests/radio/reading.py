@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from agent.backoff import Backoff
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sections import Ble
 from agent.sources import Reading, SensorInfo
 from agent.sources.ble.radio import Radio
 from agent.sources.ble.source import BleSource
-from agent.supervisor import supervise
 
 
 class Collected:

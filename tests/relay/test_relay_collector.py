@@ -7,7 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from relay.collector import Collector, resident_bytes
+from relay.process.collector import Collector, resident_bytes
 
 
 class Ring:

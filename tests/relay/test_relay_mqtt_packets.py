@@ -10,7 +10,7 @@ from amqtt.mqtt.publish import PublishPacket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.mqtt_packets import BadPacket, Connect, parse_connect, read_connect, refusal, topic_of
+from relay.bus.packets import BadPacket, Connect, parse_connect, read_connect, refusal, topic_of
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=40)
 

@@ -21,7 +21,7 @@ from relay.db.engine import database_url, migrate, open_engine
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.db.physio import exercise_sessions, patients, physiotherapists, session_kits, session_reviews, users
 from relay.errors import LeaseLost, SessionNotFound
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.retention.rules import DAY_MS, Fate, Policy, Recording, fate, thinned
 from relay.retention.service import Retention
 from relay.retention.store import RetentionStore

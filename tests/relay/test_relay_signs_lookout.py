@@ -15,7 +15,7 @@ import pytest
 from agent.vision.weights import Models
 from relay.errors import DetectorMissing, InvalidImage
 from relay.main import hand_detector
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen
 from tests.agent.peers import comes
 

@@ -16,7 +16,7 @@ from relay.clock import SystemClock
 from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.db.models import scg_chunks
 from relay.errors import SessionNotFound
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.scg.live import Live
 from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Entry, Session, Store

@@ -15,7 +15,7 @@ from core.contracts.scg import Columns
 from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.db.journal import recover
 from relay.errors import StoreUnavailable
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.scg.store import Entry, Session, Store
 
 COMMITS, TRIALS = 40, 300

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.contracts.scg import Columns
 from relay.db.engine import database_url, migrate, open_engine
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.scg.store import Entry, Session, Store
 from tests.peers_postgres import Postgres
 

@@ -10,7 +10,7 @@ from core.contracts.timers import CreateSession, Mode, Participant, Switch
 from relay.clock import SteadyClock
 from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.errors import Conflict
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.timers.service import Bounds, TimersService
 from relay.timers.store import Store
 

@@ -17,7 +17,7 @@ from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_PLI, RtcpPsfbPacket, RtpPacket, pack_remb_fci
 
 from agent.video import hooks as kit_hooks
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.video import hooks, sample
 from relay.video.gateway import FilePublisher, MediaFolder
 from relay.video.legs import RawLeg

@@ -10,8 +10,8 @@ from hypothesis import strategies as some
 
 from agent.video.steps import UP_AFTER_S, Steps
 from relay.errors import BadOffer
-from relay.metrics import Metrics
 from relay.openapi30 import as_3_0
+from relay.process.metrics import Metrics
 from relay.video import rules
 from relay.video.assembly import PATIENCE, Assembler, Frame
 from relay.video.publication import HISTORY, Packet, Publication

@@ -10,7 +10,7 @@ import pytest
 from core.contracts.timers import CreateSession, Mode
 from relay.clock import SteadyClock, boot_id, wall_anchor_ns
 from relay.db.engine import migrate, open_engine, sqlite_url
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.timers import rules
 from relay.timers.plans import begin
 from relay.timers.store import Store

@@ -13,7 +13,7 @@ import pytest
 from core.contracts.timers import CreateSession, Switch
 from relay.clock import SteadyClock
 from relay.db.engine import database_url, migrate, open_engine
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.rooms import Audience, Member
 from relay.timers.service import Bounds
 from relay.timers.shared.service import SharedTimers

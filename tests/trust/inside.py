@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from relay.auth import Tokens
-from relay.broker import RELAY_USER, EmbeddedBroker, Gate
-from relay.certificates import kits_context
+from relay.bus.broker import RELAY_USER, EmbeddedBroker, Gate
 from relay.clock import SystemClock
+from relay.entrance.certificates import kits_context
+from relay.entrance.standing import Ended, Standing
 from relay.identity.authority import own_authority
-from relay.standing import Ended, Standing
 from tests.peers import free_port
 from tests.trust.attackers import Client
 

@@ -9,9 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from relay.entrance.tls import LIFETIME, own_certificate
 from relay.errors import SettingsError
 from relay.identity.authority import ISSUER_LIFE, Authority, own_authority
-from relay.tls import LIFETIME, own_certificate
 from tests.trust.attackers import Client
 from tests.trust.enrolling import TrustingRelay
 

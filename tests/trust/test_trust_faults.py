@@ -22,8 +22,8 @@ from agent.identity.settings import read_invitation
 from agent.sections import Broker, Tls
 from agent.uplink import link
 from core.contracts.identity import CODE_LENGTH, code_of, plain_code
+from relay.entrance.tls import own_certificate, server_context
 from relay.identity.authority import PEM, Authority, own_authority, private_pem
-from relay.tls import own_certificate, server_context
 from tests.peers import free_port
 from tests.trust.enrolling import TrustingRelay
 

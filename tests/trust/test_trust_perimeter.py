@@ -18,8 +18,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from agent.identity.exchange import trusting
-from relay.doorstep import HEAD_BYTES, Doorstep, Places, doorstep
-from relay.perimeter import Buckets, Guard, Perimeter, own_names
+from relay.entrance.doorstep import HEAD_BYTES, Doorstep, Places, doorstep
+from relay.entrance.perimeter import Buckets, Guard, Perimeter, own_names
 from tests.trust.enrolling import TrustingRelay
 
 
@@ -232,7 +232,7 @@ def _rest(connection: socket.socket) -> bytes:
 
 
 async def test_who_asks_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.doorstep.ASK_WITHIN_S", 0.2)
+    monkeypatch.setattr("relay.entrance.doorstep.ASK_WITHIN_S", 0.2)
     places = Places(5)
     config = uvicorn.Config(_never, http=doorstep(places), lifespan="off", log_config=None)
     server = uvicorn.Server(config)

@@ -6,7 +6,7 @@ import uuid
 
 from core.contracts import scg
 from core.contracts.errors import InvalidMessage
-from relay.kits import KitSender, acknowledge
+from relay.bus.switchboard import KitSender, acknowledge
 from relay.physio.live import rules
 from relay.physio.live.service import LiveService
 

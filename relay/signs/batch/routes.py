@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
 from core.contracts.signs import LANGUAGES, BatchAccepted, BatchOptions, BatchRequest, BatchStatus
-from relay.access import Access
+from relay.entrance.access import Access
 from relay.errors import DetectorMissing, InvalidLanguage, TooLarge, VideoRefused
 from relay.signs.batch.service import ESTIMATE_MS, BatchService, Job
 from relay.signs.detection.lookout import Lookout

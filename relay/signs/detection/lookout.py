@@ -18,7 +18,7 @@ import structlog
 
 from core.fingerspelling.hand import Floats
 from relay.errors import DetectorMissing, InvalidImage
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.signs.detection.pictures import Pixels
 
 REOPEN_S = 5.0

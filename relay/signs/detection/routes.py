@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, WebSocket
 
-from relay.access import Access
+from relay.entrance.access import Access
 from relay.errors import RelayError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.signs.detection.service import Signing, SigningService
 from relay.wire import Connection, connection_of, text_frame
 

@@ -21,7 +21,7 @@ from core.fingerspelling.reader import Alphabet, SignReader
 from core.fingerspelling.sequence import QUIET_MS, Sight, Taken
 from core.fingerspelling.sequence import Sequence as Spelling
 from relay.errors import Full, InvalidSession, RelayError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen, now_ns
 from relay.signs.detection.pictures import decode
 from relay.signs.translation.service import TranslationService

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.errors import InvalidSession
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 HISTORY = 50
 CONTEXTS = 5_000

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from core.contracts.signs import MAX_ID, Cleared, Context, Exchange, TranslationRequest, TranslationResponse
-from relay.access import Access
+from relay.entrance.access import Access
 from relay.signs.translation.service import TranslationService
 
 SessionId = Annotated[str, Path(min_length=1, max_length=MAX_ID)]

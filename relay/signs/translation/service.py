@@ -22,7 +22,7 @@ from core.fingerspelling.digits import settle
 from core.fingerspelling.sentences import latin, written
 from core.fingerspelling.speller import Spelled, Speller
 from relay.errors import InvalidLanguage, InvalidSession, InvalidSignSequence, LlmFailed, LlmRateLimit, LlmTimeout
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.signs.translation.gateway import Translated
 from relay.signs.translation.pasts import Conversation, Pasts
 

@@ -20,7 +20,7 @@ from core.contracts import timers
 from core.contracts.timers import CreateSession
 from relay.clock import Timescale
 from relay.errors import Conflict, RelayError, SessionNotFound
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.rooms import Member
 from relay.timers import rules, views
 from relay.timers.live import Live

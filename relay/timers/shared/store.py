@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from relay.db.models import timer_audit, timer_sessions
 from relay.db.transactions import first, rows, transaction
 from relay.errors import Conflict
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.timers.states import State, Status, deadline_ms
 from relay.timers.store import Adjustment, Store, decode, row_of
 

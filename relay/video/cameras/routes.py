@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from relay.access import STAFF, Access
 from relay.auth import Principal
+from relay.entrance.access import STAFF, Access
 from relay.video.permissions import may_watch, must_be_staff, watches
 from relay.video.recorder import About, snapshot
 from relay.video.service import Camera, VideoService, Wish

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.backoff import Backoff
 from agent.errors import ModelsMissing, VisionLost
+from agent.process.backoff import Backoff
+from agent.process.supervisor import supervise
 from agent.sections import Vision
 from agent.sources.slot import Frame, Slot
-from agent.supervisor import supervise
 from agent.vision.app import RETRY_S
 from agent.vision.eyes import Eyes, Seen
 from tests.agent.vision.pictures import odd_pictures, photographs, pictures

@@ -26,12 +26,8 @@ from amqtt.session import Session
 
 from core.contracts import topics
 from relay.auth import Role, Tokens
-from relay.bus import Address
-from relay.certificates import Shown, shown_by
-from relay.clock import Clock
-from relay.errors import PortBusy, Unauthorized
-from relay.metrics import Metrics
-from relay.mqtt_packets import (
+from relay.bus.mqtt import Address
+from relay.bus.packets import (
     LEVEL_311,
     NOT_AUTHORIZED,
     UNAVAILABLE,
@@ -41,8 +37,12 @@ from relay.mqtt_packets import (
     refusal,
     topic_of,
 )
+from relay.clock import Clock
+from relay.entrance.certificates import Shown, shown_by
+from relay.entrance.standing import Standing
+from relay.errors import PortBusy, Unauthorized
+from relay.process.metrics import Metrics
 from relay.settings import is_loopback
-from relay.standing import Standing
 
 RELAY_USER = "relay"
 CONNECT_WITHIN_S = 10.0

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from relay.access import GUARDED
+from relay.entrance.access import GUARDED
 from relay.openapi30 import as_3_0
 
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from relay.doorstep import Places, doorstep
+from relay.entrance.doorstep import Places, doorstep
+from relay.entrance.perimeter import Guard, Perimeter, own_names
+from relay.entrance.ports import Port
+from relay.entrance.tls import server_context
 from relay.errors import PortBusy
-from relay.metrics import Metrics
-from relay.perimeter import Guard, Perimeter, own_names
-from relay.ports import Port
+from relay.process.metrics import Metrics
 from relay.settings import RelaySettings
-from relay.tls import server_context
 from relay.wire import Connection
 
 BACKLOG = 2048

@@ -12,11 +12,11 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from relay.auth import Principal, Role, Tokens
+from relay.entrance.standing import Standing
 from relay.errors import Forbidden, Unauthorized
-from relay.standing import Standing
 
 GUARDED = "homeside.guarded"
-"""Key of an ASGI scope that came in by a listener which asks for tokens (set in relay.ports)."""
+"""Key of an ASGI scope that came in by a listener which asks for tokens (set in relay.entrance.ports)."""
 
 STAFF = frozenset({Role.ADMIN, Role.PHYSIOTHERAPIST})
 ANYBODY = Principal(subject="loopback", role=Role.ADMIN)

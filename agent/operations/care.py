@@ -20,11 +20,11 @@ from urllib.parse import urljoin
 import msgspec
 import structlog
 
-from agent import machine
-from agent.commands import Arguments, Handler
-from agent.configuration import Configuration, nested
 from agent.errors import AgentError, CommandRefused
 from agent.files import write_whole
+from agent.operations import machine
+from agent.operations.commands import Arguments, Handler
+from agent.operations.configuration import Configuration, nested
 from agent.outbox import Outbox
 from agent.settings import AgentSettings
 from core.contracts.fleet import Certified, Updated

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 from relay.settings import is_loopback
 
 MOST_ADDRESSES = 20_000

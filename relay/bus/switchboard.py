@@ -17,9 +17,9 @@ from core.contracts import scg
 from core.contracts.errors import ContractError, InvalidMessage, UnknownType
 from core.contracts.seq_ranges import SeqRanges
 from core.contracts.topics import Lane, topic
-from relay.bus import Bus, Settled
+from relay.bus.mqtt import Bus, Settled
 from relay.errors import RelayError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 SILENT_S = 15.0
 """A kit that says nothing for so long counts as gone, even if its last will never came."""

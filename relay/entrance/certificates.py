@@ -9,8 +9,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from relay.entrance.tls import server_context
 from relay.identity.authority import Authority
-from relay.tls import server_context
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 Check = Callable[[], Awaitable[bool]]
 

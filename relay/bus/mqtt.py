@@ -21,7 +21,7 @@ import structlog
 from core.contracts import topics
 from core.contracts.topics import FROM_KITS, Lane
 from relay.errors import SettingsError
-from relay.metrics import Metrics
+from relay.process.metrics import Metrics
 
 QUEUE = 10_000
 INCOMING = 20_000
@@ -33,7 +33,7 @@ Settled = Callable[[], None]
 
 
 class Receive(Protocol):
-    """Takes a message of a kit's lane (relay.kits.Switchboard.receive)."""
+    """Takes a message of a kit's lane (relay.bus.switchboard.Switchboard.receive)."""
 
     def __call__(self, kit: str, lane: Lane, data: bytes, settled: Settled | None = None) -> Awaitable[None]: ...
 

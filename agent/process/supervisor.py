@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from agent.backoff import Backoff
 from agent.errors import AgentError
+from agent.process.backoff import Backoff
 
 STEADY_AFTER_S = 10.0
 

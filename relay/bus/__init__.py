@@ -1,0 +1,1 @@
+"""Kits: their lanes over any broker, the broker inside the relay, and the switchboard behind both."""

@@ -1,0 +1,1 @@
+"""What keeps a relay well: its log, figures, signs of life, tasks and memory."""
