@@ -62,6 +62,21 @@ def test_from_sensor_to_broker(sensor: MakeSensor, mosquitto: Mosquitto, recorde
     assert program.events("agent_stopped")[0]["backlog"] == 0
 
 
+def test_a_camera_that_is_not_there_is_told_by_its_code_and_the_heart_goes_on(
+    sensor: MakeSensor, mosquitto: Mosquitto, recorder: MakeRecorder, agent: Start
+) -> None:
+    relay, board = recorder(mosquitto.url), sensor()
+    pace = {"HOMESIDE_AGENT_STATUS_EVERY_S": "1"}
+    arguments = ("--serial", str(board.path), "--camera", "/dev/video97", "--broker", mosquitto.url)
+    program = agent(*arguments, env=pace)
+    assert program.wait_for_event("duty_interrupted")["code"] == "CAMERA_ERROR"
+    until(lambda: relay.status and relay.status[-1].get("camera", {}).get("problem"))
+    assert "plugged in" in relay.status[-1]["camera"]["problem"]
+    session = session_of(program)
+    until(lambda: len(samples(relay, session)) > 50)
+    assert program.end() == 0
+
+
 def test_unplugged_sensor_is_told_in_status_until_it_is_back(
     sensor: MakeSensor, mosquitto: Mosquitto, recorder: MakeRecorder, agent: Start
 ) -> None:
