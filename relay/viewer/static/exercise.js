@@ -199,9 +199,13 @@ page(async (user) => {
   const { session, review } = details
   $('name').textContent = `${session.patient_name}: ${exerciseWords(session.exercise_type)}`
   document.title = `${exerciseWords(session.exercise_type)} · Homeside`
-  $('message').textContent = session.instructions ?? ''
-  if (!['reviewed', 'completed'].includes(session.status)) new Watch(id, user).start()
-  if (details.pose_data.frame_count) {
+  const recorded = details.pose_data.frame_count > 0
+  const told = session.instructions?.trim().replace(/[^.!?]$/, '$&.') ?? ''
+  const say = (words) => { $('message').textContent = `${told} ${words}`.trim() }
+  const onFirst = () => { if (!recorded) say('It is being recorded now: load this page again to see it as curves.') }
+  if (!['reviewed', 'completed'].includes(session.status)) new Watch(id, user, onFirst).start()
+  if (recorded) {
+    say('')
     shown.timeline = (await request(`/sessions/${id}/timeline`)).data
     const fetch = async (after, limit) => (await request(`/sessions/${id}/frames?after=${after}&limit=${limit}`)).data
     shown.frames = new FrameStore(shown.timeline.t, fetch, () => choose(shown.at, { fromVideo: true }))
@@ -209,8 +213,7 @@ page(async (user) => {
     showTimeline(session)
   } else {
     facts(details, null)
-    const told = session.instructions?.trim().replace(/[^.!?]$/, '$&.') ?? ''
-    $('message').textContent = `${told} Nothing is recorded yet.`.trim()
+    say('Nothing is recorded yet.')
   }
   if (review) showReview(review, shown.timeline ? offset : String)
   if (user.role !== 'patient') $('progress').href = `/app/progress/${session.patient_id}`

@@ -43,8 +43,11 @@ export class Watch {
   #live = {}
   #heardAt = null
   #drawn = 0
+  #onFirst
 
-  constructor(session, user) {
+  /** `onFirst` is called with the first pose that comes. */
+  constructor(session, user, onFirst) {
+    this.#onFirst = onFirst
     this.#session = session
     this.#user = user
     const url = new URL(`/physio/api/sessions/${session}/live`, location.href)
@@ -72,6 +75,8 @@ export class Watch {
       if (!payload.watching) this.#frame = this.#heardAt = null
     }
     if (type === 'pose') {
+      this.#onFirst?.()
+      this.#onFirst = null
       this.#heardAt = performance.now()
       this.#live = payload.live
       this.#frame = payload.frames.at(-1) ?? null
