@@ -89,6 +89,10 @@ def find_peer(name: str, package: str) -> str:
     return found
 
 
+HEARD_OUT_S = 5.0
+"""How long the last lines of a process that has ended may take; one it started itself may hold the pipe open longer."""
+
+
 class Child:
     """A child process whose lines are collected as they come.
 
@@ -154,6 +158,9 @@ class Child:
             if found := condition():
                 return found
             if not self.running:
+                self._reader.join(HEARD_OUT_S)
+                if found := condition():
+                    return found
                 pytest.fail(f"{self.name} ended with {self.returncode} before {what}:\n{self.tail()}")
             if time.monotonic() > deadline:
                 pytest.fail(f"{self.name}: no {what} within {within:g} s:\n{self.tail()}")
