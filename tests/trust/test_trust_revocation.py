@@ -153,7 +153,7 @@ def start_broker(kind: str, folder: Path, port: int) -> Child:
 
 
 def _let_in(port: int, kit: str, folder: Path, ca: Path) -> Client:
-    """A connection that stands. A relay that starts gives its broker a new list, and whoever is just coming is let go."""
+    """A connection that stands: a broker that takes a new list lets go of whoever is just coming."""
     came: list[Client] = []
 
     def comes() -> bool:
