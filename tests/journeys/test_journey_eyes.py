@@ -103,8 +103,8 @@ def test_a_squat_is_seen_counted_and_kept(care: Care, chrome: Browser, data_dir:
         assert kit.end(15.0) == 0
     page.reload()
     expect(page.locator("#curve rect.band").nth(1)).to_be_attached()
-    shape = page.locator("#skeleton svg").get_attribute("viewBox")
-    assert shape == "0 0 0.5625 1", "as upright as the picture of 360 by 640"
+    upright = "0 0 0.5625 1"  # as the picture of 360 by 640
+    expect(page.locator("#skeleton svg")).to_have_attribute("viewBox", upright)
     with care.as_("smith") as client:
         found = data_of(client.get(f"/api/sessions/{session}/timeline"))
         details = client.get(f"/api/sessions/{session}").json()
