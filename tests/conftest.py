@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests import peers
+from tests.peers_postgres import Postgres
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,6 +92,15 @@ def mosquitto_with(tmp_path: Path) -> Iterator[Callable[..., peers.Mosquitto]]:
     yield start
     for broker in brokers:
         broker.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests of this process; `database()` makes each a database of its own."""
+    server = Postgres()
+    server.start()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from tests.contract.care import Care
-from tests.peers_postgres import Postgres
 from tests.programs import RelayProgram
 
 
@@ -22,14 +21,6 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProgram]:
 def http(relay: RelayProgram) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=relay.http) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from relay.db import engine as database
 from relay.db.engine import database_url, migrate, open_engine
 from relay.db.physio import exercise_sessions, exercise_types, patients, session_counts, users
-from tests.peers_postgres import Postgres
 
 STATUSES = ("pending", "recording", "review_pending", "reviewed", None)
 NIL = str(uuid.UUID(int=0))
 OWN = exercise_sessions.c
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

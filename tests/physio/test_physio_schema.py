@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,14 +38,6 @@ UNION ALL SELECT 'function', '', proname, pg_get_function_result(oid), '', '' FR
 UNION ALL SELECT 'extension', '', extname, '', '', '' FROM pg_extension WHERE extname = 'uuid-ossp'
 ORDER BY 1, 2, 3
 """.replace("TABLES", ",".join(TABLES))
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
 
 
 async def test_on_postgresql_the_catalog_is_the_documents(postgres: Postgres, tmp_path: Path) -> None:

@@ -138,27 +138,33 @@ class BoardOnALine:
 
     def __init__(self, board: Board, folder: Path) -> None:
         self.board, self.path = board, folder / "board"
-        self.plugs = 0
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.plug()
-
-    def plug(self) -> None:
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        self.path.unlink(missing_ok=True)
-        self.path.symlink_to(os.ttyname(self._slave))
-        self.plugs += 1
-        self._stop.clear()
+        self._plug()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
+
+    def _plug(self) -> None:
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        self.path.symlink_to(os.ttyname(self._slave))
+
+    def _unplug(self) -> None:
+        self.path.unlink()
+        os.close(self._master)
+        os.close(self._slave)
 
     def _run(self) -> None:
+        while self._live():
+            self._unplug()
+            self._plug()
+        self._unplug()
+
+    def _live(self) -> bool:
+        """Serve until the board dies (True: the cable comes back a moment later) or nobody needs it any more."""
         lines, frame = b"", b""
         while not self._stop.is_set():
             if not select.select([self._master], [], [], 0.02)[0]:
@@ -170,24 +176,15 @@ class BoardOnALine:
                 frame = (b"" if line[:2] == packet.START_DELIMITER else frame) + base64.b64decode(line[2:])
                 if len(frame) >= 2 and len(frame) - 2 >= int.from_bytes(frame[:2], "big"):
                     if not self._answer(frame[2:-2]):
-                        self._die()
-                        return
+                        return True
                     frame = b""
-        os.close(self._master)
-        os.close(self._slave)
+        return False
 
     def _answer(self, request: bytes) -> bool:
         answer = self.board.handle(request)
         for line in packet.encode(answer) if answer is not None else ():
             os.write(self._master, line)
         return answer is not None
-
-    def _die(self) -> None:
-        """The cable is out, and in again a moment later."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._master)
-        os.close(self._slave)
-        self.plug()
 
 
 class SmpPeripheral(Peripheral):

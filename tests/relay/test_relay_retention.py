@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -26,7 +26,6 @@ from relay.retention.rules import DAY_MS, Fate, Policy, Recording, fate, thinned
 from relay.retention.service import Retention
 from relay.retention.store import RetentionStore
 from relay.scg.store import Entry, Session, Store
-from tests.peers_postgres import Postgres
 
 NOW = 1.8e12
 HZ = 100.0
@@ -35,14 +34,6 @@ HZ = 100.0
 def columns(begin_ms: float, seconds: float, hz: float = HZ) -> Columns:
     t = begin_ms + np.arange(int(seconds * hz)) * 1000 / hz
     return Columns(t=t, ax=t * 0, ay=np.sin(t / 500), az=t / 1e6)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.contracts.scg import Columns
@@ -20,14 +19,6 @@ from tests.peers_postgres import Postgres
 
 SESSION = "0b9a4a3e-52f1-4f0f-8a51-5f0f3e1a7c11"
 RELAYS, MESSAGES, PER = 4, 60, 5
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
 
 
 @asynccontextmanager

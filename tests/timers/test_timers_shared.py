@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from core.contracts.timers import CreateSession, Switch
 from relay.clock import SteadyClock
@@ -21,14 +20,6 @@ from relay.timers.shared.store import SharedStore
 from relay.timers.states import State
 from relay.timers.store import Adjustment
 from tests.peers_postgres import Postgres
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
 
 
 class Nobody:
