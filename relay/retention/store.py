@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from core.contracts.columns import pack, unpack
 from relay.cluster.leases import Fence
 from relay.db.models import scg_chunks, scg_holds, scg_sessions
+from relay.db.months import read_month
 from relay.db.physio import session_kits, session_reviews
 from relay.db.transactions import first, rows, transaction
 from relay.errors import SessionNotFound
@@ -55,8 +56,9 @@ class RetentionStore:
                 await fence(connection)
                 if not await self._still(connection, session, judge, Fate.THIN):
                     return gone
-                query = sa.select(_chunks.id, _chunks.body, _chunks.samples).where(
-                    _chunks.session_id == session, _chunks.id > last
+                month = await read_month(connection, session)
+                query = sa.select(_chunks.id, _chunks.month, _chunks.body, _chunks.samples).where(
+                    _chunks.session_id == session, _chunks.month == month, _chunks.id > last
                 )
                 found = await rows(connection, query.order_by(_chunks.id).limit(CHUNKS_AT_ONCE))
                 gone += await self._thin(connection, found, hz)
@@ -69,8 +71,9 @@ class RetentionStore:
     async def _thin(self, connection: AsyncConnection, found: list[dict[str, Any]], hz: float) -> int:
         changed = await asyncio.to_thread(lambda: [row for one in found if (row := _thinned(one, hz)) is not None])
         if changed:
-            names = [name for name in changed[0] if name not in ("number", "gone")]
-            update = sa.update(scg_chunks).where(_chunks.id == sa.bindparam("number"))
+            names = [name for name in changed[0] if name not in ("number", "of", "gone")]
+            one = (_chunks.id == sa.bindparam("number"), _chunks.month == sa.bindparam("of"))
+            update = sa.update(scg_chunks).where(*one)
             values = [{key: value for key, value in row.items() if key != "gone"} for row in changed]
             await connection.execute(update.values({name: sa.bindparam(name) for name in names}), values)
         return sum(row["gone"] for row in changed)
@@ -105,9 +108,8 @@ class RetentionStore:
 
 async def _recording(connection: AsyncConnection, row: dict[str, Any]) -> Recording:
     session = row["id"]
-    newest = await first(
-        connection, sa.select(sa.func.max(_chunks.t_max).label("t")).where(_chunks.session_id == session)
-    )
+    own = (_chunks.session_id == session, _chunks.month == row["month"])
+    newest = await first(connection, sa.select(sa.func.max(_chunks.t_max).label("t")).where(*own))
     held = await first(connection, sa.select(_holds.session_id).where(_holds.session_id == session))
     return Recording(
         id=session,
@@ -139,6 +141,7 @@ def _thinned(chunk: dict[str, Any], hz: float) -> dict[str, Any] | None:
         return None
     return {
         "number": chunk["id"],
+        "of": chunk["month"],
         "body": pack(less),
         "samples": len(less),
         "t_min": float(less.t.min()),
