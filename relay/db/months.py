@@ -112,6 +112,28 @@ def empty_and_over(connection: sa.Connection) -> list[date]:
     return [month for month in months(connection) if month < present and not _holds(connection, table_of(month), month)]
 
 
+def over(connection: sa.Connection) -> list[date]:
+    """Months before the present one that have a table of their own."""
+    present = _present(connection)
+    return [month for month in months(connection) if BEFORE < month < present]
+
+
+def hold_still(connection: sa.Connection, month: date) -> int | None:
+    """Until the transaction ends nobody reads or adds to a month's table; gives the number of its newest chunk."""
+    _alone(connection)
+    _run(connection, f"LOCK TABLE {table_of(month)} IN ACCESS EXCLUSIVE MODE")
+    return newest(connection, month)
+
+
+def newest(connection: sa.Connection, month: date) -> int | None:
+    return connection.scalar(sa.select(sa.func.max(sa.column("id"))).select_from(sa.table(table_of(month))))
+
+
+def clear(connection: sa.Connection, month: date) -> None:
+    """Everything in the table of a month that holds still, at once."""
+    _run(connection, f"TRUNCATE {table_of(month)}")
+
+
 def months(connection: sa.Connection) -> list[date]:
     """Those that have a table, the oldest first."""
     children = sa.text(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.columns import pack, unpack
 from relay.cluster.leases import Fence
+from relay.db import months
 from relay.db.models import scg_chunks, scg_holds, scg_sessions
 from relay.db.months import read_month
 from relay.db.physio import session_kits, session_reviews
@@ -22,9 +25,20 @@ from relay.retention.rules import Fate, Recording, thinned
 
 LOOKED_AT = 500
 CHUNKS_AT_ONCE = 200
+WHOLE_MONTH = 20_000
+"""Recordings in one statement at most; a month with more goes one by one."""
 
 Judge = Callable[[Recording], Fate]
 _sessions, _chunks, _holds = scg_sessions.c, scg_chunks.c, scg_holds.c
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month of which nothing is to stay, as it was judged; `newest` is the number of its newest chunk."""
+
+    month: date
+    recordings: frozenset[str]
+    newest: int | None
 
 
 class RetentionStore:
@@ -38,6 +52,41 @@ class RetentionStore:
         async with transaction(self._engine) as connection:
             found = await rows(connection, query.order_by(_sessions.id).limit(LOOKED_AT))
             return [await _recording(connection, row) for row in found]
+
+    async def months(self, before_ms: float) -> list[date]:
+        """Those with a table of their own that were over before."""
+        if self._dialect is sqlite:
+            return []
+        async with transaction(self._engine) as connection:
+            found = await connection.run_sync(months.over)
+        ends = datetime.fromtimestamp(before_ms / 1000, UTC).date()
+        return [month for month in found if months.following(month) < ends]
+
+    async def whole(self, month: date, judge: Judge) -> Month | None:
+        """Every recording of a month, when each is to be removed; None when one is to stay, or there are too many."""
+        query = sa.select(scg_sessions).where(_sessions.month == month)
+        async with transaction(self._engine) as connection:
+            newest = await connection.run_sync(months.newest, month)
+            found = await rows(connection, query.limit(WHOLE_MONTH + 1))
+            for row in found:
+                if judge(await _recording(connection, row)) is not Fate.REMOVE:
+                    return None
+        fits = 0 < len(found) <= WHOLE_MONTH
+        return Month(month, frozenset(row["id"] for row in found), newest) if fits else None
+
+    async def remove_month(self, whole: Month, fence: Fence) -> bool:
+        """All of it at once, unless something came to it, or somebody held one of it, since it was judged."""
+        of_month = sa.select(_sessions.id).where(_sessions.month == whole.month).with_for_update()
+        holds = sa.select(_holds.session_id).join(scg_sessions).where(_sessions.month == whole.month)
+        async with transaction(self._engine, write=True) as connection:
+            await fence(connection)
+            newest = await connection.run_sync(months.hold_still, whole.month)
+            found = {row["id"] for row in await rows(connection, of_month)}
+            if newest != whole.newest or found != whole.recordings or await rows(connection, holds):
+                return False
+            await connection.run_sync(months.clear, whole.month)
+            await connection.execute(sa.delete(scg_sessions).where(_sessions.id.in_(found)))
+        return True
 
     async def remove(self, session: str, judge: Judge, fence: Fence) -> bool:
         """With all its samples, if that is still its fate once nobody can change it any more."""
