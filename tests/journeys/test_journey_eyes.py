@@ -97,7 +97,7 @@ def test_a_squat_is_seen_counted_and_kept(care: Care, chrome: Browser, data_dir:
         assert len(trail) == 2
         assert '"to": "clear"' in trail[0]
         assert '"by": "patient ' in trail[0]
-        page.get_by_role("button", name="Stop the kit").click()
+        page.get_by_role("button", name="End the recording").click()
         expect(page.locator("#live-state")).to_have_text("Not live")
     finally:
         assert kit.end() == 0
