@@ -13,7 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from relay.auth import Principal, Role, Tokens, load_secret
-from relay.errors import Unauthorized
+from relay.errors import SettingsError, Unauthorized
+from relay.files import write_new
 from tests.contract.sockets import EPOCH, Socket, sine
 from tests.peers import free_port
 from tests.programs import RelayProgram, token
@@ -116,6 +117,20 @@ def test_tokens_hold_for_their_time_and_their_relay(tmp_path: Path) -> None:
             tokens.read(wrong, now_s=1000)
     with pytest.raises(Unauthorized):
         Tokens(load_secret(tmp_path / "b")).read(signed, now_s=1000)
+
+
+@pytest.mark.parametrize("held", ["", "\n", "00ff", "not hexadecimal"])
+def test_nothing_is_signed_with_half_a_secret(held: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(held)
+    with pytest.raises(SettingsError, match="no whole secret"):
+        load_secret(tmp_path / "secret")
+
+
+def test_of_two_who_make_the_secret_at_once_both_have_the_same(tmp_path: Path) -> None:
+    write_new(tmp_path / "secret", b"00" * 32, 0o600)
+    write_new(tmp_path / "secret", b"ff" * 32, 0o600)
+    assert load_secret(tmp_path / "secret") == bytes(32)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 
 
 def test_a_busy_port_says_what_to_do(relay: RelayProgram, tmp_path: Path) -> None:
