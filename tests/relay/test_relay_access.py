@@ -9,12 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from relay.auth import Principal, Role, Tokens, load_secret
 from relay.errors import SettingsError, Unauthorized
 from relay.files import write_new
+from relay.identity.authority import private_pem
 from tests.contract.sockets import EPOCH, Socket, sine
 from tests.peers import free_port
 from tests.programs import RelayProgram, token
@@ -152,4 +154,14 @@ def test_settings_that_mean_nothing_stop_the_start_by_name(tmp_path: Path, toml:
     config = tmp_path / "relay.toml"
     config.write_text(toml)
     with pytest.raises(pytest.fail.Exception, match=said.replace(".", r"\.")):
+        RelayProgram(tmp_path / "data", "--config", str(config))
+
+
+def test_a_certificate_with_another_key_stops_the_start(relay: RelayProgram, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(private_pem(ec.generate_private_key(ec.SECP256R1())))
+    files = f'certificate = "{relay.data / "tls" / "certificate.pem"}"\nkey = "{key}"'
+    config = tmp_path / "relay.toml"
+    config.write_text(f'[tls]\nenabled = true\nhost = "127.0.0.1"\nport = 0\n{files}\n')
+    with pytest.raises(pytest.fail.Exception, match="do not serve"):
         RelayProgram(tmp_path / "data", "--config", str(config))
