@@ -17,7 +17,6 @@ from tests.physio.filmed import frames_of
 from tests.physio.squatting import frames
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=30_000)
 FOUND = "axe.run().then((result) => result.violations.map((one) => one.id + ': ' + one.help))"
 SIZES = {"desk": (1440, 900), "phone": (360, 740)}
 

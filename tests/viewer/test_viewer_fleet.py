@@ -69,7 +69,7 @@ def fleet(ward: Ward, browser: Browser, request: pytest.FixtureRequest) -> Itera
     context = browser.new_context(**options)
     complaints: list[str] = []
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{ward.relay.http}/app/")
     page.fill("[name=email]", EMAIL)
