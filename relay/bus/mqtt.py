@@ -133,12 +133,17 @@ class MqttBus:
                 await receive(topic.kit, topic.lane, bytes(message.payload))
 
     async def _send(self, client: aiomqtt.Client) -> None:
+        """What waited for a broker goes first; a message that the connection took with it goes again on the next."""
         while True:
-            await self._work.wait()
-            self._work.clear()
             while self._outgoing:
                 topic, payload = self._outgoing.popleft()
-                await client.publish(topic, payload, qos=0)
+                try:
+                    await client.publish(topic, payload, qos=0)
+                except aiomqtt.MqttError:
+                    self._outgoing.appendleft((topic, payload))
+                    raise
+            self._work.clear()
+            await self._work.wait()
 
     def _heard(self, *, connected: bool) -> None:
         self._metrics.bus_connected.set(int(connected))

@@ -110,8 +110,8 @@ def test_the_line_goes_on_when_the_browsers_relay_is_killed(
     newest = lines.every[-1]
     cluster.kill(on)
     until(
-        lambda: page.evaluate("document.body.dataset.state") == "live" and lines.every[-1] > newest + 5_000,
-        "five more seconds of the line",
+        lambda: page.evaluate("document.body.dataset.state") == "live" and lines.every[-1] > newest + 2_000,
+        "two more seconds of the line",
         60,
     )
     every = lines.every

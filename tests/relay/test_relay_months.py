@@ -144,7 +144,7 @@ async def _rows(engine: AsyncEngine) -> list[tuple[Any, ...]]:
 async def test_rows_come_through_and_go_back_as_they_were(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = "" if kind == "sqlite" else request.getfixturevalue("postgres").database()
+    url = "" if kind == "sqlite" else request.getfixturevalue("postgres").database(bare=True)
     engine = open_engine(database_url(url, tmp_path))
     await _to(engine, "0014", up=True)
     sessions = [str(uuid4()) for _ in range(3)]

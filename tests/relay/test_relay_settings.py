@@ -48,3 +48,9 @@ def test_a_misspelt_key_and_an_unreadable_file_are_named(tmp_path: Path) -> None
         load(config)
     with pytest.raises(SettingsError, match="No such file"):
         load(tmp_path / "none.toml")
+
+
+def test_a_certificate_without_its_key_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMESIDE_RELAY_TLS__CERTIFICATE", "/etc/homeside/ward.pem")
+    with pytest.raises(SettingsError, match="certificate and key go together"):
+        load()
