@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import peers
 from tests.peers_postgres import Postgres
+
+settings.register_profile("homeside", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("homeside")  # on top of Hypothesis's own for CI: a busy machine is no failure
 
 
 @pytest.hookimpl(wrapper=True)
