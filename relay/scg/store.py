@@ -22,6 +22,7 @@ from core.contracts.scg import ClockNote, Columns
 from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
+from relay.db.months import month_of, read_month
 from relay.db.transactions import AWAY, rows, transaction, unstorable
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
@@ -30,13 +31,21 @@ from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 MANY_SMALL = 240
 COMPACT_EVERY_S = 30.0
+SETTLED = {
+    "23505": "stored already",
+    "SQLITE_CONSTRAINT_UNIQUE": "stored already",
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "stored already",
+    "23503": "of a recording that was removed",
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "of a recording that was removed",
+}
+"""What a constraint says of a message that need not be stored; with any other it is tried again."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A row of scg_sessions; times in epoch ms."""
+    """A row of scg_sessions but its month; times in epoch ms."""
 
     id: str
     started_at_ms: float
@@ -69,6 +78,10 @@ class Entry:
     @property
     def weight(self) -> int:
         return len(self.columns) if self.columns is not None else 1
+
+
+_SESSIONS = sa.select(*(scg_sessions.c[name] for name in Session.__slots__))
+_INSERT = sa.insert(scg_chunks).values(month=month_of(sa.bindparam("of")))
 
 
 class Store:
@@ -199,12 +212,15 @@ class Store:
         return batch
 
     async def _keeps(self, entry: Entry) -> bool:
-        """What another relay on the same database stored first cannot go in twice: it is stored, and counts as such."""
+        """What another relay on the same database stored first, or removed, need not go in: it counts as stored."""
         try:
             await self._commit([entry])
         except IntegrityError as error:
+            why = SETTLED.get(_broken(error))
+            if why is None:
+                raise
             self._metrics.duplicates.inc()
-            log.warning("entry_stored_already", session=entry.session, seq=entry.seq, error=type(error.orig).__name__)
+            log.warning("entry_not_needed", session=entry.session, seq=entry.seq, why=why)
         except AWAY as error:
             if not unstorable(error):
                 raise
@@ -222,7 +238,7 @@ class Store:
                 received = await self._lock_received(connection, batch)
                 made = await asyncio.to_thread(rows_of, batch, received)
                 if made:
-                    await connection.execute(sa.insert(scg_chunks), made)
+                    await connection.execute(_INSERT, [row | {"of": row["session_id"]} for row in made])
                 await _keep_received(connection, made, received)
                 for entry in batch:
                     if entry.ended_at_ms is not None:
@@ -250,13 +266,19 @@ class Store:
         else:
             await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
 
+    @staticmethod
+    def small() -> sa.Select[Any]:
+        """Sessions with small chunks, by an index of these alone; hence the number in the statement's own text."""
+        columns = scg_chunks.c
+        few = columns.samples < sa.literal(SMALL_SAMPLES, literal_execute=True)
+        return sa.select(columns.session_id).where(few).group_by(columns.session_id)
+
     async def compact_for_ever(self, fence: Fence) -> None:
         """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
-        small = scg_chunks.c.samples < SMALL_SAMPLES
-        query = sa.select(scg_chunks.c.session_id).where(small).group_by(scg_chunks.c.session_id)
+        query = self.small().having(sa.func.count() >= MANY_SMALL)
         while True:
             await asyncio.sleep(COMPACT_EVERY_S)
-            for row in await self._read(query.having(sa.func.count() >= MANY_SMALL)):
+            for row in await self._read(query):
                 await self.compact(row["session_id"], fence)
 
     async def compact(self, session_id: str, fence: Fence = unfenced) -> int:
@@ -268,22 +290,23 @@ class Store:
         query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
         async with self._engine.begin() as connection:
             await fence(connection)
-            query = query.order_by(columns.id).with_for_update()
+            month = await read_month(connection, session_id)
+            query = query.where(columns.month == month).order_by(columns.id).with_for_update()
             small = await rows(connection, query)
             runs = await asyncio.to_thread(joined, small)
             old = [{"old": number} for numbers, _ in runs for number in numbers]
             if old:
-                await connection.execute(sa.delete(scg_chunks).where(columns.id == sa.bindparam("old")), old)
-                await connection.execute(sa.insert(scg_chunks), [row for _, row in runs])
+                gone = sa.delete(scg_chunks).where(columns.id == sa.bindparam("old"), columns.month == month)
+                await connection.execute(gone, old)
+                await connection.execute(sa.insert(scg_chunks), [row | {"month": month} for _, row in runs])
         return len(old) - len(runs)
 
     async def session(self, session_id: str) -> Session | None:
-        query = sa.select(scg_sessions).where(scg_sessions.c.id == session_id)
-        found = await self._read(query)
+        found = await self._read(_SESSIONS.where(scg_sessions.c.id == session_id))
         return Session(**found[0]) if found else None
 
     async def recent(self, limit: int) -> list[Session]:
-        query = sa.select(scg_sessions).order_by(scg_sessions.c.started_at_ms.desc()).limit(limit)
+        query = _SESSIONS.order_by(scg_sessions.c.started_at_ms.desc()).limit(limit)
         return [Session(**row) for row in await self._read(query)]
 
     async def seen(self, session_id: str) -> dict[str, SeqRanges]:
@@ -297,16 +320,16 @@ class Store:
 
         Of one that is long `over` the replica is asked, and the database itself when that does not answer.
         """
-        query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session_id).order_by(scg_chunks.c.id)
-        found = await self._read_replica(query) if over else []
-        bodies = [row["body"] for row in found or await self._read(query)]
+        query = sa.select(scg_chunks.c.body).order_by(scg_chunks.c.id)
+        found = await self._read_replica(query, session_id) if over else []
+        bodies = [row["body"] for row in found or await self._read(query, of=session_id)]
         return await asyncio.to_thread(in_order, bodies) if bodies else None
 
-    async def _read_replica(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    async def _read_replica(self, query: sa.Select[Any], session_id: str) -> list[dict[str, Any]]:
         if self._history is self._engine:
             return []
         try:
-            return await self._read(query, self._history)
+            return await self._read(query, self._history, of=session_id)
         except StoreUnavailable:
             return []
 
@@ -314,13 +337,13 @@ class Store:
         """What is stored with times beyond `after`, else of the last `window_ms`, in the order of their times."""
         columns = scg_chunks.c
         if after is None:
-            newest = sa.select(sa.func.max(columns.t_max).label("t")).where(columns.session_id == session_id)
-            found = (await self._read(newest))[0]["t"]
+            newest = sa.select(sa.func.max(columns.t_max).label("t"))
+            found = (await self._read(newest, of=session_id))[0]["t"]
             if found is None:
                 return None
             after = float(found) - window_ms
-        query = sa.select(columns.body).where(columns.session_id == session_id, columns.t_max > after)
-        bodies = [row["body"] for row in await self._read(query.order_by(columns.id))]
+        query = sa.select(columns.body).where(columns.t_max > after).order_by(columns.id)
+        bodies = [row["body"] for row in await self._read(query, of=session_id)]
         whole = await asyncio.to_thread(in_order, bodies) if bodies else None
         if whole is None or not (keep := whole.t > after).any():
             return None
@@ -328,11 +351,17 @@ class Store:
 
     async def count(self, session_id: str) -> int:
         query = sa.select(sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0).label("n"))
-        found = await self._read(query.where(scg_chunks.c.session_id == session_id))
+        found = await self._read(query, of=session_id)
         return int(found[0]["n"])
 
-    async def _read(self, query: sa.Select[Any], engine: AsyncEngine | None = None) -> list[dict[str, Any]]:
+    async def _read(
+        self, query: sa.Select[Any], engine: AsyncEngine | None = None, *, of: str | None = None
+    ) -> list[dict[str, Any]]:
+        """`of`: only that session's chunks, and only in the table of its month."""
         async with transaction(engine or self._engine) as connection:
+            if of is not None:
+                month = await read_month(connection, of)
+                query = query.where(scg_chunks.c.session_id == of, scg_chunks.c.month == month)
             return await rows(connection, query)
 
 
@@ -356,3 +385,8 @@ async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float)
     first = scg_sessions.c.ended_at_ms.is_(None)
     query = sa.update(scg_sessions).where(scg_sessions.c.id == session_id, first)
     await connection.execute(query.values(ended_at_ms=ended_at_ms))
+
+
+def _broken(error: IntegrityError) -> str:
+    """The database's own name of the constraint's kind."""
+    return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", ""))
