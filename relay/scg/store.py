@@ -212,7 +212,7 @@ class Store:
         return batch
 
     async def _keeps(self, entry: Entry) -> bool:
-        """What another relay on the same database stored first, or removed, need not go in: it counts as stored."""
+        """What another relay on the same database stored, or removed, first counts as kept."""
         try:
             await self._commit([entry])
         except IntegrityError as error:
