@@ -77,12 +77,16 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 def parse_address(url: str) -> Address:
     """A broker's URL taken apart. Raises SettingsError, saying what a good one looks like."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"mqtt.url: {error}") from None
     if parts.scheme not in _PORTS or not parts.hostname:
         raise SettingsError(f"mqtt.url: {parts.scheme}://… is no broker's; expected mqtt://[user:password@]host[:port]")
     return Address(
         host=parts.hostname,
-        port=parts.port or _PORTS[parts.scheme],
+        port=port or _PORTS[parts.scheme],
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         tls=parts.scheme in ("mqtts", "wss"),
