@@ -57,7 +57,7 @@ class Postgres:
         for setting in self.settings:
             words += ["-c", setting]
         self.child = Child([self._programs / "postgres", *words], cwd=self.folder, **self._user)
-        self.child.wait_until(self._ready, "answer of PostgreSQL", 30.0)
+        self.child.wait_until(self._ready, "answer of PostgreSQL")
 
     def listen(self, address: str, net: str, namespace: str) -> None:
         """Answer in a network namespace, to everybody of `net`."""
@@ -72,7 +72,7 @@ class Postgres:
         def ready() -> bool:
             return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
-        self.child.wait_until(ready, "answer of PostgreSQL", 30.0)
+        self.child.wait_until(ready, "answer of PostgreSQL")
 
     def _ready(self) -> bool:
         asked = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-U", "homeside"]

@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.text import NO_NUL
 
 FORMAT_VERSION = "0.1"
-GRID_STEP_MS = 10
 MAX_SAMPLES_PER_BATCH = 10_000
 """A batch is 0.1 to 1 s of samples; this bound stops one message from holding the relay for a second."""
 
 Floats = NDArray[np.float64]
+Text = Annotated[str, msgspec.Meta(pattern=NO_NUL)]
+Unit = Literal["m/s2", "g"]
 _T = TypeVar("_T")
 
 
@@ -62,13 +64,13 @@ class SamplesBatch(msgspec.Struct, omit_defaults=True):
 class Device(msgspec.Struct, rename="camel"):
     """Who measured. The two documented keys; a kit's sensor may add its name and nominal rate."""
 
-    user_agent: str = ""
-    platform: str = ""
+    user_agent: Text = ""
+    platform: Text = ""
 
 
 class Sensor(msgspec.Struct, rename="camel", omit_defaults=True):
-    name: str = ""
-    kind: str = ""
+    name: Text = ""
+    kind: Text = ""
     rate_hz: float | None = None
     range_g: float | None = None
 
@@ -76,7 +78,7 @@ class Sensor(msgspec.Struct, rename="camel", omit_defaults=True):
 class DeviceSaid(Device):
     """Payload of `device`: what a browser that measures says of itself. `unit` is m/s2 unless it says g."""
 
-    unit: Literal["m/s2", "g"] = "m/s2"
+    unit: Unit = "m/s2"
 
 
 class Ping(msgspec.Struct):
@@ -90,7 +92,7 @@ class SessionStarted(msgspec.Struct, rename="camel", omit_defaults=True):
 
     started_at: str
     device: Device = msgspec.field(default_factory=Device)
-    unit: str = "m/s2"
+    unit: Unit = "m/s2"
     sensor: Sensor | None = None
 
 
@@ -104,7 +106,7 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
     session: str | None = None
-    boot: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    boot: Annotated[str, msgspec.Meta(max_length=64, pattern=NO_NUL)] | None = None
     seq: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
 
     @property
@@ -150,7 +152,7 @@ def _lenient_envelope(data: bytes | str) -> Envelope:
         raise MalformedMessage(f"not JSON: {error}") from None
     try:
         return _envelope.decode(_encoder.encode(found))
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         raise InvalidMessage(str(error)) from None
 
 

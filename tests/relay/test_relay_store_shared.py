@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,18 @@ async def test_all_relays_store_the_same_and_it_is_there_once(postgres: Postgres
         assert whole.t.tolist() == [float(t) for t in range(PER * 10, (MESSAGES + 1) * PER * 10, 10)]
         assert (await stores[1].seen(SESSION))["b"].ranges() == [[1, MESSAGES]]
         assert await stores[2].count(SESSION) == MESSAGES * PER
+
+
+async def test_what_the_database_cannot_keep_holds_up_nothing_else(postgres: Postgres) -> None:
+    done: list[int] = []
+    async with opened(postgres.database()) as (_, store):
+        store.submit(begin())
+        for seq, boot in enumerate(("b", "\0", "b"), 1):
+            told = partial(done.append, seq)
+            store.submit(Entry(session=SESSION, done=told, columns=batch(seq), boot=boot, seq=seq))
+        await asyncio.wait_for(store.drained(), 30)
+        assert done == [1, 3]
+        assert await store.count(SESSION) == 2 * PER
 
 
 async def test_two_relays_that_join_rows_at_once_double_nothing(postgres: Postgres) -> None:

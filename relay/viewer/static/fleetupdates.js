@@ -8,7 +8,7 @@ const API = '/fleet/api/v1'
 const MOST_SHOWN = 5
 const MOST_FAILED = [0, 1, 5, 10, 20]
 let changed = () => {}
-let tagsShown = ''
+let tagsShown = null
 
 const say = (words) => { $('updates-said').textContent = words }
 
@@ -129,7 +129,7 @@ export function openUpdates(then) {
   $('roll').addEventListener('submit', (event) => {
     event.preventDefault()
     const asked = wanted()
-    wish(() => roll(asked), `${asked.version} is on its way.`)
+    wish(() => roll(asked), `The rollout of ${asked.version} has begun.`)
   })
   $('publish').addEventListener('submit', (event) => {
     event.preventDefault()
