@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -25,6 +26,7 @@ LIFETIME = timedelta(days=397)
 RENEW_BEFORE = timedelta(days=30)
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others."""
+_serving: WeakKeyDictionary[ssl.SSLContext, tuple[Path, Path]] = WeakKeyDictionary()
 
 
 def own_certificate(folder: Path, authority: Authority, names: Sequence[str], now: datetime) -> tuple[Path, Path]:
@@ -69,11 +71,27 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    _load(context, certificate, key)
+    _serving[context] = certificate, key
+    return context
+
+
+def serve_anew(certificate: Path, key: Path) -> None:
+    """From the next handshake on, everything that serves these two files shows what they hold now.
+
+    Raises SettingsError when that cannot be used; what was shown before goes on.
+    """
+    server_context(certificate, key)
+    for context, files in list(_serving.items()):
+        if files == (certificate, key):
+            _load(context, certificate, key)
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password="")
     except OSError as error:
         raise SettingsError(f"tls.certificate and tls.key: {certificate} and {key} do not serve: {error}") from None
-    return context
 
 
 def _still_good(path: Path, key: Path, authority: Authority, names: Sequence[str], moment: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
 from cryptography import x509
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,7 +19,7 @@ from relay.auth import Tokens
 from relay.bus.mqtt import Address
 from relay.entrance.certificates import kits_context
 from relay.entrance.standing import Standing
-from relay.entrance.tls import own_certificate, server_context
+from relay.entrance.tls import own_certificate, serve_anew, server_context
 from relay.envelopes import Limiter
 from relay.errors import SettingsError
 from relay.ground import Duty, Ground, Part
@@ -30,6 +32,9 @@ from relay.settings import RelaySettings
 
 FAILURES, FAILURES_WINDOW_S = 10, 600
 """Refused claims and proofs an address may have in ten minutes."""
+CERTIFICATE_EVERY_S = 3600.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ def open_identity(ground: Ground, made: Identities, address: Address) -> Part:
     failures = Limiter(FAILURES, FAILURES_WINDOW_S)
     app = application(made.service, ground.access, _broker_url(settings, address), trusted, failures)
     duties: dict[str, Duty] = {"identity": made.service.watch}
+    if settings.tls.enabled or settings.mqtt.tls:
+        duties["certificate"] = lambda: keep_certificate(settings, made.authority)
     if settings.identity.broker_files is not None:
         chosen, service = settings.identity, made.service
         files = BrokerFiles(
@@ -106,6 +113,25 @@ def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[P
     if host := urlsplit(settings.public_url).hostname:
         names.append(host)
     return own_certificate(settings.data / "tls", authority, names, datetime.now(UTC))
+
+
+async def keep_certificate(settings: RelaySettings, authority: Authority, every_s: float = CERTIFICATE_EVERY_S) -> None:
+    """Make the own certificate anew before its end, and serve what the operator puts in the place of his, at once."""
+    shown = _newest(await asyncio.to_thread(server_certificate, settings, authority))
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            files = await asyncio.to_thread(server_certificate, settings, authority)
+            if (found := _newest(files)) != shown:
+                serve_anew(*files)
+                shown = found
+                log.info("certificate_served_anew", file=str(files[0]))
+        except (SettingsError, OSError) as error:
+            log.error("certificate_not_served", reason=str(error), remedy="put both files in their place again")
+
+
+def _newest(files: tuple[Path, Path]) -> tuple[int, ...]:
+    return tuple(file.stat().st_mtime_ns for file in files)
 
 
 def _broker_url(settings: RelaySettings, address: Address) -> Callable[[Request], str]:

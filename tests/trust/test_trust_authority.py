@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from relay.entrance.tls import LIFETIME, own_certificate, server_context
+from relay.entrance.tls import LIFETIME, own_certificate, serve_anew, server_context
 from relay.errors import SettingsError
 from relay.identity.authority import ISSUER_LIFE, Authority, own_authority
+from relay.identity.main import keep_certificate, server_certificate
+from relay.settings import RelaySettings
 from tests.trust.attackers import Client
 from tests.trust.enrolling import TrustingRelay
 
@@ -90,6 +95,49 @@ def test_a_server_key_that_is_not_the_certificates_is_made_anew_with_it(tmp_path
     with pytest.raises(SettingsError, match="do not serve"):
         server_context(certificate, key)
     server_context(*own_certificate(tmp_path / "tls", authority, [], NOW))
+
+
+async def test_a_new_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
+    settings = RelaySettings(data=tmp_path, tls={"enabled": True})
+    authority = own_authority(tmp_path / "authority", datetime.now(UTC))
+    files = server_certificate(settings, authority)
+    server = await asyncio.start_server(_hang_up, "127.0.0.1", 0, ssl=server_context(*files))
+    shown = await _shown_by(server)
+    for spoiled, half in ((files[0], b""), (files[1], b"half")):
+        keeping = asyncio.create_task(keep_certificate(settings, authority, every_s=0.02))
+        await asyncio.sleep(0.1)
+        spoiled.write_bytes(half)
+        before, shown = shown, await _another_than(shown, server)
+        await _over(keeping)
+        assert shown != before
+        assert shown in files[0].read_text()
+    files[1].write_bytes(b"half")
+    with pytest.raises(SettingsError, match="do not serve"):
+        serve_anew(*files)
+    assert await _shown_by(server) == shown
+    server.close()
+    await server.wait_closed()
+
+
+async def _over(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _another_than(before: str, server: asyncio.Server) -> str:
+    while (now := await _shown_by(server)) == before:
+        await asyncio.sleep(0.02)
+    return now
+
+
+async def _shown_by(server: asyncio.Server) -> str:
+    return await asyncio.to_thread(ssl.get_server_certificate, server.sockets[0].getsockname())
 
 
 def test_a_key_under_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
