@@ -6,6 +6,7 @@ Nobody watching means nothing is interpolated: samples are only kept for a late 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ STANDARD_GRAVITY = 9.80665
 """m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
+SILENT_MS = 3_000.0
+"""A heart rate is of now: after so long without a sample of the present there is none, whatever the last ones held."""
 MOST_AHEAD_MS = 120_000.0
 """A viewer further ahead of the line than this has another clock, or another line, in mind."""
 
@@ -51,6 +54,7 @@ class Live:
     line: Line | None = None
     tracker: HeartTracker | None = None
     newest_at_ms: float = 0.0
+    heard_at_ms: float = -math.inf
     late_ms: float | None = None
     clock_error_ms: float | None = None
     shift_ms: float = 0.0
@@ -96,7 +100,7 @@ class Live:
         """Take a batch of the present: remember it for those who come late, and send its grid points to those here."""
         now_ms = self.clock.monotonic_ms()
         newest_t = float(columns.t.max())
-        self.newest_at_ms = now_ms
+        self.newest_at_ms = self.heard_at_ms = now_ms
         self.late_ms = delay_ms(newest_t, self.clock.now_ms())
         self.clock_error_ms = clock_error_ms
         self.recent.append(columns)
@@ -183,7 +187,9 @@ class Live:
         t, az = self.line.backlog()
         if self.session.unit == "g":
             az = az * STANDARD_GRAVITY
-        found, tracker = await asyncio.to_thread(_analyse, t, az, self.tracker)
+        heard = self.clock.monotonic_ms() - self.heard_at_ms <= SILENT_MS
+        of_now = slice(None if heard else 0)
+        found, tracker = await asyncio.to_thread(_analyse, t[of_now], az[of_now], self.tracker)
         self.tracker = tracker
         reading = tracker.update(found, self.clock.monotonic_ms())
         rate = {
