@@ -200,8 +200,9 @@ def _socket(service: ScgService, store: Store, access: Access) -> APIRouter:
             await socket.close(_CLOSE_CODES.get(error.status, 1011), str(error)[:120])
             return
         audience = _audience(part, socket.query_params.get("with", ""))
-        seat = Seat(service, store, live, connection_of(socket.scope), audience, part)
-        seat.take(_after(socket.query_params.get("after")))
+        connection = connection_of(socket.scope)
+        Seat(service, store, live, connection, audience, part).take(_after(socket.query_params.get("after")))
+        access.hold(connection, who)
 
     return router
 
