@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,6 +20,8 @@ from core.contracts.errors import InvalidMessage, MalformedMessage
 
 FORMAT_VERSION = "0.1"
 GRID_STEP_MS = 10
+LARGEST_TIME_MS = 1e15
+"""Beyond it (year 33658) a number is no time."""
 MAX_SAMPLES_PER_BATCH = 10_000
 """A batch is 0.1 to 1 s of samples; this bound stops one message from holding the relay for a second."""
 
@@ -90,7 +93,7 @@ class SessionStarted(msgspec.Struct, rename="camel", omit_defaults=True):
 
     started_at: str
     device: Device = msgspec.field(default_factory=Device)
-    unit: str = "m/s2"
+    unit: Literal["m/s2", "g"] = "m/s2"
     sensor: Sensor | None = None
 
 
@@ -125,6 +128,7 @@ class Columns(msgspec.Struct):
         return len(self.t)
 
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _envelope = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
 
@@ -132,8 +136,12 @@ _encoder = msgspec.json.Encoder()
 def decode_envelope(data: bytes | str) -> Envelope:
     """Split a message into type and raw payload.
 
-    Raises MalformedMessage when it is not a JSON object and InvalidMessage when `type` is absent or of the wrong type.
+    Raises MalformedMessage when it is not a JSON object and InvalidMessage when `type` is absent or of the wrong type,
+    or any text in it has a NUL, which PostgreSQL stores in no column.
     """
+    raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    if b"\\u0000" in raw and _NUL.search(raw):
+        raise InvalidMessage("Expected text without NUL (\\u0000)")
     try:
         return _envelope.decode(data)
     except msgspec.ValidationError as error:
@@ -150,7 +158,7 @@ def _lenient_envelope(data: bytes | str) -> Envelope:
         raise MalformedMessage(f"not JSON: {error}") from None
     try:
         return _envelope.decode(_encoder.encode(found))
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:  # ValueError: msgspec's own, and half a surrogate pair
         raise InvalidMessage(str(error)) from None
 
 
@@ -163,7 +171,7 @@ def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
 
 
 def columns(batch: SamplesBatch) -> Columns:
-    """A batch's samples as columns; InvalidMessage when there are none or too many, or a time is not finite."""
+    """A batch's samples as columns; InvalidMessage when there are none or too many, or a time is none."""
     if not batch.samples:
         raise InvalidMessage("Expected at least one sample - at `$.payload.samples`")
     if len(batch.samples) > MAX_SAMPLES_PER_BATCH:
@@ -172,6 +180,8 @@ def columns(batch: SamplesBatch) -> Columns:
         )
     rows = np.array([(s.t, s.ax, s.ay, s.az) for s in batch.samples], dtype=np.float64)
     t, ax, ay, az = np.ascontiguousarray(rows.T)
+    if not (np.abs(t) <= LARGEST_TIME_MS).all():
+        raise InvalidMessage(f"Expected times of at most {LARGEST_TIME_MS:.0e} ms - at `$.payload.samples[].t`")
     return Columns(t=t, ax=ax, ay=ay, az=az)
 
 

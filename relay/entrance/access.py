@@ -77,8 +77,18 @@ class Access:
             return
         raise Forbidden("This link is for another session. Ask the patient or the kit's owner for one to this session.")
 
+    def feeds(self, who: Principal, session: str, kit: str | None) -> bool:
+        """Whether somebody measures in, and ends, a session that is there: staff, its kit, a patient by a link to it."""
+        if who.role is Role.KIT:
+            return who.subject == kit
+        return who.role in STAFF or (who.role is Role.PATIENT and who.session == session)
+
+    def may_feed(self, who: Principal, session: str, kit: str | None) -> None:
+        if not self.feeds(who, session, kit):
+            raise Forbidden("This token does not measure in this session. Use the link that came with the session.")
+
     def may_measure(self, who: Principal, session: str | None) -> None:
-        """To create (`session` None) or feed a session: staff, a kit, or a patient by an own or a link's token."""
+        """To begin something (`session` None) or add to it: staff, a kit, or a patient by an own or a link's token."""
         if who.role in STAFF | {Role.KIT}:
             return
         if who.role is Role.PATIENT and who.session in (None, session):

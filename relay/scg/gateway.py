@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -71,6 +71,6 @@ class KitGateway:
 
 def _epoch_ms(moment: str) -> float:
     try:
-        return datetime.fromisoformat(moment).timestamp() * 1000
-    except ValueError:
+        return datetime.fromisoformat(moment).astimezone(UTC).timestamp() * 1000
+    except (ValueError, OverflowError):
         raise InvalidMessage("Expected an ISO 8601 time such as 2025-07-21T14:30:00.123Z") from None

@@ -20,6 +20,7 @@ from core.contracts.columns import join
 from core.contracts.seq_ranges import SeqRanges
 from core.signals.resample import Resampled
 from relay.clock import Clock
+from relay.errors import SessionTaken
 from relay.process.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Member, Room
 from relay.scg.rules import Line, Presence, delay_ms
@@ -80,6 +81,11 @@ class Live:
     @property
     def analysed(self) -> bool:
         return self.line is not None and any(member.audience is Audience.ANALYST for member in self.room)
+
+    def must_be_browsers(self) -> None:
+        """Raises SessionTaken where a kit measures: two sources on one line would be one heart of two people."""
+        if self.session.kit is not None:
+            raise SessionTaken("A kit measures this session, and nobody else may; begin another")
 
     def announce(self, status: str) -> None:
         self.room.publish(scg.status_update(status, self.presence.viewer_count), EVERYONE)

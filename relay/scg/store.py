@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -70,6 +71,19 @@ class Entry:
         return len(self.columns) if self.columns is not None else 1
 
 
+ANSWER_WITHIN_S = 10.0
+"""How long somebody who asked may wait for a commit: a full disk takes nothing for hours, and a page must say so."""
+
+
+async def answered(done: asyncio.Future[None]) -> None:
+    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await done
+    except TimeoutError:
+        raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None
+
+
 class Store:
     """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed.
 
@@ -98,6 +112,7 @@ class Store:
         self._space = asyncio.Event()
         self._space.set()
         self._submitted = self._committed = 0
+        self._waiting_of: Counter[str] = Counter()
         self._drains: list[tuple[int, asyncio.Future[None]]] = []
         self._waiting: list[Callable[[], None]] = []
 
@@ -113,6 +128,7 @@ class Store:
         if self._weight >= self._max_samples:
             self._space.clear()
         self._submitted += 1
+        self._waiting_of[entry.session] += 1
         self._work.set()
         if entry.columns is None:
             self._urgent.set()
@@ -123,13 +139,17 @@ class Store:
     def when_space(self, resume: Callable[[], None]) -> None:
         self._waiting.append(resume)
 
-    async def drained(self) -> None:
-        """Returns when everything submitted before this call is committed, whatever comes meanwhile."""
-        if self._committed < self._submitted:
+    async def drained(self, session: str | None = None) -> None:
+        """Returns when everything submitted before this call, or all of one session, is committed, whatever comes
+        meanwhile.
+
+        Raises StoreUnavailable when the database takes nothing for ANSWER_WITHIN_S.
+        """
+        if self._committed < self._submitted if session is None else self._waiting_of[session]:
             done = asyncio.get_running_loop().create_future()
             self._drains.append((self._submitted, done))
             self._urgent.set()
-            await done
+            await answered(done)
 
     async def run(self) -> None:
         """Commit for ever, samples after a short rest, what somebody waits for at once.
@@ -146,6 +166,9 @@ class Store:
             except IntegrityError:
                 batch = await self._one_by_one(batch)
             except (SQLAlchemyError, OSError) as error:
+                if _is_about_values(error):
+                    self._settle(await self._one_by_one(batch))
+                    continue
                 log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
                 self._metrics.commit_failures.inc()
                 self._pending = batch + self._pending
@@ -164,6 +187,8 @@ class Store:
         self._metrics.pending_samples.set(self._weight)
         for entry in batch:
             entry.done()
+        self._waiting_of.subtract(entry.session for entry in batch)
+        self._waiting_of += Counter()  # drops those at zero
         if self._weight < self._max_samples // 2 and self.full:
             self._space.set()
             waiting, self._waiting = self._waiting, []
@@ -182,8 +207,11 @@ class Store:
         self._drains = left
 
     async def _one_by_one(self, batch: list[Entry]) -> list[Entry]:
-        """What another relay on the same database stored first cannot go in twice: it is stored, and counts as such."""
-        for entry in batch:
+        """Those that are settled: what another relay on the same database stored first is stored, and counts as such;
+        what the database cannot hold is given up, unacknowledged, so that one sender's fault stops nobody else's.
+        """
+        settled = []
+        for number, entry in enumerate(batch):
             try:
                 await self._commit([entry])
             except IntegrityError as error:
@@ -191,7 +219,16 @@ class Store:
                 log.warning(
                     "entry_stored_already", session=entry.session, seq=entry.seq, error=type(error.orig).__name__
                 )
-        return batch
+            except (SQLAlchemyError, OSError) as error:
+                if not _is_about_values(error):
+                    self._pending = batch[number:] + self._pending
+                    self._work.set()
+                    break
+                log.error("entry_cannot_be_stored", session=entry.session, seq=entry.seq, state=_state(error))
+                settled.append(replace(entry, done=_never))
+                continue
+            settled.append(entry)
+        return settled
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():
@@ -318,6 +355,20 @@ class Store:
         except (SQLAlchemyError, OSError) as error:
             log.error("read_failed", error=str(error).splitlines()[0])
             raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+
+
+def _state(error: Exception) -> str:
+    """PostgreSQL's SQLSTATE, or nothing."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+def _is_about_values(error: Exception) -> bool:
+    """SQLSTATE class 22, data exception: the same values will be refused however often they are sent."""
+    return _state(error).startswith("22")
+
+
+def _never() -> None:
+    """Done with an entry that is not stored: nobody is told that it is."""
 
 
 async def _keep_received(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,17 @@ async def test_what_is_long_over_is_read_from_the_replica_and_from_the_database_
             assert whole is not None
             assert len(whole) == expected * PER
             await history.dispose()
+
+
+async def test_what_the_database_cannot_hold_stops_nobody_else(postgres: Postgres) -> None:
+    """One sender's impossible value would otherwise be tried for ever, and everybody's samples wait behind it."""
+    done: list[str] = []
+    bad = Session(id=SESSION.replace("0b", "0c"), started_at_ms=1.0, unit="x" * 17)
+    async with opened(postgres.database()) as (_, store):
+        store.submit(begin())
+        store.submit(Entry(session=bad.id, done=lambda: done.append("bad"), put=bad))
+        store.submit(replace(message(1), done=lambda: done.append("good")))
+        await asyncio.wait_for(store.drained(), 30)
+        assert done == ["good"]
+        assert await store.count(SESSION) == PER
+        assert await store.session(bad.id) is None
