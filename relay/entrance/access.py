@@ -78,7 +78,7 @@ class Access:
         raise Forbidden("This link is for another session. Ask the patient or the kit's owner for one to this session.")
 
     def feeds(self, who: Principal, session: str, kit: str | None) -> bool:
-        """Whether somebody measures in, and ends, a session that is there: staff, its kit, a patient by a link to it."""
+        """Whether somebody measures in, and ends, a session that is there: staff, its kit, a patient by its link."""
         if who.role is Role.KIT:
             return who.subject == kit
         return who.role in STAFF or (who.role is Role.PATIENT and who.session == session)
