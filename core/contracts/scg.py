@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.text import refuse_nul
 
 FORMAT_VERSION = "0.1"
 GRID_STEP_MS = 10
@@ -128,7 +128,6 @@ class Columns(msgspec.Struct):
         return len(self.t)
 
 
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _envelope = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
 
@@ -137,11 +136,9 @@ def decode_envelope(data: bytes | str) -> Envelope:
     """Split a message into type and raw payload.
 
     Raises MalformedMessage when it is not a JSON object and InvalidMessage when `type` is absent or of the wrong type,
-    or any text in it has a NUL, which PostgreSQL stores in no column.
+    or any text in it has a NUL.
     """
-    raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-    if b"\\u0000" in raw and _NUL.search(raw):
-        raise InvalidMessage("Expected text without NUL (\\u0000)")
+    refuse_nul(data.encode(errors="surrogatepass") if isinstance(data, str) else data)
     try:
         return _envelope.decode(data)
     except msgspec.ValidationError as error:

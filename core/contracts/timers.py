@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.text import refuse_nul
 
 MIN_TIME_MS, MAX_TIME_MS = 1_000, 86_400_000
 MAX_INCREMENT_MS = 60_000
@@ -135,6 +136,7 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {
 
 def decode(body: bytes, kind: type[_T]) -> _T:
     """A request's body; an empty one is `{}`. MalformedMessage when it is not JSON, InvalidMessage names the field."""
+    refuse_nul(body)
     try:
         found: _T = _decoders[kind].decode(body or b"{}")
     except msgspec.ValidationError as error:

@@ -25,6 +25,8 @@ from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.05, 2.0
+ANSWER_WITHIN_S = 10.0
+"""How long somebody who asked may wait for a commit."""
 ROWS_AT_ONCE = 500
 """Rows between two looks at the event loop while encoding: thousands of changes must not hold up a switch."""
 
@@ -79,7 +81,17 @@ class Store:
         self._work.set()
 
     async def committed(self) -> None:
-        """Returns when everything put so far is committed; makes that happen without the usual rest."""
+        """Returns when everything put so far is committed; makes that happen without the usual rest.
+
+        Raises StoreUnavailable when the database takes nothing for ANSWER_WITHIN_S; what was put waits for it.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._all_committed()
+        except TimeoutError:
+            raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None
+
+    async def _all_committed(self) -> None:
         if self._changed or self._adjustments:
             if self._committed is None:
                 self._committed = asyncio.get_running_loop().create_future()
@@ -91,7 +103,7 @@ class Store:
     async def drained(self) -> None:
         """Returns when nothing is left to commit, whatever is put meanwhile."""
         while self._changed or self._adjustments or self._committing is not None:
-            await self.committed()
+            await self._all_committed()
 
     async def run(self) -> None:
         """Commit for ever."""
