@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 
 from relay.auth import Principal, Role, Tokens, load_secret
 from relay.cluster.trial import Trial
@@ -74,7 +75,7 @@ def relay(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except RelayError as error:
-        _console.print(f"[bold]homeside relay:[/bold] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold]homeside relay:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
@@ -104,7 +105,7 @@ async def _serve(settings: RelaySettings) -> None:
 
 def _welcome(running: Relay) -> None:
     _console.print(f"Homeside relay: pages and OpenSCG at {running.addresses['scg']}", highlight=False)
-    if running.settings.tls.enabled:
+    if running.settings.tls.enabled and _console.is_terminal:  # a journal keeps no tokens
         _invite_phone(running)
 
 
@@ -142,7 +143,7 @@ def token(
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         tokens = Tokens(load_secret(settings.data / "secret"))
     except RelayError as error:
-        _console.print(f"[bold]homeside token:[/bold] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold]homeside token:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     bearer = Principal(subject=name, role=role, session=session)
     signed = tokens.issue(bearer, now_s=time.time(), lifetime_s=hours * 3600)
@@ -171,7 +172,7 @@ def timers(
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except RelayError as error:
-        _console.print(f"[bold]homeside timers:[/bold] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold]homeside timers:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 

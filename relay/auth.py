@@ -6,7 +6,6 @@ readable by its owner alone, and never leaves the data folder.
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import jwt
 
-from relay.errors import Unauthorized
+from relay.errors import SettingsError, Unauthorized
+from relay.files import write_once
 
 _ALGORITHM = "HS256"
 _ISSUER = "homeside"
@@ -44,16 +44,20 @@ class Principal:
 
 
 def load_secret(path: Path) -> bytes:
-    """The signing secret; made with 256 bits from the system's generator when the file does not exist."""
+    """The signing secret; made with 256 bits from the system's generator when the file does not exist.
+
+    Raises SettingsError for one that is not whole: whoever guesses a short secret signs what they like.
+    """
+    if not path.exists():
+        write_once(path, secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return bytes.fromhex(path.read_text().strip())
-    with os.fdopen(descriptor, "w") as file:
-        secret = secrets.token_bytes(SECRET_BYTES)
-        file.write(secret.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        secret = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        secret = b""
+    if len(secret) < SECRET_BYTES:
+        raise SettingsError(
+            f"{path} is not whole. Put its copy back; without one, remove it: what was signed or sealed with it is lost"
+        )
     return secret
 
 

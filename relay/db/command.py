@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.db.engine import database_url, migrate, open_engine
@@ -25,7 +26,7 @@ def with_database(work: Work[T], data: Path | None, config: Path | None) -> T:
     try:
         return asyncio.run(_opened(work, data, config))
     except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold]homeside:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 

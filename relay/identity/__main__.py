@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from relay.auth import Tokens, load_secret
@@ -151,8 +152,10 @@ def revoke(
 
     Example: homeside kits revoke bedside-07 --why stolen
     """
-    _with_identities(lambda made, _: made.service.revoke(kit, why, _operator()), data, config)
+    known = _with_identities(lambda made, _: made.service.revoke(kit, why, _operator()), data, config)
     typer.echo(f"{kit} is revoked")
+    if not known:
+        typer.echo("No kit ever enrolled by that name. If another was meant: homeside kits list", err=True)
 
 
 @kits_app.command("audit")
@@ -303,7 +306,7 @@ def _with_identities(work: Work[T], data: Path | None, config: Path | None) -> T
         configure("warning")
         return asyncio.run(_opened(work, data, config))
     except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold]homeside:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from relay.auth import Principal, Role, Tokens, load_secret
-from relay.errors import Unauthorized
+from relay.errors import SettingsError, Unauthorized
 from tests.contract.sockets import EPOCH, Socket, sine
 from tests.peers import free_port
 from tests.programs import RelayProgram, token
@@ -142,8 +142,29 @@ def test_tokens_hold_for_their_time_and_their_relay(tmp_path: Path) -> None:
 
 
 def test_a_busy_port_says_what_to_do(relay: RelayProgram, tmp_path: Path) -> None:
-    with pytest.raises(pytest.fail.Exception, match="cannot be had"):
+    with pytest.raises(pytest.fail.Exception, match=r"cannot be had.*or \[ports\] in the configuration"):
         RelayProgram(tmp_path, port=relay.port)
+
+
+def test_a_folder_is_one_relays(relay: RelayProgram, tmp_path: Path) -> None:
+    """Two on one folder would each think the timers and what kits sent their own."""
+    (tmp_path / "file").write_text("")
+    for folder, said in ((relay.data, "another relay runs on"), (tmp_path / "file", "cannot be used for data")):
+        with pytest.raises(pytest.fail.Exception, match=said):
+            RelayProgram(folder)
+
+
+def test_a_secret_that_is_not_whole_signs_nothing(tmp_path: Path) -> None:
+    """A disk that was full when it was made leaves an empty file: anybody could sign with that."""
+    path = tmp_path / "secret"
+    for kept in ("", "ab" * 31, "nonsense\n"):
+        path.write_text(kept)
+        with pytest.raises(SettingsError, match="not whole"):
+            load_secret(path)
+    path.unlink()
+    assert load_secret(path) == load_secret(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["secret"]
 
 
 @pytest.mark.parametrize(
