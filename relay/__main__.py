@@ -17,6 +17,7 @@ from relay.auth import Principal, Role, Tokens, load_secret
 from relay.cluster.trial import Trial
 from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, Unauthorized
+from relay.files import made_folder
 from relay.main import Relay
 from relay.process.collector import Collector
 from relay.process.logs import configure
@@ -81,7 +82,7 @@ def relay(
 
 def _try_cluster(settings: RelaySettings) -> None:
     ports = {"port": settings.ports.scg, "care_port": settings.ports.care, "mqtt_port": settings.mqtt.port}
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made_folder(settings.data)
 
     async def keep() -> None:
         await Trial(settings.data.resolve(), **ports).run()
@@ -140,7 +141,7 @@ def token(
     """
     try:
         settings = load(config, {"data": data} if data else {})
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made_folder(settings.data)
         tokens = Tokens(load_secret(settings.data / "secret"))
     except RelayError as error:
         _console.print(f"[bold]homeside token:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)

@@ -41,14 +41,27 @@ def write_once(path: Path, data: bytes, mode: int) -> None:
         own.unlink()
 
 
+def made_folder(folder: Path) -> Path:
+    """The folder, there and its owner's alone; SettingsError when it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    return folder
+
+
+def _unusable(folder: Path, error: OSError) -> SettingsError:
+    text = f"{folder} cannot be used for data: {error.strerror}. Choose a folder that can be written (--data)"
+    return SettingsError(text)
+
+
 def hold(folder: Path, *, alone: bool) -> TextIO:
     """The folder, if `alone` for this program alone, until it ends or closes what it gets.
 
     SettingsError says why it cannot be. Relays of a cluster may share one, since their database is elsewhere.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "relay.lock").open("a")
+        lock = (made_folder(folder) / "relay.lock").open("a")
         if alone:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -56,7 +69,5 @@ def hold(folder: Path, *, alone: bool) -> TextIO:
             f"another relay runs on {folder}: end it, or give this one a folder of its own (--data)"
         ) from None
     except OSError as error:
-        raise SettingsError(
-            f"{folder} cannot be used for data: {error.strerror}. Choose a folder that can be written (--data)"
-        ) from None
+        raise _unusable(folder, error) from None
     return lock

@@ -28,7 +28,7 @@ from relay.clock import SystemClock
 from relay.db.engine import database_url, migrate, open_engine
 from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, SettingsError
-from relay.files import write_whole
+from relay.files import made_folder, write_whole
 from relay.identity.brokers import AUTHORITY, CRL, BrokerPlan, mosquitto, nats, nats_can_name
 from relay.identity.main import Identities, identities, server_certificate
 from relay.identity.store import Claim
@@ -312,7 +312,7 @@ def _with_identities(work: Work[T], data: Path | None, config: Path | None) -> T
 
 async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
     settings = load(config, {"data": data} if data else {})
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made_folder(settings.data)
     engine = open_engine(database_url(settings.database_url, settings.data))
     try:
         await migrate(engine)
