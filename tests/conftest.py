@@ -11,10 +11,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from playwright.async_api import expect as expect_soon
+from playwright.sync_api import expect
 
 from tests import peers
 from tests.peers_postgres import Postgres
+
+# Waiting is no judgement: every client here has the patience of a test, on a machine however busy.
+expect.set_options(timeout=peers.PATIENCE_S * 1000)
+expect_soon.set_options(timeout=peers.PATIENCE_S * 1000)
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = peers.PATIENCE_S
+httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = peers.PATIENCE_S
 
 
 @pytest.hookimpl(wrapper=True)

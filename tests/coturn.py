@@ -29,7 +29,7 @@ class Coturn:
             *("--pidfile", str(folder / "pid"), "--userdb", str(folder / "db")),
         ]
         self.child = Child([program, *options], cwd=folder)
-        self.child.wait_until(lambda: _listens(self.address, self.tls_port), "answer of coturn", 20.0)
+        self.child.wait_until(lambda: _listens(self.address, self.tls_port), "answer of coturn")
 
     @property
     def stun(self) -> str:

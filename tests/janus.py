@@ -40,7 +40,7 @@ class Janus:
         )
         program = find_peer("janus", "janus")
         self.child = Child([*prefix, program, "-F", str(folder), "-o"], cwd=folder)
-        self.child.wait_until(lambda: listens(self.port), "answer of Janus", 20.0)
+        self.child.wait_until(lambda: listens(self.port), "answer of Janus")
 
     def end(self) -> None:
         self.child.kill()

@@ -89,6 +89,9 @@ def find_peer(name: str, package: str) -> str:
     return found
 
 
+PATIENCE_S = 60.0
+"""How long anything a test waits for may take: long, as a busy machine is no fault. Benchmarks judge speed."""
+
 HEARD_OUT_S = 5.0
 """How long the last lines of a process that has ended may take; one it started itself may hold the pipe open longer."""
 
@@ -151,7 +154,7 @@ class Child:
         with self._news:
             return "\n".join(list(self.lines)[-count:]) or "(it wrote nothing)"
 
-    def wait_until(self, condition: Callable[[], T | None], what: str, within: float = 20.0) -> T:
+    def wait_until(self, condition: Callable[[], T | None], what: str, within: float = PATIENCE_S) -> T:
         """What `condition` gave when first true; fails at the deadline, or when the child has ended."""
         deadline = time.monotonic() + within
         while True:
@@ -167,7 +170,7 @@ class Child:
             with self._news:
                 self._news.wait(0.02)
 
-    def wait_for_line(self, pattern: str, within: float = 20.0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, within: float = PATIENCE_S) -> re.Match[str]:
         """The first line, past or future, in which the pattern is found."""
         return self.wait_until(lambda: self._first_match(re.compile(pattern)), f"line matching {pattern!r}", within)
 
@@ -185,14 +188,14 @@ class Child:
         """All JSON log lines so far with this event name."""
         return [entry for entry in self.entries() if entry.get("event") == name]
 
-    def wait_for_event(self, name: str, within: float = 20.0, count: int = 1) -> dict[str, Any]:
+    def wait_for_event(self, name: str, within: float = PATIENCE_S, count: int = 1) -> dict[str, Any]:
         """The `count`-th JSON log line with this event name, past or future."""
         found = self.wait_until(
             lambda: events if len(events := self.events(name)) >= count else None, f"event {name!r}", within
         )
         return dict(found[count - 1])
 
-    def end(self, within: float = 10.0) -> int:
+    def end(self, within: float = PATIENCE_S) -> int:
         """SIGTERM, and the exit code; a program that does not end in time is killed and fails the test."""
         self.process.terminate()
         try:
@@ -204,7 +207,7 @@ class Child:
     def kill(self) -> None:
         """SIGKILL: no goodbye."""
         self.process.kill()
-        self.wait(10.0)
+        self.wait(PATIENCE_S)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -249,7 +252,7 @@ class Mosquitto:
         if self.child is not None and self.child.running:
             return
         self.child = Child([self._program, "-c", self._write_configuration()], cwd=self.folder)
-        self.child.wait_until(lambda: answers_mqtt(self.port), f"answer on port {self.port}", 10.0)
+        self.child.wait_until(lambda: answers_mqtt(self.port), f"answer on port {self.port}")
 
     def _write_configuration(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -292,6 +295,6 @@ def ended_afterwards() -> Iterator[list[Child]]:
             if child.running:
                 child.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(10.0)
+                child.wait(PATIENCE_S)
             if child.running:
                 child.kill()

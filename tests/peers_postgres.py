@@ -5,12 +5,14 @@ PostgreSQL refuses to run as root, so a root's tests hand the folder to `nobody`
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +20,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from relay.db.engine import database_url, migrate, open_engine
 from tests.peers import Child, find_peer, free_port
 
 PROGRAMS = Path("/usr/lib/postgresql")
@@ -39,6 +42,7 @@ class Postgres:
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         self.child: Child | None = None
+        self._tables = ""
         self._run("initdb", "-D", self.folder / "data", "-U", "homeside", "-A", "trust", "-E", "UTF8", "--no-sync")
 
     def _run(self, program: str, *words: str | Path) -> str:
@@ -53,7 +57,7 @@ class Postgres:
         for setting in self.settings:
             words += ["-c", setting]
         self.child = Child([self._programs / "postgres", *words], cwd=self.folder, **self._user)
-        self.child.wait_until(self._ready, "answer of PostgreSQL", 30.0)
+        self.child.wait_until(self._ready, "answer of PostgreSQL")
 
     def listen(self, address: str, net: str, namespace: str) -> None:
         """Answer in a network namespace, to everybody of `net`."""
@@ -68,17 +72,28 @@ class Postgres:
         def ready() -> bool:
             return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
-        self.child.wait_until(ready, "answer of PostgreSQL", 30.0)
+        self.child.wait_until(ready, "answer of PostgreSQL")
 
     def _ready(self) -> bool:
         asked = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-U", "homeside"]
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
-    def database(self) -> str:
-        """A new database's URL."""
+    def database(self, *, bare: bool = False) -> str:
+        """A new database's URL; the relay's tables, made once, are copied into it unless it is to be `bare`."""
         name = f"d{uuid4().hex[:12]}"
-        self.sql(f"CREATE DATABASE {name}", "postgres")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {'template1' if bare else self._with_tables()}", "postgres")
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
         return f"postgresql://homeside@127.0.0.1:{self.port}/{name}"
+
+    def _with_tables(self) -> str:
+        if not self._tables:
+            self.sql("CREATE DATABASE tables", "postgres")
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(asyncio.run, _migrated(self._url("tables"))).result()
+            self._tables = "tables"
+        return self._tables
 
     def sql(self, statement: str, database: str) -> str:
         """psql's bare output of one statement."""
@@ -101,6 +116,12 @@ class Postgres:
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def _migrated(url: str) -> None:
+    engine = open_engine(database_url(url, Path()))
+    await migrate(engine)
+    await engine.dispose()
 
 
 def _programs() -> Path:

@@ -71,7 +71,7 @@ class RelayProgram:
         self.child.kill()
 
     def stop(self) -> int:
-        return self.child.end(15.0)
+        return self.child.end()
 
     def again(self) -> RelayProgram:
         ports = {"port": self.port, "mqtt_port": self.mqtt_port, "care_port": self.care_port}

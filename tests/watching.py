@@ -69,7 +69,7 @@ class Watcher:
         await self.peer.close()
         await asyncio.gather(*self._reading)
 
-    async def until(self, condition: Callable[[], bool], what: str, within: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, within: float = 60.0) -> None:
         try:
             async with asyncio.timeout(within):
                 while not condition():
@@ -95,7 +95,7 @@ class Watcher:
                 self.counters.append(read_squares(self.newest))
 
 
-async def eventually(ask: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+async def eventually(ask: Callable[[], Any], what: str, within: float = 60.0) -> Any:
     """What the awaited `ask` gave when first true."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

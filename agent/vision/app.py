@@ -127,7 +127,8 @@ class Watch:
             self.exercise.take(seen.pose, seen.frame.captured_ns, about)
             if self.video is not None and seen.pose is not None:
                 found = seen.pose
-                body = {"landmarks": msgspec.to_builtins(landmarks_of(found)), "people": found.people}
+                marks = msgspec.to_builtins(landmarks_of(found))
+                body = {"landmarks": marks, "people": found.people, "size": _size(seen)}
                 self.video.pose(seen.frame.captured_ns, body, np.column_stack((found.landmarks, found.visibility)))
         else:
             width, height = _size(seen)

@@ -34,11 +34,15 @@ class Guards:
         async def guard(request: Request) -> Visit:
             visit = await self.visit(request)
             if roles and visit.account.role not in roles:
-                wanted = " or a ".join(role.value for role in roles)
-                raise Forbidden(f"This is for a {wanted}; you are signed in as a {visit.account.role.value}.")
+                wanted = " or ".join(map(_a, roles))
+                raise Forbidden(f"This is for {wanted}; you are signed in as {_a(visit.account.role)}.")
             return visit
 
         return Depends(guard)
+
+
+def _a(role: Role) -> str:
+    return f"an {role.value}" if role.value[0] in "aeiou" else f"a {role.value}"
 
 
 def bearer(connection: HTTPConnection) -> str:

@@ -26,6 +26,7 @@ from amqtt.session import Session
 
 from core.contracts import topics
 from relay.auth import Role, Tokens
+from relay.bus.filters import steady
 from relay.bus.mqtt import Address
 from relay.bus.packets import (
     LEVEL_311,
@@ -240,7 +241,7 @@ class EmbeddedBroker:
     async def start(self) -> None:
         plugins = {f"{_MODULE}.{plugin.__name__}": {"gate": self._gate} for plugin in (AtTheDoor, KitTopics)}
         inner = ListenerConfig(type=ListenerType.EXTERNAL, bind=f"{self._host}:{self._port}")
-        self._broker = Broker(BrokerConfig(listeners={LISTENER: inner}, plugins=plugins))
+        self._broker = steady(Broker(BrokerConfig(listeners={LISTENER: inner}, plugins=plugins)))
         if self._tls is None and not self._gate.open:
             log.warning("kits_tokens_in_clear", host=self._host, remedy="set tls = true in [mqtt]")
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
+from sqlalchemy import URL, NullPool, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from relay.db import months
 from relay.db.journal import recover
 from relay.errors import SettingsError, StoreUnavailable
 
@@ -24,6 +27,13 @@ MIGRATING = 5_017_634
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 log = structlog.get_logger(__name__)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_GIVEN: dict[str, Any] = {"json_serializer": _json, "json_deserializer": msgspec.json.decode}
 
 
 def sqlite_url(folder: Path) -> str:
@@ -49,7 +59,7 @@ def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
     """An embedded database takes in its journal first, and must be whole (StoreUnavailable); PostgreSQL gets a pool
     that gives out no connection whose server has gone."""
     address = make_url(url)
-    given: dict[str, Any] = {"json_serializer": _json, "json_deserializer": msgspec.json.decode}
+    given = dict(_GIVEN)
     if address.get_backend_name() == "sqlite":
         engine = create_async_engine(url, **given)
         recover(Path(address.database or ""))
@@ -65,10 +75,6 @@ def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
 def open_replica(given: str, folder: Path) -> AsyncEngine | None:
     """The read replica that the settings name, or None."""
     return open_engine(database_url(given, folder), connections=5) if given else None
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
@@ -95,9 +101,10 @@ def _is_open(connection: Any, _record: Any, _proxy: Any) -> None:
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Bring the tables to the newest revision; StoreUnavailable, with the database's own words, when it cannot."""
+    """Bring the tables to the newest revision, and make this month's; StoreUnavailable, with the database's own words,
+    when it cannot."""
     try:
-        async with engine.begin() as connection:
+        async with _patient(engine) as patient, patient.begin() as connection:
             await connection.run_sync(_upgrade)
     except CommandError as error:
         raise StoreUnavailable(
@@ -105,6 +112,19 @@ async def migrate(engine: AsyncEngine) -> None:
         ) from error
     except (SQLAlchemyError, OSError) as error:
         raise StoreUnavailable(f"the database could not be opened or brought up to date: {error}") from error
+
+
+@asynccontextmanager
+async def _patient(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """On PostgreSQL, connections whose statements may take as long as years of samples need."""
+    if engine.dialect.name != "postgresql":
+        yield engine
+        return
+    patient = create_async_engine(engine.url, poolclass=NullPool, connect_args={"timeout": 5}, **_GIVEN)
+    try:
+        yield patient
+    finally:
+        await patient.dispose()
 
 
 def _upgrade(connection: Any) -> None:
@@ -115,6 +135,11 @@ def _upgrade(connection: Any) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "heads")
+    try:
+        with connection.begin_nested():
+            months.make(connection)
+    except DBAPIError as error:
+        log.warning("months_wait", reason=str(error.orig))
 
 
 async def answers(engine: AsyncEngine, timeout_s: float = 2.0) -> bool:

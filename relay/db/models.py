@@ -25,6 +25,7 @@ scg_sessions = sa.Table(
     sa.Column("unit", sa.String(16), nullable=False, server_default="m/s2"),
     sa.Column("sensor", sa.JSON, comment="name, kind, rateHz, rangeG as the kit said"),
     sa.Column("thinned_hz", sa.Float(53), comment="rate that retention brought it down to; null as it was sent"),
+    sa.Column("month", sa.Date, nullable=False, server_default="1900-01-01", comment="relay.db.months; never changes"),
 )
 
 scg_holds = sa.Table(
@@ -53,9 +54,12 @@ scg_chunks = sa.Table(
         sa.JSON,
         comment="[seq, errorMs, tick, arrivalNs, tickNs, offsetNs, packets] each",
     ),
+    sa.Column("month", sa.Date, nullable=False, server_default="1900-01-01", comment="its session's; relay.db.months"),
     sa.UniqueConstraint("session_id", "boot", "first_seq"),
     sa.Index("ix_scg_chunks_session_id_t_min", "session_id", "t_min"),
 )
+small_chunk = scg_chunks.c.samples < 3000
+sa.Index("ix_scg_chunks_small", scg_chunks.c.session_id, sqlite_where=small_chunk, postgresql_where=small_chunk)
 
 scg_received = sa.Table(
     "scg_received",

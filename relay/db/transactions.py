@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay.errors import StoreUnavailable
 
 Row = dict[str, Any]
+ANSWER_WITHIN_S = 10.0
+"""How long somebody who asked may wait for a commit: a full disk takes nothing for hours, and a page must say so."""
 _turns: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
 log = structlog.get_logger(__name__)
 
@@ -53,3 +55,12 @@ async def rows(connection: AsyncConnection, query: Executable) -> list[Row]:
 async def first(connection: AsyncConnection, query: Executable) -> Row | None:
     row = (await connection.execute(query)).mappings().first()
     return dict(row) if row is not None else None
+
+
+async def answered(committing: Awaitable[None]) -> None:
+    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await committing
+    except TimeoutError:
+        raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None

@@ -164,7 +164,7 @@ def _add(exercise: Row, row: Row) -> None:
             "session_id": row["id"],
             "at": at,
             "scheduled_datetime": moment(row["scheduled_datetime"]),
-            "repetitions": found.get("repetitions"),
+            "repetitions": found.get("repetitions") if found.get("rules", True) else None,
             "form_score": found.get("form_score"),
             "balance_percent": found.get("balance_percent"),
             "held_seconds": found.get("held_seconds"),

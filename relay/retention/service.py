@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 
 import structlog
@@ -12,8 +13,8 @@ from relay.cluster.leases import Fence
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.retention import rules
-from relay.retention.rules import Fate, Policy, Recording
-from relay.retention.store import RetentionStore
+from relay.retention.rules import DAY_MS, Fate, Policy, Recording
+from relay.retention.store import Judge, RetentionStore
 
 EVERY_S = 3600.0
 REST_S = 0.02
@@ -35,7 +36,10 @@ class Retention:
             await asyncio.sleep(EVERY_S)
 
     async def sweep(self, fence: Fence) -> None:
-        """Every recording once."""
+        """Every recording once; whole months first, where nothing of them is to stay."""
+        if self._policy.remove_days:
+            for month in await self._store.months(self._now_ms() - self._policy.remove_days * DAY_MS):
+                await self._do_month(month, fence)
         last = ""
         while found := await self._old(last):
             for one, what in rules.due(found, self._policy, self._now_ms()):
@@ -56,8 +60,25 @@ class Retention:
             return []
         return await self._store.old(self._now_ms() - self._policy.first_ms, last)
 
+    async def _do_month(self, month: date, fence: Fence) -> None:
+        whole = await self._store.whole(month, self._judge())
+        if whole is None:
+            return
+        try:
+            removed = await self._store.remove_month(whole, fence)
+        except StoreUnavailable as error:
+            log.info("month_goes_one_by_one", month=str(month), reason=str(error))
+            return
+        if removed:
+            self._metrics.recordings_removed.inc(len(whole.recordings))
+            for session in sorted(whole.recordings):
+                log.info("recording_removed", session=session, month=str(month))
+
+    def _judge(self) -> Judge:
+        return partial(rules.fate, policy=self._policy, now_ms=self._now_ms())
+
     async def _do(self, recording: Recording, what: Fate, fence: Fence) -> None:
-        judge = partial(rules.fate, policy=self._policy, now_ms=self._now_ms())
+        judge = self._judge()
         if what is Fate.REMOVE and await self._store.remove(recording.id, judge, fence):
             self._metrics.recordings_removed.inc()
             log.info("recording_removed", session=recording.id, last_ms=int(recording.last_ms))

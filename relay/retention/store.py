@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.columns import pack, unpack
 from relay.cluster.leases import Fence
+from relay.db import months
 from relay.db.models import scg_chunks, scg_holds, scg_sessions
+from relay.db.months import read_month
 from relay.db.physio import session_kits, session_reviews
 from relay.db.transactions import first, rows, transaction
 from relay.errors import SessionNotFound
@@ -21,9 +25,20 @@ from relay.retention.rules import Fate, Recording, thinned
 
 LOOKED_AT = 500
 CHUNKS_AT_ONCE = 200
+WHOLE_MONTH = 20_000
+"""Recordings in one statement at most; a month with more goes one by one."""
 
 Judge = Callable[[Recording], Fate]
 _sessions, _chunks, _holds = scg_sessions.c, scg_chunks.c, scg_holds.c
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month of which nothing is to stay, as it was judged; `newest` is the number of its newest chunk."""
+
+    month: date
+    recordings: frozenset[str]
+    newest: int | None
 
 
 class RetentionStore:
@@ -37,6 +52,41 @@ class RetentionStore:
         async with transaction(self._engine) as connection:
             found = await rows(connection, query.order_by(_sessions.id).limit(LOOKED_AT))
             return [await _recording(connection, row) for row in found]
+
+    async def months(self, before_ms: float) -> list[date]:
+        """Those with a table of their own that were over before."""
+        if self._dialect is sqlite:
+            return []
+        async with transaction(self._engine) as connection:
+            found = await connection.run_sync(months.over)
+        ends = datetime.fromtimestamp(before_ms / 1000, UTC).date()
+        return [month for month in found if months.following(month) < ends]
+
+    async def whole(self, month: date, judge: Judge) -> Month | None:
+        """Every recording of a month, when each is to be removed; None when one is to stay, or there are too many."""
+        query = sa.select(scg_sessions).where(_sessions.month == month)
+        async with transaction(self._engine) as connection:
+            newest = await connection.run_sync(months.newest, month)
+            found = await rows(connection, query.limit(WHOLE_MONTH + 1))
+            for row in found:
+                if judge(await _recording(connection, row)) is not Fate.REMOVE:
+                    return None
+        fits = 0 < len(found) <= WHOLE_MONTH
+        return Month(month, frozenset(row["id"] for row in found), newest) if fits else None
+
+    async def remove_month(self, whole: Month, fence: Fence) -> bool:
+        """All of it at once, unless something came to it, or somebody held one of it, since it was judged."""
+        of_month = sa.select(_sessions.id).where(_sessions.month == whole.month).with_for_update()
+        holds = sa.select(_holds.session_id).join(scg_sessions).where(_sessions.month == whole.month)
+        async with transaction(self._engine, write=True) as connection:
+            await fence(connection)
+            newest = await connection.run_sync(months.hold_still, whole.month)
+            found = {row["id"] for row in await rows(connection, of_month)}
+            if newest != whole.newest or found != whole.recordings or await rows(connection, holds):
+                return False
+            await connection.run_sync(months.clear, whole.month)
+            await connection.execute(sa.delete(scg_sessions).where(_sessions.id.in_(found)))
+        return True
 
     async def remove(self, session: str, judge: Judge, fence: Fence) -> bool:
         """With all its samples, if that is still its fate once nobody can change it any more."""
@@ -55,8 +105,9 @@ class RetentionStore:
                 await fence(connection)
                 if not await self._still(connection, session, judge, Fate.THIN):
                     return gone
-                query = sa.select(_chunks.id, _chunks.body, _chunks.samples).where(
-                    _chunks.session_id == session, _chunks.id > last
+                month = await read_month(connection, session)
+                query = sa.select(_chunks.id, _chunks.month, _chunks.body, _chunks.samples).where(
+                    _chunks.session_id == session, _chunks.month == month, _chunks.id > last
                 )
                 found = await rows(connection, query.order_by(_chunks.id).limit(CHUNKS_AT_ONCE))
                 gone += await self._thin(connection, found, hz)
@@ -69,8 +120,9 @@ class RetentionStore:
     async def _thin(self, connection: AsyncConnection, found: list[dict[str, Any]], hz: float) -> int:
         changed = await asyncio.to_thread(lambda: [row for one in found if (row := _thinned(one, hz)) is not None])
         if changed:
-            names = [name for name in changed[0] if name not in ("number", "gone")]
-            update = sa.update(scg_chunks).where(_chunks.id == sa.bindparam("number"))
+            names = [name for name in changed[0] if name not in ("number", "of", "gone")]
+            one = (_chunks.id == sa.bindparam("number"), _chunks.month == sa.bindparam("of"))
+            update = sa.update(scg_chunks).where(*one)
             values = [{key: value for key, value in row.items() if key != "gone"} for row in changed]
             await connection.execute(update.values({name: sa.bindparam(name) for name in names}), values)
         return sum(row["gone"] for row in changed)
@@ -105,9 +157,8 @@ class RetentionStore:
 
 async def _recording(connection: AsyncConnection, row: dict[str, Any]) -> Recording:
     session = row["id"]
-    newest = await first(
-        connection, sa.select(sa.func.max(_chunks.t_max).label("t")).where(_chunks.session_id == session)
-    )
+    own = (_chunks.session_id == session, _chunks.month == row["month"])
+    newest = await first(connection, sa.select(sa.func.max(_chunks.t_max).label("t")).where(*own))
     held = await first(connection, sa.select(_holds.session_id).where(_holds.session_id == session))
     return Recording(
         id=session,
@@ -139,6 +190,7 @@ def _thinned(chunk: dict[str, Any], hz: float) -> dict[str, Any] | None:
         return None
     return {
         "number": chunk["id"],
+        "of": chunk["month"],
         "body": pack(less),
         "samples": len(less),
         "t_min": float(less.t.min()),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from relay.cluster.feed import ClusterFeed
+from relay.db.months import keep_for_ever
 from relay.ground import Duty, Ground, Part, Root
 from relay.retention.main import retention_of
 from relay.scg import gateway
@@ -45,6 +48,8 @@ def open_scg(ground: Ground) -> Part:
         "analysis": service.analyse_for_ever,
         "compaction": ground.in_turn("compaction", store.compact_for_ever),
     }
+    if ground.engine.dialect.name == "postgresql":
+        duties["months"] = ground.in_turn("months", partial(keep_for_ever, ground.engine))
     if settings.retention.remove_days or settings.retention.thin_days:
         retention = retention_of(settings, ground.engine, ground.clock.now_ms, metrics)
         duties["retention"] = ground.in_turn("retention", retention.run)

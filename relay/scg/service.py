@@ -27,7 +27,7 @@ from relay.rooms import Audience, Member, Room
 from relay.scg.feeds import Alone, Feed
 from relay.scg.live import Live, summary
 from relay.scg.rules import Part, rate_hz
-from relay.scg.store import Entry, Session, Store, answered
+from relay.scg.store import Entry, Session, Store
 
 ANALYSE_EVERY_S = 1.0
 FORGET_AFTER_MS = 600_000.0
@@ -117,8 +117,7 @@ class ScgService:
         if session.ended_at_ms is not None:
             head["endedAt"] = scg.iso(session.ended_at_ms)
         head["samplingRateHz"] = round(rate_hz(columns.t), 3) if columns is not None else 0.0
-        head["device"] = {"userAgent": session.user_agent, "platform": session.platform}
-        head["unit"] = session.unit
+        head |= {"device": {"userAgent": session.user_agent, "platform": session.platform}, "unit": session.unit}
         if session.sensor:
             head["sensor"] = session.sensor
         if session.thinned_hz is not None:
@@ -385,7 +384,7 @@ class ScgService:
                 committed.set_result(None)
 
         self._store.submit(entry(done))
-        await answered(committed)
+        await self._store.told(committed)
 
 
 def canonical(session_id: str) -> str:

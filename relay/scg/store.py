@@ -16,13 +16,15 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.scg import ClockNote, Columns
 from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
+from relay.db.months import month_of, read_month
+from relay.db.transactions import answered
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
@@ -30,13 +32,23 @@ from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 MANY_SMALL = 240
 COMPACT_EVERY_S = 30.0
+SETTLED = {
+    "23505": "stored already",
+    "SQLITE_CONSTRAINT_UNIQUE": "stored already",
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "stored already",
+    "23503": "of a recording that was removed",
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "of a recording that was removed",
+}
+"""What a constraint says of a message that need not be stored; with any other it is tried again."""
+IMPOSSIBLE = "22"
+"""Class of SQLSTATE, data exception: the same values will be refused however often they are tried."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A row of scg_sessions; times in epoch ms."""
+    """A row of scg_sessions but its month; times in epoch ms."""
 
     id: str
     started_at_ms: float
@@ -71,17 +83,8 @@ class Entry:
         return len(self.columns) if self.columns is not None else 1
 
 
-ANSWER_WITHIN_S = 10.0
-"""How long somebody who asked may wait for a commit: a full disk takes nothing for hours, and a page must say so."""
-
-
-async def answered(done: asyncio.Future[None]) -> None:
-    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            await done
-    except TimeoutError:
-        raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None
+_SESSIONS = sa.select(*(scg_sessions.c[name] for name in Session.__slots__))
+_INSERT = sa.insert(scg_chunks).values(month=month_of(sa.bindparam("of")))
 
 
 class Store:
@@ -140,16 +143,17 @@ class Store:
         self._waiting.append(resume)
 
     async def drained(self, session: str | None = None) -> None:
-        """Returns when everything submitted before this call, or all of one session, is committed, whatever comes
-        meanwhile.
-
-        Raises StoreUnavailable when the database takes nothing for ANSWER_WITHIN_S.
-        """
+        """Returns when all submitted before this call, or of a session, is committed; StoreUnavailable if not soon."""
         if self._committed < self._submitted if session is None else self._waiting_of[session]:
             done = asyncio.get_running_loop().create_future()
             self._drains.append((self._submitted, done))
             self._urgent.set()
-            await answered(done)
+            await self.told(done)
+
+    @staticmethod
+    async def told(done: asyncio.Future[None]) -> None:
+        """Waits for an entry's `done`; StoreUnavailable if not soon."""
+        await answered(done)
 
     async def run(self) -> None:
         """Commit for ever, samples after a short rest, what somebody waits for at once.
@@ -162,13 +166,8 @@ class Store:
             self._work.clear()
             batch, self._pending = self._pending, []
             try:
-                await self._commit(batch)
-            except IntegrityError:
-                batch = await self._one_by_one(batch)
+                batch = await self._commit_settled(batch)
             except (SQLAlchemyError, OSError) as error:
-                if _is_about_values(error):
-                    self._settle(await self._one_by_one(batch))
-                    continue
                 log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
                 self._metrics.commit_failures.inc()
                 self._pending = batch + self._pending
@@ -187,8 +186,7 @@ class Store:
         self._metrics.pending_samples.set(self._weight)
         for entry in batch:
             entry.done()
-        self._waiting_of.subtract(entry.session for entry in batch)
-        self._waiting_of += Counter()  # drops those at zero
+        self._waiting_of -= Counter(entry.session for entry in batch)
         if self._weight < self._max_samples // 2 and self.full:
             self._space.set()
             waiting, self._waiting = self._waiting, []
@@ -206,29 +204,30 @@ class Store:
                 done.set_result(None)
         self._drains = left
 
-    async def _one_by_one(self, batch: list[Entry]) -> list[Entry]:
-        """Those that are settled: what another relay on the same database stored first is stored, and counts as such;
-        what the database cannot hold is given up, unacknowledged, so that one sender's fault stops nobody else's.
-        """
-        settled = []
-        for number, entry in enumerate(batch):
-            try:
-                await self._commit([entry])
-            except IntegrityError as error:
-                self._metrics.duplicates.inc()
-                log.warning(
-                    "entry_stored_already", session=entry.session, seq=entry.seq, error=type(error.orig).__name__
-                )
-            except (SQLAlchemyError, OSError) as error:
-                if not _is_about_values(error):
-                    self._pending = batch[number:] + self._pending
-                    self._work.set()
-                    break
-                log.error("entry_cannot_be_stored", session=entry.session, seq=entry.seq, state=_state(error))
-                settled.append(replace(entry, done=_never))
-                continue
-            settled.append(entry)
-        return settled
+    async def _commit_settled(self, batch: list[Entry]) -> list[Entry]:
+        """Together, or one by one where another relay on the same database stored, or removed, what is in it, or no
+        column holds it: one sender's impossible value must stop nobody else's."""
+        try:
+            await self._commit(batch)
+        except DBAPIError as error:
+            if not isinstance(error, IntegrityError) and not _broken(error).startswith(IMPOSSIBLE):
+                raise
+            return [await self._commit_one(entry) for entry in batch]
+        return batch
+
+    async def _commit_one(self, entry: Entry) -> Entry:
+        try:
+            await self._commit([entry])
+        except DBAPIError as error:
+            broken = _broken(error)
+            if broken.startswith(IMPOSSIBLE):
+                log.error("entry_cannot_be_stored", session=entry.session, seq=entry.seq, state=broken)
+                return replace(entry, done=_never)
+            if broken not in SETTLED:
+                raise
+            self._metrics.duplicates.inc()
+            log.warning("entry_not_needed", session=entry.session, seq=entry.seq, why=SETTLED[broken])
+        return entry
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():
@@ -239,7 +238,7 @@ class Store:
                 received = await self._lock_received(connection, batch)
                 rows = await asyncio.to_thread(rows_of, batch, received)
                 if rows:
-                    await connection.execute(sa.insert(scg_chunks), rows)
+                    await connection.execute(_INSERT, [row | {"of": row["session_id"]} for row in rows])
                 await _keep_received(connection, rows, received)
                 for entry in batch:
                     if entry.ended_at_ms is not None:
@@ -267,13 +266,19 @@ class Store:
         else:
             await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
 
+    @staticmethod
+    def small() -> sa.Select[Any]:
+        """Sessions with small chunks, by an index of these alone; hence the number in the statement's own text."""
+        columns = scg_chunks.c
+        few = columns.samples < sa.literal(SMALL_SAMPLES, literal_execute=True)
+        return sa.select(columns.session_id).where(few).group_by(columns.session_id)
+
     async def compact_for_ever(self, fence: Fence) -> None:
         """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
-        small = scg_chunks.c.samples < SMALL_SAMPLES
-        query = sa.select(scg_chunks.c.session_id).where(small).group_by(scg_chunks.c.session_id)
+        query = self.small().having(sa.func.count() >= MANY_SMALL)
         while True:
             await asyncio.sleep(COMPACT_EVERY_S)
-            for row in await self._read(query.having(sa.func.count() >= MANY_SMALL)):
+            for row in await self._read(query):
                 await self.compact(row["session_id"], fence)
 
     async def compact(self, session_id: str, fence: Fence = unfenced) -> int:
@@ -285,22 +290,23 @@ class Store:
         query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
         async with self._engine.begin() as connection:
             await fence(connection)
-            query = query.order_by(columns.id).with_for_update()
+            month = await read_month(connection, session_id)
+            query = query.where(columns.month == month).order_by(columns.id).with_for_update()
             rows = [dict(row) for row in (await connection.execute(query)).mappings()]
             runs = await asyncio.to_thread(joined, rows)
             old = [{"old": number} for numbers, _ in runs for number in numbers]
             if old:
-                await connection.execute(sa.delete(scg_chunks).where(columns.id == sa.bindparam("old")), old)
-                await connection.execute(sa.insert(scg_chunks), [row for _, row in runs])
+                gone = sa.delete(scg_chunks).where(columns.id == sa.bindparam("old"), columns.month == month)
+                await connection.execute(gone, old)
+                await connection.execute(sa.insert(scg_chunks), [row | {"month": month} for _, row in runs])
         return len(old) - len(runs)
 
     async def session(self, session_id: str) -> Session | None:
-        query = sa.select(scg_sessions).where(scg_sessions.c.id == session_id)
-        rows = await self._read(query)
+        rows = await self._read(_SESSIONS.where(scg_sessions.c.id == session_id))
         return Session(**rows[0]) if rows else None
 
     async def recent(self, limit: int) -> list[Session]:
-        query = sa.select(scg_sessions).order_by(scg_sessions.c.started_at_ms.desc()).limit(limit)
+        query = _SESSIONS.order_by(scg_sessions.c.started_at_ms.desc()).limit(limit)
         return [Session(**row) for row in await self._read(query)]
 
     async def seen(self, session_id: str) -> dict[str, SeqRanges]:
@@ -314,16 +320,16 @@ class Store:
 
         Of one that is long `over` the replica is asked, and the database itself when that does not answer.
         """
-        query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session_id).order_by(scg_chunks.c.id)
-        rows = await self._read_replica(query) if over else []
-        bodies = [row["body"] for row in rows or await self._read(query)]
+        query = sa.select(scg_chunks.c.body).order_by(scg_chunks.c.id)
+        rows = await self._read_replica(query, session_id) if over else []
+        bodies = [row["body"] for row in rows or await self._read(query, of=session_id)]
         return await asyncio.to_thread(in_order, bodies) if bodies else None
 
-    async def _read_replica(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    async def _read_replica(self, query: sa.Select[Any], session_id: str) -> list[dict[str, Any]]:
         if self._history is self._engine:
             return []
         try:
-            return await self._read(query, self._history)
+            return await self._read(query, self._history, of=session_id)
         except StoreUnavailable:
             return []
 
@@ -331,13 +337,13 @@ class Store:
         """What is stored with times beyond `after`, else of the last `window_ms`, in the order of their times."""
         columns = scg_chunks.c
         if after is None:
-            newest = sa.select(sa.func.max(columns.t_max).label("t")).where(columns.session_id == session_id)
-            found = (await self._read(newest))[0]["t"]
+            newest = sa.select(sa.func.max(columns.t_max).label("t"))
+            found = (await self._read(newest, of=session_id))[0]["t"]
             if found is None:
                 return None
             after = float(found) - window_ms
-        query = sa.select(columns.body).where(columns.session_id == session_id, columns.t_max > after)
-        bodies = [row["body"] for row in await self._read(query.order_by(columns.id))]
+        query = sa.select(columns.body).where(columns.t_max > after).order_by(columns.id)
+        bodies = [row["body"] for row in await self._read(query, of=session_id)]
         whole = await asyncio.to_thread(in_order, bodies) if bodies else None
         if whole is None or not (keep := whole.t > after).any():
             return None
@@ -345,30 +351,22 @@ class Store:
 
     async def count(self, session_id: str) -> int:
         query = sa.select(sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0).label("n"))
-        rows = await self._read(query.where(scg_chunks.c.session_id == session_id))
+        rows = await self._read(query, of=session_id)
         return int(rows[0]["n"])
 
-    async def _read(self, query: sa.Select[Any], engine: AsyncEngine | None = None) -> list[dict[str, Any]]:
+    async def _read(
+        self, query: sa.Select[Any], engine: AsyncEngine | None = None, *, of: str | None = None
+    ) -> list[dict[str, Any]]:
+        """`of`: only that session's chunks, and only in the table of its month."""
         try:
             async with (engine or self._engine).connect() as connection:
+                if of is not None:
+                    month = await read_month(connection, of)
+                    query = query.where(scg_chunks.c.session_id == of, scg_chunks.c.month == month)
                 return [dict(row) for row in (await connection.execute(query)).mappings()]
         except (SQLAlchemyError, OSError) as error:
             log.error("read_failed", error=str(error).splitlines()[0])
             raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
-
-
-def _state(error: Exception) -> str:
-    """PostgreSQL's SQLSTATE, or nothing."""
-    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
-
-
-def _is_about_values(error: Exception) -> bool:
-    """SQLSTATE class 22, data exception: the same values will be refused however often they are sent."""
-    return _state(error).startswith("22")
-
-
-def _never() -> None:
-    """Done with an entry that is not stored: nobody is told that it is."""
 
 
 async def _keep_received(
@@ -391,3 +389,12 @@ async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float)
     first = scg_sessions.c.ended_at_ms.is_(None)
     query = sa.update(scg_sessions).where(scg_sessions.c.id == session_id, first)
     await connection.execute(query.values(ended_at_ms=ended_at_ms))
+
+
+def _broken(error: DBAPIError) -> str:
+    """The database's own name of what is wrong."""
+    return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", ""))
+
+
+def _never() -> None:
+    """Done with an entry that is not stored: nobody is told that it is."""

@@ -20,13 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.db.models import timer_audit, timer_clock, timer_sessions
+from relay.db.transactions import answered
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.05, 2.0
-ANSWER_WITHIN_S = 10.0
-"""How long somebody who asked may wait for a commit."""
 ROWS_AT_ONCE = 500
 """Rows between two looks at the event loop while encoding: thousands of changes must not hold up a switch."""
 
@@ -83,13 +82,9 @@ class Store:
     async def committed(self) -> None:
         """Returns when everything put so far is committed; makes that happen without the usual rest.
 
-        Raises StoreUnavailable when the database takes nothing for ANSWER_WITHIN_S; what was put waits for it.
+        Raises StoreUnavailable when the database takes nothing for long; what was put waits for it.
         """
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._all_committed()
-        except TimeoutError:
-            raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None
+        await answered(self._all_committed())
 
     async def _all_committed(self) -> None:
         if self._changed or self._adjustments:

@@ -35,7 +35,7 @@ def until(happened: Callable[[], Any], within_s: float = 60.0, what: str = "") -
     raise AssertionError(f"did not happen within {within_s} s: {what}")
 
 
-async def comes(happened: Callable[[], Any], within_s: float = 10.0, what: str = "") -> Any:
+async def comes(happened: Callable[[], Any], within_s: float = 60.0, what: str = "") -> Any:
     """`until`, with the event loop going on."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -126,7 +126,7 @@ def test_killed_at_random_moments(
         if life % 10 == 9:
             mosquitto.kill()
             mosquitto.start()
-            until(relay.ready.is_set, 20)
+            until(relay.ready.is_set)
     relay.acks = True
     before = len(agent.events("broker_connected"))
     last = agent.begin()

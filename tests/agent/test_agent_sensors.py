@@ -227,4 +227,4 @@ def test_an_agent_without_bluetooth_says_what_to_do_and_goes_on(homeside: Start,
     )
     assert "bluetoothctl list" in told["reason"]
     assert agent.running
-    assert agent.end(15.0) == 0
+    assert agent.end() == 0

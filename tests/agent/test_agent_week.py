@@ -49,11 +49,20 @@ async def away(folder: Path, seconds: int, quota: int) -> Outbox:
 
 
 @pytest.mark.parametrize(
-    ("hours", "drain_s"),
-    [(0.25, 2.0), pytest.param(24 * 7, 120.0, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])],
+    ("hours", "drain_s", "least_times_real", "most_live_s"),
+    [
+        (0.25, 2.0, 2, 10.0),
+        pytest.param(24 * 7, 120.0, 20, 1.0, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
+    ],
 )
 async def test_away_for_a_week(
-    mosquitto: Mosquitto, recorder: Callable[..., Recorder], tmp_path: Path, hours: float, drain_s: float
+    mosquitto: Mosquitto,
+    recorder: Callable[..., Recorder],
+    tmp_path: Path,
+    hours: float,
+    drain_s: float,
+    least_times_real: float,
+    most_live_s: float,
 ) -> None:
     seconds = int(hours * HOUR_S)
     outbox = await away(tmp_path, seconds, 2 << 30)
@@ -75,8 +84,8 @@ async def test_away_for_a_week(
     times_real = drained / 10 / took
     told = {"hours": hours, "bytes": owed.bytes, "drained_times_real": round(times_real), "live_max_s": delays[-1]}
     print(json.dumps(told))
-    assert times_real >= 20, told
-    assert delays[-1] < 1.0, told
+    assert times_real >= least_times_real, told
+    assert delays[-1] < most_live_s, told
 
 
 async def test_quota_of_less_than_the_outage_keeps_the_newest(tmp_path: Path) -> None:

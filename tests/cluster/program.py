@@ -53,7 +53,7 @@ class ClusterProgram:
         """Until every relay says it can do its work."""
         self.until(lambda: all(self.ready(relay) for relay in range(3)), "readiness of all relays", within)
 
-    def until(self, condition: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
         return self.child.wait_until(condition, what, within)
 
     def token(self, role: str = "admin") -> str:

@@ -41,7 +41,7 @@ async def relay(url: str, name: str, ahead_s: float = 0.0) -> AsyncIterator[tupl
         await link.close()
 
 
-async def until(condition: object, within_s: float = 20.0) -> None:
+async def until(condition: object, within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0.02)

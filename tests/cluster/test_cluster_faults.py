@@ -47,14 +47,14 @@ def test_random_faults_for_half_an_hour_lose_nothing(cluster: ClusterProgram) ->
 def test_a_minority_refuses_instead_of_lying(cluster: ClusterProgram) -> None:
     """Two of three NATS servers stand still: relays say they are not ready, and nothing is acknowledged that would not
     be kept; when they go on, everything sent meanwhile is there."""
-    load = faultrun.start_load(cluster, 12.0, kits=4, viewers=0)
+    load = faultrun.start_load(cluster, 8.0, kits=4, viewers=0)
     faultrun.pause(2.0)
     frozen = [pid for name in ("nats-2", "nats-3") for pid in faultrun.freeze(cluster.pid(name))]
     try:
-        cluster.until(lambda: not any(cluster.ready(relay) for relay in range(3)), "refusal of all relays", 30.0)
+        cluster.until(lambda: not any(cluster.ready(relay) for relay in range(3)), "refusal of all relays")
     finally:
         faultrun.thaw(frozen)
     cluster.wait_ready()
     assert load.wait(240) == 0, load.tail()
-    assert load.entries()[-1]["check"]["expected"] >= 4 * 1100
+    assert load.entries()[-1]["check"]["expected"] >= 4 * 700
     cluster.signal("nats-2", signal.SIGCONT)

@@ -53,6 +53,11 @@ class Form:
         headers = {"Authorization": f"Bearer {self.staff}"}
         return httpx.Client(base_url=self.public, headers=headers, verify=False, timeout=30)
 
+    def measured(self) -> set[str]:
+        """Sessions of a load's kits, as its first relay lists them."""
+        listed = httpx.get(f"{self.plain[0]}/api/v1/sessions", timeout=30).json()["sessions"]
+        return {line["sessionId"] for line in listed if line["source"].startswith("kit load")}
+
 
 def tls(port: int, **more: str) -> dict[str, str]:
     names = {"TLS__ENABLED": "true", "TLS__HOST": "127.0.0.1", "TLS__PORT": str(port), **more}
@@ -75,10 +80,9 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Form]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Form]:
+def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Form]:
     port, data = free_port(), tmp_path_factory.mktemp("site")
-    postgres, mosquitto = Postgres(), Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    postgres.start()
+    mosquitto = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
     mosquitto.start()
     url = postgres.database()
     relay = RelayProgram(data, env=tls(port, DATABASE_URL=url, MQTT__URL=mosquitto.url))
@@ -91,7 +95,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Form]:
     yield Form("site", [relay.http], f"https://127.0.0.1:{port}", [mosquitto.url], staff(data), url, data, again)
     relay.stop()
     mosquitto.stop()
-    postgres.remove()
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +216,9 @@ def test_each_api_refuses_in_its_own_words(form: Form) -> None:
 @pytest.mark.timeout(240)
 def test_a_broker_that_goes_loses_nothing(form: Form) -> None:
     words = ["--kits", "4", "--viewers", "4", "--seconds", "8", "--patience", "90", "--check", "--json"]
+    before = form.measured()
     load = start_homeside("load", *words, "--broker", ",".join(form.brokers), "--relay", ",".join(form.plain))
-    pause(3.0)
+    load.wait_until(lambda: len(form.measured() - before) == 4, "all kits' first samples", 60.0)
     form.broker_goes()
     assert load.wait(200) == 0, load.tail()
     said = load.entries()[-1]

@@ -54,10 +54,10 @@ def test_a_machine_alone_refuses_and_the_others_go_on(machines: Machines, lonely
         assert kit.connected.wait(30)
     try:
         machines.net.cable(lonely, "down")
-        running.wait_until(lambda: not machines.ready(lonely), "refusal of the relay that is alone", 30.0)
+        running.wait_until(lambda: not machines.ready(lonely), "refusal of the relay that is alone")
         said = {"type": "session_started", "session": kit.session, "boot": "b", "seq": 1, "payload": {}}
         kit.client.publish(topic(kit.name, Lane.LIVE), json.dumps(said), qos=1)
-        running.wait_until(lambda: all(map(machines.ready, others)), "readiness of the majority", 30.0)
+        running.wait_until(lambda: all(map(machines.ready, others)), "readiness of the majority")
         pause(3.0)
         assert not machines.ready(lonely)
         assert kit.acked("b") == set()
@@ -74,7 +74,7 @@ def test_all_machines_apart_refuse_and_nothing_is_lost(machines: Machines) -> No
     for number in (1, 2, 3):
         machines.net.cable(number, "down")
     try:
-        running.wait_until(lambda: not any(map(machines.ready, (1, 2, 3))), "refusal of all", 30.0)
+        running.wait_until(lambda: not any(map(machines.ready, (1, 2, 3))), "refusal of all")
     finally:
         for number in (1, 2, 3):
             machines.net.cable(number, "up")

@@ -12,7 +12,7 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 EPOCH = 1721574600000
 
 

@@ -67,7 +67,7 @@ async def test_a_minute_of_jittered_samples_comes_out_on_the_grid(session: str) 
         await viewer.status("viewer_connected")
         for start in range(0, len(times), 20):
             await patient.batch(sine(times[start : start + 20]))
-        points = await viewer.points_until(EPOCH + 59_900, within_s=30)
+        points = await viewer.points_until(EPOCH + 59_900)
     t = [p["t"] for p in points]
     assert all(when % 10 == 0 for when in t)
     assert all(b > a for a, b in itertools.pairwise(t))

@@ -54,7 +54,7 @@ class Line:
     def close(self) -> None:
         for child in (self.agent, self.sensor, self.relay.child):
             if child.running:
-                child.end(15.0)
+                child.end()
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def test_a_replayed_recording_is_stored_as_recorded(tmp_path: Path, data_dir: Pa
     agent = start_homeside("agent", *words, "--kit", "bedside-01", "--state", tmp_path / "kit")
     session = agent.wait_for_event("session_started")["session"]
     stored = asyncio.run(_all_stored(relay, session, len(recording.t_ms)))
-    agent.end(15.0)
+    agent.end()
     assert relay.stop() == 0
     t = np.array([s["t"] for s in stored])
     z = np.array([s["az"] for s in stored])

@@ -17,7 +17,6 @@ from tests.physio.filmed import frames_of
 from tests.physio.squatting import frames
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=30_000)
 FOUND = "axe.run().then((result) => result.violations.map((one) => one.id + ': ' + one.help))"
 SIZES = {"desk": (1440, 900), "phone": (360, 740)}
 
@@ -225,7 +224,7 @@ def test_a_filmed_patient_is_measured_reviewed_and_told(
     expect(smith.page.locator("#facts")).to_contain_text("one side seen")
     smith.until(lambda state: state >= 2, "document.querySelector('video').readyState")
     assert smith.page.evaluate("document.querySelector('video').duration") == pytest.approx(20.5, abs=0.2)
-    finding = smith.page.locator("#findings button").filter(has_text="Keep the trunk more upright").first
+    finding = smith.page.locator("#findings li", has_text="Keep the trunk more upright").get_by_role("button").first
     finding.click()
     expect(smith.page.locator("#skeleton svg")).to_have_attribute("viewBox", "0 0 0.5625 1")
     at = (found["repetitions"][0]["turn"] - filmed[0]["timestamp"]) / 1000

@@ -89,7 +89,7 @@ async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path,
             await stack.enter_async_context(peripheral(air, device))
         radio = Radio(scanner=air.scanner_backend, client=air.client_backend)
         agent = await stack.enter_async_context(running(settings, radio))
-        sources = await comes(lambda: (found := told(agent)["sources"])[2]["session"] and found, within_s=30)
+        sources = await comes(lambda: (found := told(agent)["sources"])[2]["session"] and found)
         assert len({one["session"] for one in sources}) == 3
         await asyncio.to_thread(relay.child.wait_for_event, "session_created", 30.0, 3)
         viewers = [

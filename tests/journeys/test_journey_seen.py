@@ -45,7 +45,7 @@ def test_what_was_recorded_is_what_is_drawn(tmp_path: Path, data_dir: Path, brow
         found = drawing(page, "#wave")
         stored = httpx.get(f"{relay.http}/api/v1/sessions/{session}/data", timeout=30).json()["samples"]
     finally:
-        agent.end(15.0)
+        agent.end()
         assert relay.stop() == 0
     recording = parse_recording(file.read_bytes(), file.name)
     t0 = stored[0]["t"]

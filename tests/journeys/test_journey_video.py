@@ -172,7 +172,7 @@ async def test_the_kits_own_program_shows_its_camera_once_the_patient_agrees(tmp
             await asyncio.to_thread(tell, relay, "bed-9", {"level": "skeleton"})
             await seen.until(lambda: seen.poses[-1]["level"] == "skeleton", "the end of consent")
     finally:
-        assert agent.end(15.0) == 0
+        assert agent.end() == 0
         assert relay.stop() == 0
 
 

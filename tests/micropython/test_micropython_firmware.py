@@ -63,12 +63,12 @@ async def test_a_board_measures_and_is_set(board: Make, sensor: str, bus: str) -
     one = board(sensor, bus)
     fast = 250.0 if sensor == "adxl355" else 200.0
     async with reading(one.path) as (source, sink):
-        await comes(lambda: sink.count > 200, within_s=30)
+        await comes(lambda: sink.count > 200)
         assert await source.set_rate(fast) == fast
         with pytest.raises(CommandRefused, match="code 2"):
             await source.set_rate(37)
         before = sink.count
-        await comes(lambda: sink.count > before + 400, within_s=30)
+        await comes(lambda: sink.count > before + 400)
         figures = source.figures()
     assert sink.infos[-1] == SensorInfo(f"bench-{sensor}", sensor.upper(), fast, pytest.approx(2.048, abs=1e-6))
     assert figures["damaged"] == 0
@@ -81,7 +81,7 @@ async def test_sample_times_are_true_though_the_sensors_oscillator_is_off(board:
     """Its data sheet says 125 Hz and it runs at 125.9: the board measures that, and pings take off the way."""
     one = board()
     async with reading(one.path) as (source, sink):
-        await comes(lambda: sink.count > 800, within_s=40)
+        await comes(lambda: sink.count > 800)
         lost = source.figures()["lost"]
     t_s, x_g = sink.t_ns / 1e9, sink.xyz[:, 0] / STANDARD_GRAVITY
     off = np.array([off_ms(x, t) for x, t in zip(x_g, t_s, strict=True)])[400:]
@@ -94,11 +94,11 @@ async def test_sample_times_are_true_though_the_sensors_oscillator_is_off(board:
 async def test_a_board_that_restarts(board: Make) -> None:
     one = board()
     async with reading(one.path) as (source, sink):
-        await comes(lambda: sink.count > 100, within_s=30)
+        await comes(lambda: sink.count > 100)
         one.off()
         one.on()
         before = sink.count
-        await comes(lambda: sink.count > before + 100, within_s=30)
+        await comes(lambda: sink.count > before + 100)
         assert source.figures()["restarts"] == 1
     assert np.diff(sink.t_ns).min() > -50e6
 
@@ -117,7 +117,7 @@ async def test_from_the_boards_pins_to_the_physicians_screen(
         await viewer.until(lambda _: len(viewer.points()) > 300, within_s=60)
     async with Socket(f"{relay.ws}/ws/{session}?role=viewer&with=analysis") as later:
         info = (await later.message("session_info"))["payload"]["sensor"]
-    assert agent.end(15.0) == 0
+    assert agent.end() == 0
     assert relay.stop() == 0
     assert (info["name"], info["kind"], info["rateHz"]) == ("bench-adxl355", "ADXL355", 125.0)
     assert np.median([point["az"] for point in viewer.points()]) == pytest.approx(STANDARD_GRAVITY, rel=0.01)

@@ -48,10 +48,10 @@ def demo(homeside: Start, tmp_path: Path) -> Start:
 
 def test_a_heart_beats_at_the_link_until_ctrl_c(demo: Start) -> None:
     child = demo()
-    ready = child.wait_for_event("demo_ready", within=80.0)
+    ready = child.wait_for_event("demo_ready", within=240.0)
     base = ready["sessions"].rstrip("/")
     session = f"{base}/api/v1/sessions/{ready['session']}"
-    samples = child.wait_until(lambda: get(session).get("samples"), "samples in the relay", within=30.0)
+    samples = child.wait_until(lambda: get(session).get("samples"), "samples in the relay")
     assert {"t", "az"} <= set(samples[0])
     with urllib.request.urlopen(ready["view"], timeout=5.0) as page:
         assert page.status == 200
@@ -65,7 +65,7 @@ def test_a_heart_beats_at_the_link_until_ctrl_c(demo: Start) -> None:
 
 def test_people_can_sign_in_and_timers_run(demo: Start) -> None:
     child = demo()
-    base = child.wait_for_event("demo_ready", within=80.0)["sessions"].rstrip("/")
+    base = child.wait_for_event("demo_ready", within=240.0)["sessions"].rstrip("/")
     prepared = child.wait_for_event("demo_prepared", within=120.0)
     for email, password in prepared["sign_ins"].items():
         body = json.dumps({"email": email, "password": password}).encode()
@@ -91,7 +91,7 @@ def test_people_can_sign_in_and_timers_run(demo: Start) -> None:
 
 def test_it_ends_by_itself_when_its_time_is_over(demo: Start) -> None:
     child = demo("--for", "0.5")
-    child.wait_for_event("demo_ready", within=80.0)
+    child.wait_for_event("demo_ready", within=240.0)
     assert child.wait(60.0) == 0, child.tail()
     assert [ended["program"] for ended in child.events("program_ended")] == ORDER
 
@@ -99,7 +99,7 @@ def test_it_ends_by_itself_when_its_time_is_over(demo: Start) -> None:
 @pytest.mark.parametrize("victim", ORDER)
 def test_when_one_dies_all_end_and_its_log_is_shown(demo: Start, victim: str) -> None:
     child = demo()
-    ready = child.wait_for_event("demo_ready", within=80.0)
+    ready = child.wait_for_event("demo_ready", within=240.0)
     os.kill(ready["processes"][victim], signal.SIGKILL)
     assert child.wait(60.0) == 1
     (failed,) = child.events("demo_failed")

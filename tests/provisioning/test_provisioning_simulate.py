@@ -33,7 +33,7 @@ from provisioning.virtual_port import KERNEL_FULL, VirtualPort
 
 ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("HOMESIDE_DATA")
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Host:

@@ -37,7 +37,7 @@ async def broken_off(air: Air, radio: Radio, drops: int) -> None:
                 await sensor.drop()
                 await comes(lambda drop=drop: source.figures()["connections"] == drop + 2, within_s=60)
                 before = sink.count
-                await comes(lambda before=before: sink.count > before, within_s=30)
+                await comes(lambda before=before: sink.count > before)
             figures = source.figures()
         assert figures["connections"] == drops + 1
         assert figures["restarts"] == 0
@@ -71,7 +71,7 @@ async def test_a_sensor_out_of_reach_comes_back(air: Air, radio: Radio, monkeypa
         await comes(lambda: any("not in reach" in problem for problem in sink.problems))
         before, last_ns = sink.count, sink.t_ns[-1]
         await sensor.show()
-        await comes(lambda: sink.count > before + 50, within_s=20)
+        await comes(lambda: sink.count > before + 50)
     gap_s = (sink.t_ns[before] - last_ns) / 1e9
     assert gap_s == pytest.approx(sink.lost / 100, abs=0.1)
 
@@ -85,10 +85,10 @@ async def test_a_sensor_that_is_nowhere_keeps_no_other_waiting(
         HomesidePeripheral(air, chest(), "homeside-chest") as sensor,
         reading(radio, "homeside-chest") as (_, sink),
     ):
-        await comes(lambda: sink.count > 20, within_s=40)
+        await comes(lambda: sink.count > 20)
         before = sink.count
         await sensor.drop()
-        await comes(lambda: sink.count > before, within_s=40)
+        await comes(lambda: sink.count > before)
         assert nothing.count == 0
 
 
@@ -251,7 +251,7 @@ async def test_an_adapter_that_connects_no_more_is_reset(air: Air) -> None:
     radio = Radio(scanner=air.scanner_backend, client=air.client_backend, reset=reset)
     air.refusals = 1000
     async with PolarH10(air), reading(radio, "polar") as (_, sink):
-        await comes(lambda: sink.count > 50, within_s=40)
+        await comes(lambda: sink.count > 50)
     assert len(resets) == 1
     assert resets[0] == 1000 - BEYOND_RECOVERY
     assert "in reach, but no connection came about" in sink.problems[0]
@@ -270,9 +270,9 @@ async def test_a_sensor_that_falls_silent_is_told_and_asked_anew(air: Air, radio
     ):
         await comes(lambda: sink.count > 20)
         sensor.silent = True
-        await comes(lambda: sink.problems, within_s=30)
+        await comes(lambda: sink.problems)
         assert "connected, and silent for 1 s" in sink.problems[0]
         sensor.silent = False
         before = sink.count
-        await comes(lambda: sink.count > before + 20, within_s=30)
+        await comes(lambda: sink.count > before + 20)
         assert source.figures()["connections"] > 1

@@ -68,7 +68,7 @@ class Kit:
         ]
         return {n for start, end in ranges for n in range(start, end + 1)}
 
-    def until(self, condition: Callable[[], Any], within_s: float = 10) -> None:
+    def until(self, condition: Callable[[], Any], within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         with self._news:
             while not condition():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from core.contracts.scg import Columns
 from relay.cluster.leases import unfenced
 from relay.db.engine import database_url, migrate, open_engine
 from relay.db.models import scg_chunks, scg_received, scg_sessions
+from relay.db.months import make_one
 from relay.db.physio import exercise_sessions, patients, physiotherapists, session_kits, session_reviews, users
 from relay.errors import LeaseLost, SessionNotFound
 from relay.process.metrics import Metrics
@@ -26,6 +28,7 @@ from relay.retention.rules import DAY_MS, Fate, Policy, Recording, fate, thinned
 from relay.retention.service import Retention
 from relay.retention.store import RetentionStore
 from relay.scg.store import Entry, Session, Store
+from tests.peers_postgres import Postgres
 
 NOW = 1.8e12
 HZ = 100.0
@@ -45,16 +48,24 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await found.dispose()
 
 
-async def record(engine: AsyncEngine, days_ago: float, *, kit: str = "kit", ended: bool = True) -> str:
+async def record(
+    engine: AsyncEngine,
+    days_ago: float,
+    *,
+    kit: str = "kit",
+    ended: bool = True,
+    session: str | None = None,
+    boot: str = "b",
+) -> str:
     """Ten seconds in two messages; its id."""
-    session, begin = str(uuid4()), NOW - days_ago * DAY_MS
+    session, begin = session or str(uuid4()), NOW - days_ago * DAY_MS
     store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=0.0)
     writing = asyncio.create_task(store.run())
     row = Session(id=session, started_at_ms=begin, kit=kit)
     store.submit(Entry(session=session, done=lambda: None, put=row, begins=True))
     for seq in (1, 2):
         part = columns(begin + (seq - 1) * 5000, 5)
-        store.submit(Entry(session=session, done=lambda: None, columns=part, boot="b", seq=seq))
+        store.submit(Entry(session=session, done=lambda: None, columns=part, boot=boot, seq=seq))
         await store.drained()
     if ended:
         store.submit(Entry(session=session, done=lambda: None, ended_at_ms=begin + 10_000))
@@ -171,6 +182,79 @@ async def test_a_relay_whose_turn_is_over_removes_nothing(engine: AsyncEngine) -
     with pytest.raises(LeaseLost):
         await retention.sweep(lost)
     assert await kept(engine) == {old: 1000}
+
+
+# -- whole months --------------------------------------------------------------------------------------------------
+
+LONG_AGO = date(2020, 2, 1)
+
+
+async def month_of(postgres: Postgres, recordings: int) -> tuple[AsyncEngine, list[str], Metrics]:
+    """A month of long ago with so many recordings."""
+    engine, found = open_engine(database_url(postgres.database(), Path())), list[str]()
+    await migrate(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(make_one, LONG_AGO)
+    days_ago = (NOW - datetime(2020, 2, 10, tzinfo=UTC).timestamp() * 1000) / DAY_MS
+    for _ in range(recordings):
+        session = str(uuid4())
+        async with engine.begin() as connection:
+            row = {"id": session, "started_at_ms": NOW - days_ago * DAY_MS, "month": LONG_AGO}
+            await connection.execute(sa.insert(scg_sessions).values(row))
+        found.append(await record(engine, days_ago, session=session))
+    return engine, found, Metrics()
+
+
+async def file_of(engine: AsyncEngine) -> int:
+    """The file of that month's table: another one once the table was cleared at once, the same after any row went."""
+    async with engine.connect() as connection:
+        return int(
+            (await connection.execute(sa.text("SELECT pg_relation_filenode('scg_chunks_2020_02')"))).scalar_one()
+        )
+
+
+async def test_a_month_of_which_nothing_is_to_stay_goes_at_once(postgres: Postgres) -> None:
+    engine, _, metrics = await month_of(postgres, 3)
+    young, file = await record(engine, 1), await file_of(engine)
+    await Retention(RetentionStore(engine), Policy(remove_days=30), lambda: NOW, metrics).sweep(unfenced)
+    assert await kept(engine) == {young: 1000}
+    assert metrics.recordings_removed._value.get() == 3
+    assert await file_of(engine) != file
+    async with engine.connect() as connection:
+        left = {row[0] for row in await connection.execute(sa.select(scg_received.c.session_id))}
+        assert left == {young}
+    await engine.dispose()
+
+
+async def test_of_a_month_in_which_one_is_held_the_others_go(postgres: Postgres) -> None:
+    engine, [held, *_], metrics = await month_of(postgres, 3)
+    store, file = RetentionStore(engine), await file_of(engine)
+    await store.hold(held, "anna", "complaint", NOW)
+    await Retention(store, Policy(remove_days=30), lambda: NOW, metrics).sweep(unfenced)
+    assert await kept(engine) == {held: 1000}
+    assert await file_of(engine) == file
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("what", ["hold", "samples"])
+async def test_a_month_that_changes_once_it_is_judged_stays(postgres: Postgres, what: str) -> None:
+    engine, [one, other], _ = await month_of(postgres, 2)
+    store, judge = RetentionStore(engine), partial(fate, policy=Policy(remove_days=30), now_ms=NOW)
+    assert await store.months(NOW) == [LONG_AGO]
+    assert await store.months(datetime(2020, 2, 29, tzinfo=UTC).timestamp() * 1000) == []
+    judged = await store.whole(LONG_AGO, judge)
+    assert judged is not None
+    if what == "hold":
+        await store.hold(one, "anna", "complaint", NOW)
+    else:
+        await record(engine, 1, session=one, boot="late")
+    assert not await store.remove_month(judged, unfenced)
+    assert set(await kept(engine)) == {one, other}
+    assert await store.whole(LONG_AGO, judge) is None
+    await engine.dispose()
+
+
+# -- the rules ----------------------------------------------------------------------------------------------------
 
 
 @given(

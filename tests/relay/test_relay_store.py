@@ -109,7 +109,7 @@ async def test_who_asks_while_nothing_can_be_written_is_told_so(
     store: Store, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a full disk: a new session is refused in time, a recording that is whole is still read."""
-    monkeypatch.setattr("relay.scg.store.ANSWER_WITHIN_S", 0.1)
+    monkeypatch.setattr("relay.db.transactions.ANSWER_WITHIN_S", 0.1)
     await _fill(store, {"a": range(1, 3)})
     service = ScgService(store, SystemClock(), Metrics(), BOUNDS)
     with contextlib.closing(sqlite3.connect(str(engine.url.database), isolation_level=None)) as other:

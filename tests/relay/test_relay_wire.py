@@ -214,7 +214,7 @@ def _drain(raw: socket.socket, count: int) -> bytes:
     return bytes(got)
 
 
-async def _until(condition, within_s: float = 10) -> None:
+async def _until(condition, within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.01)

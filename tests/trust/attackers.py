@@ -98,7 +98,7 @@ class Client:
             left_open.close()
 
 
-def until(condition: Callable[[], Any], within_s: float = 20.0) -> None:
+def until(condition: Callable[[], Any], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it never came"

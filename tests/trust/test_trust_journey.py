@@ -23,7 +23,7 @@ def test_a_kit_enrols_streams_by_its_certificate_and_is_revoked(tmp_path: Path) 
     relay.program.child.wait_for_event("kit_refused", 30.0)
     assert agent.running, "it keeps measuring, on its own disk"
     assert session["kit"] == "bedside-01"
-    agent.end(15.0)
+    agent.end()
     sensor.end()
     relay.stop()
 

@@ -96,7 +96,7 @@ def test_no_secret_is_ever_logged(tmp_path: Path) -> None:
     agent = start_homeside("agent", *said)
     relay.program.child.wait_for_event("session_created")
     secrets |= _used(relay, secrets)
-    agent.end(15.0)
+    agent.end()
     sensor.end()
     relay.stop()
     written = "\n".join([*relay.program.child.lines, *agent.lines, enrolled.stdout, enrolled.stderr])

@@ -49,7 +49,7 @@ def open_page(browser: Browser, peer: Peer) -> Iterator[Open]:
         context = browser.new_context(**{"viewport": WINDOW, "color_scheme": "light", **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if not expect_failures:
             page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)

@@ -132,7 +132,7 @@ def words(page: Page, selector: str) -> str:
     return page.locator(selector).inner_text().strip()
 
 
-def wait_words(page: Page, selector: str, wanted: str, within_s: float = 10.0) -> str:
+def wait_words(page: Page, selector: str, wanted: str, within_s: float = 60.0) -> str:
     """The words of an element once `wanted` is among them."""
 
     def there() -> str | None:
@@ -143,5 +143,5 @@ def wait_words(page: Page, selector: str, wanted: str, within_s: float = 10.0) -
     return str(found)
 
 
-def wait_state(page: Page, state: str, within_s: float = 10.0) -> None:
+def wait_state(page: Page, state: str, within_s: float = 60.0) -> None:
     until(lambda: page.evaluate("document.body.dataset.state") == state, f"the page to say {state}", within_s)

@@ -273,7 +273,7 @@ class Peer:
             room.held.append((socket, *key))
 
 
-def until(condition: Callable[[], Any], what: str, within_s: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
     """What `condition` gives as soon as it is true; AssertionError naming `what` when it never is."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -34,7 +34,7 @@ class Phone:
         reading = {"xyz": {"x": 0.1, "y": 0.2, "z": z}}
         self.sensor.send("Emulation.setSensorOverrideReadings", {"type": "accelerometer", "reading": reading})
 
-    def until(self, condition: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             self.move()

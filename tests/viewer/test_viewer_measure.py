@@ -119,7 +119,7 @@ def test_unacknowledged_is_kept_and_sent_again(peer: Peer, phone: Callable[..., 
     mine.page.locator("#finish").click()
     mine.wait_phase("finishing")
     held = [(boot, seq) for _, boot, seq in room.held]
-    until(lambda: max(room.times_sent[key] for key in held) > 1, "them to be sent again", 12)
+    until(lambda: max(room.times_sent[key] for key in held) > 1, "them to be sent again")
     assert room.ended_ms is None
     assert mine.kept() >= 8
     peer.release(room)
@@ -142,7 +142,7 @@ def test_reload_loses_nothing_and_goes_on(peer: Peer, phone: Callable[..., Phone
     before = len(room.samples)
     mine.page.reload()
     room.refuse = None
-    until(lambda: len(room.samples) >= before + kept, "what was kept to arrive after the reload", 20)
+    until(lambda: len(room.samples) >= before + kept, "what was kept to arrive after the reload")
     until(lambda: mine.kept() == 0, "the browser's database to be empty")
     assert words(mine.page, "#start") == "Go on measuring"
     mine.start()
@@ -162,7 +162,7 @@ def test_finish_without_connection_is_finished_by_the_next_visit(peer: Peer, pho
     assert room.ended_ms is None
     room.refuse = None
     mine.page.goto(f"{peer.url}/measure")
-    until(lambda: room.ended_ms is not None, "the session to be ended", 20)
+    until(lambda: room.ended_ms is not None, "the session to be ended")
     assert_whole(room)
     until(lambda: mine.kept() == 0, "the browser's database to be empty")
 

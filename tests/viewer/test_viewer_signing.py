@@ -95,7 +95,7 @@ def sign(request: pytest.FixtureRequest, relay: RelayProgram) -> Iterator[Sign]:
         contexts.append(browser.new_context(**{"viewport": DESK, "color_scheme": "light", **options}))
         page = contexts[-1].new_page()
         page.add_init_script(LISTEN + (HURRY if hurry else ""))
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.goto(relay.http + path)
@@ -113,7 +113,7 @@ def text(page: Page, name: str) -> str:
 
 def switched_on(page: Page) -> Page:
     page.click("#camera")
-    until(lambda: page.evaluate("document.body.dataset.state") == "live", "pictures to be read", 30.0)
+    until(lambda: page.evaluate("document.body.dataset.state") == "live", "pictures to be read")
     return page
 
 
@@ -123,16 +123,16 @@ def test_a_hand_becomes_a_letter_and_a_sentence(sign: Sign) -> None:
     page.click("#aloud")
     assert page.get_attribute("#aloud", "aria-pressed") == "true"
     switched_on(page)
-    until(lambda: text(page, "letter") == "Y", "the letter", 30.0)
+    until(lambda: text(page, "letter") == "Y", "the letter")
     assert text(page, "sure").startswith("Sure, ")
-    until(lambda: page.locator("#overlay line").count() == 20, "the hand over the picture", 30.0)
-    until(lambda: text(page, "sequence") == "Y", "the letter to count", 30.0)
-    until(lambda: text(page, "sentence") == "Y", "the sentence", 30.0)
+    until(lambda: page.locator("#overlay line").count() == 20, "the hand over the picture")
+    until(lambda: text(page, "sequence") == "Y", "the letter to count")
+    until(lambda: text(page, "sentence") == "Y", "the sentence")
     assert "from the letters alone" in text(page, "doubt")
     assert page.evaluate("said") == [["Y", "en-US"]]
     page.click("#speak")
     assert page.evaluate("said").count(["Y", "en-US"]) >= 2
-    until(lambda: text(page, "sure") == "No hand in the picture", "nobody", 30.0)
+    until(lambda: text(page, "sure") == "No hand in the picture", "nobody")
     page.click("#camera")
     assert text(page, "state") == "Camera off"
     assert page.evaluate("document.querySelector('#video').srcObject") is None
@@ -143,10 +143,10 @@ def test_somebody_else_watches(sign: Sign) -> None:
     with page.expect_websocket() as opened:
         switched_on(page)
     watcher = sign(f"/signing/{session_of(opened.value)}")
-    until(lambda: text(watcher, "state") == "Watching", "the watcher's socket", 30.0)
+    until(lambda: text(watcher, "state") == "Watching", "the watcher's socket")
     assert not watcher.locator("#eye").is_visible()
-    until(lambda: text(watcher, "sequence") == "Y", "the letter", 40.0)
-    until(lambda: text(watcher, "sentence") == "Y", "the sentence", 40.0)
+    until(lambda: text(watcher, "sequence") == "Y", "the letter")
+    until(lambda: text(watcher, "sentence") == "Y", "the sentence")
 
 
 def session_of(socket: Any) -> str:
@@ -162,7 +162,7 @@ def test_a_letter_is_learned_by_showing_it(sign: Sign) -> None:
     assert page.locator("#shape line").count() == 20
     assert page.locator("#shape svg").get_attribute("aria-label") == "The hand for Y"
     switched_on(page)
-    until(lambda: text(page, "lesson") == "That is Y. Well done.", "the tick", 30.0)
+    until(lambda: text(page, "lesson") == "That is Y. Well done.", "the tick")
     assert page.locator("#alphabet button[data-done=yes]").inner_text() == "Y"
 
 
@@ -179,7 +179,7 @@ def test_it_is_taught_ones_own_hand_and_forgets_it(sign: Sign) -> None:
     page.click("#teach")
     assert text(page, "own-text") == "Stopped. Nothing was kept."
     page.click("#teach")
-    until(lambda: text(page, "own-text") == "Hold H still. 2 of 13.", "the second letter", 30.0)
+    until(lambda: text(page, "own-text") == "Hold H still. 2 of 13.", "the second letter")
     with page.expect_response(lambda answer: "/calibration/" in answer.url, timeout=120_000) as kept:
         pass
     assert kept.value.status == 200

@@ -35,7 +35,7 @@ def look(browser: Browser, timers: Timers) -> Iterator[Any]:
     def open_(session: str, *, bearer: str | None = None, state: str = "live", **options: Any) -> Page:
         contexts.append(browser.new_context(**{"viewport": DESK, "color_scheme": "light", **options}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.goto(f"{timers.relay.http}/timer/{session}?token={bearer or timers.bearer}")
         until(lambda: page.evaluate("document.body.dataset.state") == state, f"the page to say {state}")
         return page
@@ -46,7 +46,7 @@ def look(browser: Browser, timers: Timers) -> Iterator[Any]:
 
 
 def level(page: Page, wanted: str) -> None:
-    until(lambda: page.evaluate("document.body.dataset.level") == wanted, f"the level {wanted}", 15.0)
+    until(lambda: page.evaluate("document.body.dataset.level") == wanted, f"the level {wanted}")
 
 
 def end_ms(page: Page) -> float:

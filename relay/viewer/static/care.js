@@ -77,6 +77,13 @@ export function state(tone, words) {
   $('state').textContent = words
 }
 
+/** Says in the bar where one is: steps of [words, address], the last without an address. */
+export function where(...steps) {
+  const parts = steps.map(([textContent, href]) => element(href ? 'a' : 'span', href ? { href, textContent } : { textContent }))
+  $('where').replaceChildren(...parts.flatMap((part, k) => (k ? [' › ', part] : [part])))
+  $('where').hidden = false
+}
+
 /** Runs a page's work for whoever is signed in: says who, or sends them to sign in, or says in words what failed. */
 export async function page(work) {
   try {
@@ -92,7 +99,9 @@ export async function page(work) {
       return
     }
     state('doubt', error instanceof Refused ? 'Not shown' : 'Relay not reached')
+    document.body.dataset.state = 'refused'
     $('message').textContent = error instanceof Refused ? error.message : 'The relay does not answer. Load the page again.'
+    if (error instanceof Refused && me()) $('message').append(' ', element('a', { href: homeOf(me()), textContent: 'To my own page' }))
     if (!(error instanceof Refused) && !(error instanceof TypeError)) throw error
   }
 }

@@ -7,6 +7,8 @@ const NAMES = { squat_front: 'front squat' }
 
 export const exerciseWords = (name) => NAMES[name] ?? (name ?? 'exercise').replaceAll('_', ' ')
 
+export const capital = (words) => words[0].toUpperCase() + words.slice(1)
+
 const STATES = {
   pending: ['Planned', 'off'],
   missed: ['Not done', 'off'],
@@ -17,8 +19,8 @@ const STATES = {
   completed: ['Completed', 'off'],
 }
 
-export function statePill(status) {
-  const [words, tone] = STATES[status] ?? [status, 'off']
+export function statePill(status, own = false) {
+  const [words, tone] = own && status === 'review_pending' ? ['Waiting for review', 'off'] : STATES[status] ?? [status, 'off']
   const pill = element('span', { className: 'pill', textContent: words })
   pill.dataset.tone = tone
   return pill
@@ -40,7 +42,7 @@ export function whenWords(session, now) {
 export function sessionLine(session, named) {
   const name = named ? `${session.patient_name}: ${exerciseWords(session.exercise_type)}` : exerciseWords(session.exercise_type)
   const link = element('a', { href: `/app/session/${session.id}` }, element('b', { textContent: name }))
-  link.append(statePill(stateOf(session, Date.now())), element('span', { className: 'xs', textContent: whenWords(session, Date.now()) }))
+  link.append(statePill(stateOf(session, Date.now()), !named), element('span', { className: 'xs', textContent: whenWords(session, Date.now()) }))
   return element('li', {}, link)
 }
 

@@ -1,33 +1,41 @@
-// One session on one axis of time: curves, repetitions, findings, the pose, the video, and the review.
+// One session on one axis of time: curves, repetitions, findings, the pose, the video. The review stands beside it.
 
-import { $, element, page, request, state } from './care.js'
-import { exerciseWords, whenWords } from './carelines.js'
-import { Curve } from './curve.js'
+import { $, element, page, request, where } from './care.js'
+import { capital, exerciseWords, whenWords } from './carelines.js'
+import { Curve, pageOf } from './curve.js'
+import { openReview, showReview } from './exercisereview.js'
 import { FrameStore } from './framestore.js'
-import { DASH, dayTime, fixed } from './formats.js'
+import { DASH, fixed, moment } from './formats.js'
 import { aspectOf, drawSkeleton } from './skeleton.js'
 import { Watch } from './exerciselive.js'
 
 const id = decodeURIComponent(location.pathname.split('/')[3] ?? '')
 
 /** Everything known of the session being looked at, and the moment that is chosen. */
-const shown = { timeline: null, frames: null, curve: null, at: 0, remarks: [] }
+const shown = { timeline: null, frames: null, curve: null, at: 0, span: 0 }
+const LONG_MS = 120_000
+const MOST_MOMENTS = 8
 
 const fact = (name, value) => [element('dt', { textContent: name }), element('dd', { textContent: value })]
-const offset = (ms) => `${((ms - shown.timeline.t[0]) / 1000).toFixed(1)} s`
+const offset = (ms, digits) => moment(ms - shown.timeline.t[0], digits)
 
 function facts({ session, pose_data }, summary) {
-  const tempo = summary?.tempo_ms ? `${fixed(summary.tempo_ms.there / 1000, 1)} s there, ${fixed(summary.tempo_ms.back / 1000, 1)} s back` : DASH
-  const lines = [
-    ['When', whenWords(session, Date.now())],
-    ['Repetitions', !summary ? DASH : summary.rules ? String(summary.repetitions) : 'not counted for this exercise'],
-    ['Form', summary?.form_score == null ? DASH : `${Math.round(summary.form_score * 100)} of 100`],
-    ['Tempo', tempo],
-    ['Range of motion', summary ? balanceWords(summary.balance_percent) : DASH],
-    ['Frames', `${pose_data.frame_count}, ${fixed(pose_data.sampling_rate, 1)} a second`],
-  ]
-  if (summary?.held_seconds != null) lines.push(['Held', `${summary.held_seconds} s`])
+  const lines = [['When', whenWords(session, Date.now())]]
+  if (summary && !summary.rules) lines.push(['Repetitions', 'not counted for this exercise'])
+  if (summary?.rules) lines.push(...measured(summary))
+  if (summary) lines.push(['Poses seen', `${pose_data.frame_count.toLocaleString('en-GB')}, ${fixed(pose_data.sampling_rate, 1)} a second`])
   $('facts').replaceChildren(...lines.map((line) => element('div', {}, ...fact(...line))))
+}
+
+function measured({ repetitions, form_score, tempo_ms, balance_percent, held_seconds }) {
+  const tempo = tempo_ms ? `${fixed(tempo_ms.there / 1000, 1)} s there, ${fixed(tempo_ms.back / 1000, 1)} s back` : DASH
+  const lines = [
+    ['Repetitions', String(repetitions)],
+    ['Form', form_score == null ? DASH : `${Math.round(form_score * 100)} of 100`],
+    ['Tempo', tempo],
+    ['Range of motion', balanceWords(balance_percent)],
+  ]
+  return held_seconds == null ? lines : [...lines, ['Held', `${held_seconds} s`]]
 }
 
 /** `percent`: left less right, of the larger. */
@@ -64,14 +72,15 @@ function choose(ms, { fromVideo = false } = {}) {
   const at = Math.min(Math.max(ms, timeline.t[0]), timeline.t.at(-1))
   const k = frameAt(timeline.t, at)
   shown.at = timeline.t[k]
-  curve.at(at)
+  if (curve.from === pageOf(timeline.t, at, shown.span)[0]) curve.at(at)
+  else drawCurve(at)
   $('seek').value = String(k)
   $('seek').setAttribute('aria-valuetext', offset(at))
   const frame = frames.at(k)
   drawSkeleton($('skeleton'), frame?.landmarks ?? [], { aspect: (frame && aspectOf(frame)) ?? videoAspect() })
   const joint = $('joint').value
   const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
-  $('moment').textContent = `${fixed((shown.at - timeline.t[0]) / 1000, 2)} s: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}${frame ? '' : ', the pose is on its way'}`
+  $('moment').textContent = `${offset(shown.at, 2)}: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}${frame ? '' : ', the pose is on its way'}`
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
 
@@ -97,23 +106,63 @@ function play() {
   step()
 }
 
+function drawCurve(at) {
+  shown.curve = new Curve($('curve'), shown.timeline, $('joint').value, pageOf(shown.timeline.t, at, shown.span), choose)
+  shown.curve.at(at)
+}
+
 function draw() {
-  shown.curve = new Curve($('curve'), shown.timeline, $('joint').value, choose)
+  drawCurve(shown.at || shown.timeline.t[0])
   choose(shown.at || shown.timeline.t[0])
+}
+
+/** A long session is shown a minute at a time, unless all of it is asked for. */
+function zooming({ t }) {
+  const spans = $('spans').querySelectorAll('input')
+  $('spans').hidden = t.at(-1) - t[0] <= LONG_MS
+  for (const span of spans) {
+    span.checked = Number(span.value) === ($('spans').hidden ? 0 : 60_000)
+    span.addEventListener('change', () => {
+      shown.span = Number(span.value)
+      draw()
+    })
+    if (span.checked) shown.span = Number(span.value)
+  }
+}
+
+/** Findings that say the same, as one with its moments: [[message, [ms]]]. */
+export function grouped(issues) {
+  const found = new Map()
+  for (const { message, timestamp } of issues) found.set(message, [...(found.get(message) ?? []), timestamp])
+  return [...found]
+}
+
+function toMoment(ms, words, said) {
+  const button = element('button', { type: 'button', textContent: words })
+  if (said) button.setAttribute('aria-label', `${words}: ${said}`)
+  button.addEventListener('click', () => choose(ms))
+  return button
+}
+
+function findingLine([message, moments]) {
+  if (moments.length === 1) return element('li', {}, toMoment(moments[0], `${offset(moments[0])}: ${message}`))
+  const buttons = moments.map((ms) => toMoment(ms, offset(ms), message))
+  const row = element('div', { className: 'moments' }, ...buttons.slice(0, MOST_MOMENTS))
+  const line = element('li', {}, element('p', { textContent: `${message} ${moments.length} times:` }), row)
+  const rest = buttons.slice(MOST_MOMENTS)
+  if (rest.length) line.append(element('details', {}, element('summary', { textContent: `${rest.length} more` }), element('div', { className: 'moments' }, ...rest)))
+  return line
 }
 
 function showTimeline(session) {
   const { timeline } = shown
   $('timeline').hidden = $('replay').hidden = false
-  $('joint').replaceChildren(...jointsByRange(timeline.angles, timeline.summary.joint).map((joint) => element('option', { value: joint, textContent: joint })))
+  $('joint').replaceChildren(...jointsByRange(timeline.angles, timeline.summary.joint).map((joint) => element('option', { value: joint, textContent: capital(joint) })))
   $('joint').addEventListener('change', draw)
+  zooming(timeline)
   $('seek').max = String(timeline.t.length - 1)
   $('seek').addEventListener('input', (event) => choose(timeline.t[Number(event.target.value)]))
-  const lines = timeline.issues.map((issue) => {
-    const button = element('button', { type: 'button', textContent: `${offset(issue.timestamp)}: ${issue.message}` })
-    button.addEventListener('click', () => choose(issue.timestamp))
-    return element('li', {}, button)
-  })
+  const lines = grouped(timeline.issues).map(findingLine)
   $('findings').replaceChildren(...(lines.length ? lines : [element('li', { className: 'muted', textContent: 'None.' })]))
   $('play').addEventListener('click', play)
   if (session.video_url) {
@@ -126,84 +175,19 @@ function showTimeline(session) {
   draw()
 }
 
-function showReview(review, remarkAt) {
-  $('review').hidden = false
-  const remarks = review.form_feedback.map((remark) =>
-    element('li', { textContent: `${remarkAt(remark.timestamp)}: ${remarkWords(remark)}` }))
-  $('given').replaceChildren(
-    element('p', { textContent: `${capital(review.overall_assessment)}, by ${review.physiotherapist_name}, ${dayTime(Date.parse(review.reviewed_at), Date.now())}` }),
-    element('p', { className: 'small', textContent: review.notes ?? '' }),
-    element('ol', { className: 'lines' }, ...remarks),
-  )
-  const next = nextWords(review.next_steps ?? {})
-  if (next) $('given').append(element('p', { className: 'small', textContent: `Next: ${next}` }))
-}
-
-const capital = (word) => word[0] + word.slice(1).toLowerCase()
-
-function nextWords({ recommended_exercises, frequency, follow_up_date }) {
-  const again = follow_up_date && `seen again ${dayTime(Date.parse(follow_up_date), Date.now())}`
-  return [(recommended_exercises ?? []).map(exerciseWords).join(', '), frequency, again].filter(Boolean).join('; ')
-}
-
-function nextSteps({ next, frequency, follow_up }) {
-  const steps = { recommended_exercises: [...next].filter((one) => one.checked).map((one) => one.value) }
-  if (frequency.value) steps.frequency = frequency.value
-  if (follow_up.value) steps.follow_up_date = new Date(follow_up.value).toISOString()
-  return steps.recommended_exercises.length || frequency.value || follow_up.value ? steps : null
-}
-
-function addRemark() {
-  const issue = $('issue').value.trim()
-  if (!issue) return
-  shown.remarks.push({ timestamp: shown.at, issue, recommendation: $('recommendation').value.trim() || null })
-  listRemarks()
-  $('issue').value = $('recommendation').value = ''
-  $('issue').focus()
-}
-
-const remarkWords = ({ issue, recommendation }) => [issue, recommendation].filter(Boolean).join('. ')
-
-function listRemarks() {
-  $('remarks').replaceChildren(...shown.remarks.map((remark) => {
-    const away = element('button', { type: 'button', textContent: 'Remove', ariaLabel: `Remove the remark at ${offset(remark.timestamp)}` })
-    away.addEventListener('click', () => {
-      shown.remarks = shown.remarks.filter((one) => one !== remark)
-      listRemarks()
-    })
-    return element('li', { className: 'row' }, `${offset(remark.timestamp)}: ${remarkWords(remark)}`, away)
-  }))
-}
-
-async function send(event) {
-  event.preventDefault()
-  const { overall_assessment, notes } = event.target.elements
-  try {
-    const review = await request('/physio/reviews', {
-      method: 'POST',
-      body: {
-        session_id: id, overall_assessment: overall_assessment.value, notes: notes.value || null,
-        form_feedback: shown.remarks, next_steps: nextSteps(event.target.elements),
-      },
-    })
-    showReview(review, offset)
-    $('form').hidden = true
-    state('off', 'Review sent')
-  } catch (error) {
-    $('sent').textContent = error.message
-  }
-}
-
 page(async (user) => {
   const details = await request(`/sessions/${encodeURIComponent(id)}`)
   const { session, review } = details
   $('name').textContent = `${session.patient_name}: ${exerciseWords(session.exercise_type)}`
   document.title = `${exerciseWords(session.exercise_type)} · Homeside`
+  const own = [['My exercises', '/app/me']]
+  const theirs = [['Patients', '/app/patients'], [session.patient_name, `/app/progress/${session.patient_id}`]]
+  where(...(user.role === 'patient' ? own : theirs), [capital(exerciseWords(session.exercise_type))])
   const recorded = details.pose_data.frame_count > 0
   const told = session.instructions?.trim().replace(/[^.!?]$/, '$&.') ?? ''
   const say = (words) => { $('message').textContent = `${told} ${words}`.trim() }
   const onFirst = () => { if (!recorded) say('It is being recorded now: load this page again to see it as curves.') }
-  if (!['reviewed', 'completed'].includes(session.status)) new Watch(id, user, onFirst).start()
+  new Watch(id, user, onFirst, ['reviewed', 'completed'].includes(session.status)).start()
   if (recorded) {
     say('')
     shown.timeline = (await request(`/sessions/${id}/timeline`)).data
@@ -215,12 +199,10 @@ page(async (user) => {
     facts(details, null)
     say('Nothing is recorded yet.')
   }
-  if (review) showReview(review, shown.timeline ? offset : String)
+  const seen = shown.timeline && { at: () => shown.at, words: offset, choose }
+  if (review) showReview(review, seen)
+  if (review && user.role === 'patient') $('summary').after($('review'))
   if (user.role !== 'patient') $('progress').href = `/app/progress/${session.patient_id}`
   $('progress').hidden = user.role === 'patient'
-  if (user.role === 'physiotherapist' && shown.timeline) {
-    $('review').hidden = $('form').hidden = false
-    $('form').addEventListener('submit', send)
-    $('add').addEventListener('click', addRemark)
-  }
+  if (user.role === 'physiotherapist' && seen) openReview(id, review, seen)
 })

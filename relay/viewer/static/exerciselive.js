@@ -1,7 +1,7 @@
 // The exercise as the kit sees it now: skeleton, degrees and repetitions, and who may see more than that.
 
 import { $, accessToken, request } from './care.js'
-import { DASH, fixed } from './formats.js'
+import { clockTime, DASH, fixed } from './formats.js'
 import { drawSkeleton } from './skeleton.js'
 import { SessionSocket } from './socket.js'
 
@@ -17,6 +17,7 @@ const LEVELS = {
 }
 
 export const jointOf = (exercise) => JOINTS[exercise] ?? 'knee'
+const uncounted = (exercise) => (exercise in JOINTS ? DASH : 'not counted')
 
 /** What the card says of itself: {tone, pill, text}. `heardMs` is how long ago poses came, null when none did. */
 export function words(state, { phase, heardMs, seen }) {
@@ -28,7 +29,7 @@ export function words(state, { phase, heardMs, seen }) {
   if (heardMs === null) return state.online
     ? { tone: 'off', pill: 'Waiting', text: `The kit ${state.kit} is there and has not seen anything yet.` }
     : { tone: 'off', pill: 'Waiting', text: `Waiting for the kit ${state.kit}. Is it switched on?` }
-  if (heardMs > STALE_AFTER_MS) return { tone: 'doubt', pill: `Stale since ${Math.round(heardMs / 1000)} s`, text: `Nothing came from the kit ${state.kit}.` }
+  if (heardMs > STALE_AFTER_MS) return { tone: 'doubt', pill: `Nothing for ${Math.round(heardMs / 1000)} s`, text: `Nothing came from the kit ${state.kit}.` }
   if (!seen) return { tone: 'doubt', pill: 'Nobody seen', text: 'Nobody is in front of the camera.' }
   return { tone: 'live', pill: 'Live', text: '' }
 }
@@ -44,10 +45,12 @@ export class Watch {
   #heardAt = null
   #drawn = 0
   #onFirst
+  #over
 
-  /** `onFirst` is called with the first pose that comes. */
-  constructor(session, user, onFirst) {
+  /** `onFirst` is called with the first pose that comes. Of a session that is `over` the card is shown only while a kit still sees it. */
+  constructor(session, user, onFirst, over) {
     this.#onFirst = onFirst
+    this.#over = over
     this.#session = session
     this.#user = user
     const url = new URL(`/physio/api/sessions/${session}/live`, location.href)
@@ -60,7 +63,7 @@ export class Watch {
   }
 
   start() {
-    $('live').hidden = false
+    $('live').hidden = this.#over
     $('live-assign').addEventListener('submit', (event) => this.#assign(event))
     $('live-stop').addEventListener('click', () => this.#ask('kit', { method: 'DELETE' }))
     $('live-show').addEventListener('click', () => this.#privacy('clear', CLEAR_MINUTES))
@@ -86,6 +89,7 @@ export class Watch {
   }
 
   #say() {
+    $('live').hidden = this.#over && !this.#state?.watching
     const heardMs = this.#heardAt === null ? null : performance.now() - this.#heardAt
     const { tone, pill, text } = words(this.#state, { phase: this.#socket.phase, heardMs, seen: this.#frame !== null })
     $('live-state').dataset.tone = tone
@@ -104,7 +108,7 @@ export class Watch {
     $('live-show').hidden = !watching || this.#user.role !== 'patient' || level === 'clear'
     $('live-hide').hidden = !watching || !level || level === 'skeleton'
     const until = this.#state?.privacy?.until
-    const words = watching ? LEVELS[level ?? 'skeleton'] + (until ? ` Until ${new Date(until).toLocaleTimeString()}.` : '') : ''
+    const words = watching ? LEVELS[level ?? 'skeleton'] + (until ? ` That ends by itself at ${clockTime(new Date(until).getTime()).slice(0, 5)}.` : '') : ''
     if ($('live-privacy').textContent !== words) $('live-privacy').textContent = words
   }
 
@@ -119,7 +123,7 @@ export class Watch {
       $(`live-${side}-name`).textContent = `${joint[0].toUpperCase()}${joint.slice(1)} ${side}`
       $(`live-${side}`).textContent = angle == null ? 'not seen' : `${fixed(angle, 0)}°`
     }
-    $('live-repetitions').textContent = this.#live.repetitions == null ? DASH : String(this.#live.repetitions)
+    $('live-repetitions').textContent = this.#live.repetitions == null ? uncounted(this.#state?.exercise) : String(this.#live.repetitions)
     if ($('live-advice').textContent !== (this.#live.advice ?? '')) $('live-advice').textContent = this.#live.advice ?? ''
     const doubt = (this.#frame.quality_score ?? 1) < DOUBTFUL_BELOW
     $('live-now').dataset.doubt = String(doubt)

@@ -1,7 +1,7 @@
 // One kit in the fleet's page: what is the matter, its tags, its settings, a report, and who asked what of it.
 
 import { $, element, Refused, request } from './care.js'
-import { backlogWords, batteryWords, certificateWords, clockWords, seenWords, sensorWords, settingsLines, settingsOf, toldWords, warmthWords } from './fleetwords.js'
+import { backlogWords, batteryWords, certificateWords, clockWords, deedWords, seenWords, sensorWords, settingsLines, settingsOf, toldWords, warmthWords } from './fleetwords.js'
 import { dayTime } from './formats.js'
 
 const REPORT_WITHIN_MS = 30000
@@ -42,7 +42,7 @@ function show(found) {
   $('one-problems').replaceChildren(...kit.problems.map((text) => element('li', { textContent: text })))
   facts(kit, found.nowMs)
   $('settings-told').textContent = toldWords(kit)
-  const lines = found.deeds.map((deed) => element('li', { textContent: `${dayTime(deed.at_ms, found.nowMs)}, ${deed.who}: ${deed.action} ${deed.detail}` }))
+  const lines = found.deeds.map((deed) => element('li', { textContent: `${dayTime(deed.at_ms, found.nowMs)}, ${deed.who}: ${deedWords(deed)}` }))
   $('one-deeds').replaceChildren(...(lines.length ? lines : [element('li', { className: 'muted', textContent: 'Nothing yet.' })]))
   open = { name: kit.name, tags: kit.tags, desired: kit.desired ?? 0 }
 }
@@ -69,7 +69,11 @@ export async function openKit(name, changed) {
 }
 
 function wire(changed) {
-  $('close').onclick = () => { $('one').hidden = true }
+  $('close').onclick = () => {
+    $('one').hidden = true
+    const row = [...document.querySelectorAll('#kits button')].find((each) => each.textContent === open.name)
+    ;(row ?? $('find')).focus()
+  }
   $('tags').onsubmit = (event) => {
     event.preventDefault()
     wish(async () => {

@@ -8,7 +8,7 @@ const API = '/fleet/api/v1'
 const MOST_SHOWN = 5
 const MOST_FAILED = [0, 1, 5, 10, 20]
 let changed = () => {}
-let tagsShown = ''
+let tagsShown = null
 
 const say = (words) => { $('updates-said').textContent = words }
 

@@ -43,6 +43,7 @@ export function rolloutWords(rollout) {
   const { members, done, failed, waiting } = rollout.progress
   const to = `${Number(rollout.percent)} % of ${rollout.tag ? `the kits tagged ${rollout.tag}` : 'all kits'}`
   const state = rollout.state === 'running' ? '' : `, ${rollout.state}${rollout.reason ? `: ${rollout.reason}` : ''}`
+  if (!members) return `${rollout.version} to ${to}: no kit is met yet${state}`
   return `${rollout.version} to ${to}: ${done} of ${count(members, 'kit')} done, ${waiting} waiting, ${failed} failed${state}`
 }
 
@@ -57,7 +58,7 @@ export const releaseWords = ({ version, size, notes }) => `${version}, ${megabyt
 
 /** Whom a rollout would meet. */
 export function foreseenWords({ members, done, failed, waiting }) {
-  if (!members) return 'No kit is met by this.'
+  if (!members) return 'No kit is met by this. Of a few kits a small share is none: choose a larger one.'
   const others = [done && `${done} have it or a newer one already`, failed && `${failed} went back from it before`].filter(Boolean)
   return `${count(members, 'kit')} met; ${waiting} will be asked${others.length ? `, ${others.join(', ')}` : ''}.`
 }
@@ -80,6 +81,12 @@ export function settingsOf(text) {
   }
   return found
 }
+
+const DEEDS = { add: 'made it known', tag: 'tags', configure: 'settings', diagnose: 'asked for a report' }
+
+/** What somebody asked of a kit. A report's number says nothing to a person. */
+export const deedWords = ({ action, detail }) =>
+  action === 'diagnose' ? DEEDS.diagnose : [DEEDS[action] ?? action, detail || (action === 'tag' ? 'none' : '')].filter(Boolean).join(' ')
 
 const TOLD = { taken: 'has taken', trying: 'is trying', applied: 'uses', refused: 'refused', rolled_back: 'went back from' }
 

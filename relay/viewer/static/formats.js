@@ -43,6 +43,14 @@ export function stopwatch(ms) {
   return s < 3600 ? rest.replace(/^0/, '') : `${Math.floor(s / 3600)}:${rest}`
 }
 
+/** A moment of a recording: "12.1 s", "7:27.9". */
+export function moment(ms, digits = 1) {
+  const s = Math.max(0, ms) / 1000
+  if (s < 60) return `${s.toFixed(digits)} s`
+  const rest = (Math.floor((s % 60) * 10 ** digits) / 10 ** digits).toFixed(digits)
+  return `${Math.floor(s / 60)}:${rest.padStart(digits ? digits + 3 : 2, '0')}`
+}
+
 /** How far behind the heart the drawing is. A negative delay is a clock that is wrong, and is said so. */
 export function behind(ms) {
   if (ms === null || !Number.isFinite(ms)) return 'delay unknown'

@@ -1,6 +1,6 @@
 // A patient's own page: whether recording is agreed to, and the sessions with what came back.
 
-import { $, download, element, page, request } from './care.js'
+import { $, download, element, page, request, where } from './care.js'
 import { list, sessionLine } from './carelines.js'
 
 function showConsent(profile) {
@@ -29,6 +29,7 @@ async function save() {
   $('export').disabled = false
 }
 
+where(['My exercises'])
 page(async () => {
   showConsent((await request('/patients/profile')).data)
   $('export').addEventListener('click', save)

@@ -16,6 +16,8 @@ export class Player {
   status = 0
   level = ''
   lastAt = null
+  heardAt = null
+  posedAt = null
   retryAt = 0
   delayMs = null
   quality = null
@@ -125,8 +127,12 @@ export class Player {
   }
 
   #posed(pose) {
+    this.heardAt = Date.now()
     if (pose.level !== undefined) this.level = pose.level
-    if (pose.landmarks) this.poses.add(pose)
+    if (pose.landmarks) {
+      this.posedAt = this.heardAt
+      this.poses.add(pose)
+    }
     this.tell.onPose()
   }
 
@@ -139,11 +145,12 @@ export class Player {
     this.video.requestVideoFrameCallback(seen)
   }
 
-  /** When pictures have stopped: is the session still the relay's, and does the kit send? */
+  /** When pictures, or words of a kit that sends none, have stopped: is the session still the relay's, and does the kit send? */
   async #look() {
     this.tell.onChange()
-    if (this.phase !== 'open' || this.level === 'skeleton' || document.visibilityState !== 'visible') return
-    const silent = Date.now() - Math.max(this.lastAt ?? 0, this.#openedAt)
+    if (this.phase !== 'open' || document.visibilityState !== 'visible') return
+    const came = this.level === 'skeleton' ? this.heardAt : this.lastAt
+    const silent = Date.now() - Math.max(came ?? 0, this.#openedAt)
     if (silent < STALE_AFTER_MS || this.#asking) return
     this.#asking = true
     const answer = await ask(`/session/${this.#session}`, this.token).catch(() => null)
@@ -158,7 +165,7 @@ export class Player {
     const answer = await ask('/cameras', this.token).catch(() => null)
     if (!answer?.ok) return true
     const { cameras } = await answer.json()
-    return cameras.some((one) => one.live && one.level !== 'skeleton' && (!this.source.kit || one.kit === this.source.kit))
+    return cameras.some((one) => one.live && (one.level !== 'skeleton' || this.level === 'skeleton') && (!this.source.kit || one.kit === this.source.kit))
   }
 
   async #count() {

@@ -1,7 +1,7 @@
 // A patient's progress: what was done of what was planned, and by exercise the range of motion over time.
 
-import { $, element, page, request } from './care.js'
-import { exerciseWords } from './carelines.js'
+import { $, element, page, request, where } from './care.js'
+import { capital, exerciseWords } from './carelines.js'
 import { count, DASH, fixed } from './formats.js'
 import { timePlot, weekPlot } from './plot.js'
 
@@ -45,13 +45,13 @@ function rangePlot(exercise, joint) {
     kind: side, points: exercise.joints[`${joint}_${side}`].map((line) => [Date.parse(line.at), line.range_of_motion]),
   }))
   const said = SIDES.map((side) => sideWords(exercise, joint, side)).filter(Boolean).join(', ')
-  const words = `${joint}, range of motion: ${said}`
+  const words = `${capital(joint)}, range of motion: ${said}`
   return [element('h3', { className: 'small', textContent: words }),
     timePlot({ lines, high: 180, step: 45, unit: '°', words: `${words}, over ${count(exercise.session_count, 'session')}`, dayOf: day })]
 }
 
 function table(exercise, joints) {
-  const head = ['Day', 'Repetitions', 'Form', ...joints.flatMap((joint) => SIDES.map((side) => `${joint} ${side}`))]
+  const head = ['Day', 'Repetitions', 'Form', ...joints.flatMap((joint) => SIDES.map((side) => `${capital(joint)} ${side}`))]
   const rows = exercise.sessions.map((session) => {
     const ranges = joints.flatMap((joint) => SIDES.map((side) => {
       const line = exercise.joints[`${joint}_${side}`]?.find(({ session_id }) => session_id === session.session_id)
@@ -69,9 +69,9 @@ function table(exercise, joints) {
 
 function exerciseCard(exercise) {
   const joints = jointsOf(exercise.joints).slice(0, 2)
-  return part(`${exerciseWords(exercise.exercise_type)}, ${count(exercise.session_count, 'session')}`,
+  return part(`${capital(exerciseWords(exercise.exercise_type))}, ${count(exercise.session_count, 'session')}`,
     ...joints.flatMap((joint) => rangePlot(exercise, joint)),
-    element('p', { className: 'xs' }, ...key('solid', 'left'), ...key('dashed', 'right'), '· in brackets: since the first session'),
+    element('p', { className: 'xs' }, ...key('solid', 'left'), ...key('dashed', 'right'), exercise.session_count > 1 ? '· in brackets: since the first session' : ''),
     table(exercise, joints))
 }
 
@@ -81,6 +81,7 @@ page(async () => {
     $('message').textContent = 'No session yet.'
     return
   }
+  where(['Patients', '/app/patients'], [found.patient_name])
   $('name').textContent = `Progress of ${found.patient_name}`
   document.title = `${found.patient_name} · Homeside`
   $('message').textContent = found.exercises.length ? '' : 'No recorded session yet.'

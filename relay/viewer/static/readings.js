@@ -20,6 +20,7 @@ export function readingTexts(analysis, ageMs, silentWords) {
     beat: known ? fixed(rate.beatMs) : DASH,
     beatSpread: known && Number.isFinite(rate.beatSdMs) ? `ms ± ${fixed(rate.beatSdMs)}` : 'ms',
     breathing: tooOld ? DASH : fixed(analysis.breathing?.perMinute ?? NaN),
+    breathingUnit: tooOld || Number.isFinite(analysis.breathing?.perMinute) ? 'per minute' : 'not clear now',
     quality: tooOld ? NaN : (rate.quality ?? NaN),
     clock: tooOld ? DASH : clockError(analysis.clockErrorMs),
   }
@@ -43,11 +44,11 @@ export class Readings {
   }
 
   show(texts) {
-    const { known, held, rate, why, beat, beatSpread, breathing, quality, clock } = texts
+    const { known, held, rate, why, beat, beatSpread, breathing, breathingUnit, quality, clock } = texts
     this.#root.querySelector('.rate').classList.toggle('none', !known)
     this.#root.querySelector('.rate').classList.toggle('held', held)
     this.#at.unit.hidden = !known
-    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, clock }))
+    for (const [name, text] of Object.entries({ rate, why, beat, beatSpread, breathing, breathingUnit, clock }))
       put(this.#at[name], text)
     put(this.#at.quality, qualityWord(quality))
     this.#at.meter.hidden = !Number.isFinite(quality)

@@ -76,7 +76,7 @@ class Review {
     const texts = {
       length: size ? duration(to - from) : '–',
       rate: size ? `${fixed(head.samplingRateHz, 1)}` : '–',
-      gaps: gaps.length ? `${gaps.length}` : 'None',
+      gaps: gaps.length ? `${gaps.length}` : size ? 'None' : '–',
       missing: gaps.length ? `${duration(missing)} missing` : '',
       began: `Session began ${clockTime(Date.parse(head.startedAt))}${head.endedAt ? `, ended ${clockTime(Date.parse(head.endedAt))}` : ''}`,
       left: left

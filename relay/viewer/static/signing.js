@@ -69,7 +69,8 @@ class Page {
     this.#command('stop')
     this.#camera.stop()
     drawOver($('overlay'))
-    write({ camera: 'Switch the camera on', letter: '·', sure: 'No hand in the picture' })
+    $('letter').dataset.sure = 'no'
+    write({ camera: 'Switch the camera on', letter: '', sure: 'The camera is off' })
     for (const id of ['finish', 'clear', 'teach']) $(id).disabled = true
     this.#state('idle')
   }

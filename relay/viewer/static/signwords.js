@@ -4,7 +4,7 @@ const SPACE = '␣'
 
 /** The large letter, whether it is sure, and the words beside it. */
 export function nowOf({ sign, confidence, hand_detected: hand, alternatives = [] }) {
-  if (!hand) return { letter: '·', sure: 'no', words: 'No hand in the picture' }
+  if (!hand) return { letter: '', sure: 'no', words: 'No hand in the picture' }
   if (sign === null) {
     const [best, next] = alternatives
     if (!best) return { letter: '?', sure: 'no', words: 'A hand, but no letter' }

@@ -3,7 +3,8 @@
 const SVG = 'http://www.w3.org/2000/svg'
 const LEAST_VISIBLE = 0.3
 const HEAD_MARKS = ['NOSE', 'LEFT_EAR', 'RIGHT_EAR']
-const HEAD = 0.022
+/** Of the picture's height. */
+export const HEAD = 0.022
 const SIDES = ['LEFT', 'RIGHT']
 const LIMBS = [
   ['LEFT_SHOULDER', 'RIGHT_SHOULDER'], ['LEFT_HIP', 'RIGHT_HIP'],
@@ -48,7 +49,7 @@ export function drawSkeleton(host, landmarks, { aspect = 1, label = 'The pose at
 }
 
 /** The middle of what is seen of the head, or null. */
-function headOf(landmarks) {
+export function headOf(landmarks) {
   const seen = landmarks.filter((l) => HEAD_MARKS.includes(l.type) && (l.visibility ?? 1) >= LEAST_VISIBLE)
   const mean = (axis) => seen.reduce((sum, l) => sum + l[axis], 0) / seen.length
   return seen.length ? { x: mean('x'), y: mean('y') } : null

@@ -1,9 +1,9 @@
 // The cameras: a wall of all that may be seen, or one. Each tile says its own state.
 
 import { Announcer } from './announce.js'
-import { limbsOf } from './skeleton.js'
+import { HEAD, headOf, limbsOf } from './skeleton.js'
 import { ask, Player } from './player.js'
-import { describe, qualityWords } from './watchwords.js'
+import { describe, old, qualityWords } from './watchwords.js'
 import { Taping } from './taping.js'
 import { tokenIn, withToken } from './api.js'
 
@@ -54,7 +54,7 @@ class Tile {
     const graded = tone === 'live' && !stale ? qualityWords(player.quality) : ''
     if (quality.textContent !== graded) quality.textContent = graded
     this.announce(`${this.name}: ${pill.replace(/ · .*/, '')}. ${words}`)
-    if (stale && player.level !== 'skeleton') this.#clear()
+    if (stale && (player.level !== 'skeleton' || old(player.posedAt, Date.now()))) this.#clear()
   }
 
   end() {
@@ -81,7 +81,7 @@ class Tile {
   #draw(pose, late) {
     const context = this.#clear()
     if (!pose?.landmarks || !this.shown) return
-    const { x, y, width, height } = this.#picture()
+    const { x, y, width, height } = this.#picture(pose)
     const style = getComputedStyle(document.documentElement)
     context.lineWidth = LINE * devicePixelRatio
     context.lineCap = 'round'
@@ -93,6 +93,12 @@ class Tile {
       context.lineTo(x + to.x * width, y + to.y * height)
       context.stroke()
     }
+    const head = headOf(pose.landmarks)
+    if (!head) return
+    context.fillStyle = style.getPropertyValue('--live')
+    context.beginPath()
+    context.arc(x + head.x * width, y + head.y * height, HEAD * height, 0, 2 * Math.PI)
+    context.fill()
   }
 
   #clear() {
@@ -104,10 +110,12 @@ class Tile {
     return context
   }
 
-  /** Where the picture stands within its box, which has another shape. */
-  #picture() {
-    const { overlay, video } = this.parts
-    const shape = video.videoWidth ? video.videoWidth / video.videoHeight : 4 / 3
+  /** Where the picture stands within its box, which takes the picture's shape where the screen has room for that. */
+  #picture({ size: [wide, high] = [4, 3] }) {
+    const { overlay, picture, video } = this.parts
+    const seen = !video.hidden && video.videoWidth > 0
+    const shape = seen ? video.videoWidth / video.videoHeight : wide / high
+    picture.style.aspectRatio = String(shape)
     const width = Math.min(overlay.width, overlay.height * shape)
     const height = width / shape
     return { x: (overlay.width - width) / 2, y: (overlay.height - height) / 2, width, height }
@@ -143,7 +151,10 @@ function one(kit, token) {
   $('title').textContent = `Camera of ${kit}`
   document.title = `${kit} · Homeside`
   $('cameras').classList.add('one')
+  $('wall').hidden = false
   const tile = new Tile(kit === 'sample' ? { video_path: 'sample_video.mp4' } : { kit }, kit, token, (words) => announcer.state(words))
+  tile.parts.head.classList.add('quiet')
+  tile.parts.name.removeAttribute('href')
   $('cameras').append(tile.element)
   setInterval(() => state(tile.parts.state.dataset.tone, tile.parts.state.textContent), 250)
   const listed = async () => {

@@ -3,6 +3,8 @@
 import { clockTime } from './formats.js'
 
 export const STALE_AFTER_MS = 2500
+/** A kit that sends no picture tells its level every two seconds, by a channel that may lose some. */
+const SILENT_AFTER_MS = 7000
 
 const REFUSED = {
   401: ['Not allowed', 'This page needs a link or a sign-in. Open the full link you were given.'],
@@ -11,13 +13,19 @@ const REFUSED = {
   503: ['Full', 'The relay shows as many pictures as it may. This page keeps asking.'],
 }
 
+const BACK = 'It goes on by itself when the kit is back.'
+const SILENT = `Nothing comes from the kit. ${BACK}`
+
+/** Whether what came then (epoch ms, or null for never) says nothing of now. */
+export const old = (at, now, after = STALE_AFTER_MS) => at === null || now - at > after
+
 /**
  * `facts`: phase (connecting, open, lost, refused), status (of a refusal), level (skeleton, blurred, clear, or ''),
- * lastAt (epoch ms of the last picture or null), now, delayMs (or null), retryAt.
+ * lastAt, heardAt, posedAt (epoch ms of the last picture, word and pose, or null), now, delayMs (or null), retryAt.
  * Gives tone (live, doubt, off), pill, words ('' when the picture speaks for itself), stale.
  */
 export function describe(facts) {
-  const { phase, status, level, lastAt, now, delayMs, retryAt } = facts
+  const { phase, status, level, lastAt, heardAt, posedAt, now, delayMs, retryAt } = facts
   if (phase === 'refused') {
     const [pill, words] = REFUSED[status] ?? ['Not shown', 'The relay refuses to show this camera.']
     return { tone: status === 404 ? 'doubt' : 'off', pill, words, stale: true }
@@ -28,11 +36,13 @@ export function describe(facts) {
     return { tone: 'doubt', pill: lastAt ? `Lost since ${clockTime(lastAt)}` : 'Not connected', words, stale: true }
   }
   if (phase !== 'open') return { tone: 'off', pill: 'Connecting', words: 'Connecting to the relay.', stale: false }
-  if (level === 'skeleton')
-    return { tone: 'live', pill: 'Movement only', words: 'The patient shows movement only: no picture leaves the home.', stale: true }
+  if (level === 'skeleton') {
+    if (old(heardAt, now, SILENT_AFTER_MS)) return { tone: 'doubt', pill: `Nothing since ${clockTime(heardAt)}`, words: SILENT, stale: true }
+    const nobody = old(posedAt, now) ? 'Nobody is seen now. ' : ''
+    return { tone: 'live', pill: 'Movement only', words: `${nobody}The patient shows movement only: no picture leaves the home.`, stale: true }
+  }
   if (lastAt === null) return { tone: 'off', pill: 'Waiting', words: 'Connected. Waiting for the first picture.', stale: false }
-  if (now - lastAt > STALE_AFTER_MS)
-    return { tone: 'doubt', pill: `No picture since ${clockTime(lastAt)}`, words: 'No picture comes from the kit. It goes on by itself when the kit is back.', stale: true }
+  if (old(lastAt, now)) return { tone: 'doubt', pill: `No picture since ${clockTime(lastAt)}`, words: `No picture comes from the kit. ${BACK}`, stale: true }
   const behind = delayMs === null ? '' : ` · ${Math.round(delayMs)} ms behind`
   const words = level === 'blurred' ? 'Blurred by the patient’s wish.' : ''
   return { tone: 'live', pill: `Live${behind}`, words, stale: false }

@@ -1,0 +1,366 @@
+"""Chunks by month on PostgreSQL: nothing lost on the way in or back, one table read, none refused for want of one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from core.contracts.columns import pack
+from core.contracts.scg import Columns
+from relay.cluster.leases import unfenced
+from relay.db import engine as database
+from relay.db import months
+from relay.db.engine import database_url, migrate, open_engine
+from relay.errors import StoreUnavailable
+from relay.process.metrics import Metrics
+from relay.scg.store import Entry, Session, Store
+from tests.peers_postgres import Postgres
+
+PER = 10
+OLD = date(2020, 2, 1)
+
+
+def batch(seq: int) -> Columns:
+    t = np.arange(PER, dtype=float) * 10 + seq * PER * 10
+    return Columns(t=t, ax=t * 0, ay=t * 0, az=t / 7)
+
+
+def message(session: str, seq: int, boot: str | None = "b", done: Callable[[], None] = lambda: None) -> Entry:
+    return Entry(session=session, done=done, columns=batch(seq), boot=boot, seq=seq if boot else None)
+
+
+def begin(session: str) -> Entry:
+    row = Session(id=session, started_at_ms=1.0, kit="kit")
+    return Entry(session=session, done=lambda: None, put=row, begins=True)
+
+
+@asynccontextmanager
+async def storing(engine: AsyncEngine) -> AsyncIterator[Store]:
+    store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=0.0)
+    writing = asyncio.create_task(store.run())
+    try:
+        yield store
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.fixture
+async def engine(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
+    found = open_engine(database_url(postgres.database(), Path()))
+    await migrate(found)
+    yield found
+    await found.dispose()
+
+
+async def run(engine: AsyncEngine, *statements: str, **values: Any) -> None:
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(sa.text(statement), values)
+
+
+async def column(engine: AsyncEngine, statement: str) -> list[Any]:
+    async with engine.connect() as connection:
+        return list((await connection.execute(sa.text(statement))).scalars())
+
+
+async def tables(engine: AsyncEngine) -> list[date]:
+    async with engine.connect() as connection:
+        return await connection.run_sync(months.months)
+
+
+async def old_month(engine: AsyncEngine) -> str:
+    """A session of long ago, with a table of its month."""
+    session = str(uuid4())
+    async with engine.begin() as connection:
+        await connection.run_sync(months.make_one, OLD)
+    values = {"id": session, "month": OLD}
+    await run(engine, "INSERT INTO scg_sessions (id, started_at_ms, month) VALUES (:id, 1, :month)", **values)
+    return session
+
+
+# -- there and back ------------------------------------------------------------------------------------------------
+
+
+def _revised(connection: sa.Connection, revision: str, *, up: bool) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    (command.upgrade if up else command.downgrade)(config, revision)
+
+
+async def _to(engine: AsyncEngine, revision: str, *, up: bool) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(_revised, revision, up=up)
+
+
+async def _as_it_was(engine: AsyncEngine, sessions: list[str]) -> None:
+    """Rows by the statements of a relay that knew of no months."""
+    chunk = (
+        "INSERT INTO scg_chunks (session_id, boot, first_seq, seqs, samples, t_min, t_max, body, clock) "
+        "VALUES (:session_id, :boot, :seq, :seqs, :samples, :t_min, :t_max, :body, '[[1, 0.5]]')"
+    )
+    for session in sessions:
+        await run(engine, "INSERT INTO scg_sessions (id, started_at_ms) VALUES (:id, 5)", id=session)
+        for boot in ("b", "c", None):
+            for seq in range(1, 4):
+                samples = batch(seq)
+                row: dict[str, Any] = {
+                    "session_id": session,
+                    "boot": boot,
+                    "seq": seq if boot else None,
+                    "samples": PER,
+                }
+                row |= {"seqs": f"[[{seq}, {seq}]]" if boot else None, "body": pack(samples)}
+                await run(engine, chunk, **row, t_min=float(samples.t.min()), t_max=float(samples.t.max()))
+            if boot:
+                received = "INSERT INTO scg_received (session_id, boot, seqs) VALUES (:id, :boot, '[[1, 3]]')"
+                await run(engine, received, id=session, boot=boot)
+
+
+async def _rows(engine: AsyncEngine) -> list[tuple[Any, ...]]:
+    names = "id, session_id, boot, first_seq, CAST(seqs AS TEXT), samples, t_min, t_max, body, CAST(clock AS TEXT)"
+    async with engine.connect() as connection:
+        return [tuple(row) for row in await connection.execute(sa.text(f"SELECT {names} FROM scg_chunks ORDER BY id"))]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_rows_come_through_and_go_back_as_they_were(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = "" if kind == "sqlite" else request.getfixturevalue("postgres").database(bare=True)
+    engine = open_engine(database_url(url, tmp_path))
+    await _to(engine, "0014", up=True)
+    sessions = [str(uuid4()) for _ in range(3)]
+    await _as_it_was(engine, sessions)
+    before = await _rows(engine)
+    await migrate(engine)
+    assert await _rows(engine) == before
+    new = str(uuid4())
+    async with storing(engine) as store:
+        store.submit(begin(new))
+        for session in (sessions[0], new):
+            for seq in (3, 4):
+                store.submit(message(session, seq))
+        await store.drained()
+        assert [await store.count(session) for session in (*sessions, new)] == [10 * PER, 9 * PER, 9 * PER, 2 * PER]
+        assert (await store.seen(sessions[0]))["b"].ranges() == [[1, 4]]
+        assert await store.compact(sessions[1]) == 6
+    after = await _rows(engine)
+    assert len({row[0] for row in after}) == len(after), "a number was given twice"
+    await _to(engine, "0014", up=False)
+    assert await _rows(engine) == after
+    with pytest.raises(IntegrityError):
+        await run(engine, "INSERT INTO scg_chunks SELECT * FROM scg_chunks")
+    await migrate(engine)
+    assert await _rows(engine) == after
+    async with storing(engine) as store:
+        assert [await store.count(session) for session in (*sessions, new)] == [10 * PER, 9 * PER, 9 * PER, 2 * PER]
+    await run(engine, "DELETE FROM scg_sessions")
+    assert await _rows(engine) == []
+    await engine.dispose()
+
+
+# -- one table -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_read_from_the_one_table_of_its_month(engine: AsyncEngine) -> None:
+    old, new, asked = await old_month(engine), str(uuid4()), list[tuple[str, Any]]()
+
+    def hear(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM scg_chunks" in statement:
+            asked.append((statement, values))
+
+    async with storing(engine) as store:
+        store.submit(begin(new))
+        for session in (old, new):
+            for seq in range(1, 6):
+                store.submit(message(session, seq))
+                await store.drained()
+        present = (await tables(engine))[2]
+        for session, month in ((old, OLD), (new, present)):
+            asked.clear()
+            sa.event.listen(engine.sync_engine, "before_cursor_execute", hear)
+            await store.samples(session)
+            await store.since(session, None, 1000.0)
+            await store.count(session)
+            await store.compact(session)
+            sa.event.remove(engine.sync_engine, "before_cursor_execute", hear)
+            assert len(asked) >= 6
+            for statement, values in asked:
+                one = values[0] if isinstance(values, list) else values
+                assert await _touched(engine, statement, one) == {months.table_of(month)}, statement
+
+
+async def _touched(engine: AsyncEngine, statement: str, values: Any) -> set[str]:
+    async with engine.connect() as connection:
+        plan = await connection.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", values)
+        words = " ".join(plan.scalars()).split()
+    return {word for before, word in pairwise(words) if before == "on" and word != "scg_chunks"}
+
+
+async def test_a_session_cannot_be_of_two_months(engine: AsyncEngine) -> None:
+    """So that the key, which on a partitioned table must name the month, guards as it did without."""
+    old = await old_month(engine)
+    async with storing(engine) as store:
+        store.submit(message(old, 1))
+        await store.drained()
+    other = "session_id, boot, first_seq + 1, samples, t_min, t_max, body, '2020-03-01' FROM scg_chunks"
+    names = "session_id, boot, first_seq, samples, t_min, t_max, body, month"
+    with pytest.raises(IntegrityError):
+        await run(engine, f"INSERT INTO scg_chunks ({names}) SELECT {other}")
+    with pytest.raises(IntegrityError):
+        await run(engine, f"INSERT INTO scg_chunks ({names}) SELECT {names} FROM scg_chunks")
+    with pytest.raises(IntegrityError):
+        await run(engine, "UPDATE scg_sessions SET month = '2020-03-01'")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_small_chunks_are_found_without_looking_at_all(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = "" if kind == "sqlite" else request.getfixturevalue("postgres").database()
+    engine = open_engine(database_url(url, tmp_path))
+    await migrate(engine)
+    query = str(Store.small().compile(engine.sync_engine, compile_kwargs={"render_postcompile": True}))
+    async with engine.connect() as connection:
+        if kind == "postgresql":
+            await connection.execute(sa.text("SET enable_seqscan = off"))
+        explain = "EXPLAIN" if kind == "postgresql" else "EXPLAIN QUERY PLAN"
+        plan = (await connection.exec_driver_sql(f"{explain} {query}")).all()
+    lines = [str(row[-1]) for row in plan]
+    assert not [line for line in lines if "Seq Scan" in line or line == "SCAN scg_chunks"], lines
+    assert [line for line in lines if "small" in line or "session_id_idx" in line], lines
+    await engine.dispose()
+
+
+# -- made and dropped ----------------------------------------------------------------------------------------------
+
+
+async def test_several_relays_make_the_same_months_at_once_while_samples_come(engine: AsyncEngine) -> None:
+    there = await tables(engine)
+    await run(engine, *(f"DROP TABLE {months.table_of(month)}" for month in there))
+    relays = [open_engine(engine.url) for _ in range(4)]
+    session, acknowledged = str(uuid4()), list[int]()
+    async with storing(engine) as store:
+        store.submit(begin(session))
+        await store.drained()
+        making = asyncio.gather(*(months.keep(relay, unfenced) for relay in relays), *(migrate(one) for one in relays))
+        for seq in range(1, 41):
+            store.submit(message(session, seq, done=partial(acknowledged.append, seq)))
+            await asyncio.sleep(0.002)
+        await making
+        await store.drained()
+        assert acknowledged == list(range(1, 41))
+        assert await store.count(session) == 40 * PER
+    for relay in relays:
+        await months.keep(relay, unfenced)
+        await relay.dispose()
+    held = set(await column(engine, "SELECT DISTINCT month FROM scg_chunks_default"))
+    assert {*await tables(engine), *held} == set(there) - {months.BEFORE}
+
+
+async def test_what_has_no_table_of_its_month_lies_in_the_default_one(engine: AsyncEngine) -> None:
+    present = (await tables(engine))[1]
+    await run(engine, f"DROP TABLE {months.table_of(present)}")
+    session = str(uuid4())
+    async with storing(engine) as store:
+        store.submit(begin(session))
+        for seq in range(1, 6):
+            store.submit(message(session, seq))
+            await store.drained()
+        assert await column(engine, "SELECT count(*) FROM scg_chunks_default") == [5]
+        await months.keep(engine, unfenced)
+        assert present not in await tables(engine)
+        store.submit(message(session, 6))
+        store.submit(message(session, 2))
+        await store.drained()
+        assert await store.compact(session) == 5
+        assert await store.count(session) == 6 * PER
+        await run(engine, "DELETE FROM scg_sessions")
+        await months.keep(engine, unfenced)
+        assert present in await tables(engine)
+
+
+async def test_a_month_is_dropped_when_it_is_over_and_nothing_is_left(engine: AsyncEngine) -> None:
+    old = await old_month(engine)
+    async with storing(engine) as store:
+        store.submit(message(old, 1))
+        await store.drained()
+        await months.keep(engine, unfenced)
+        left = await tables(engine)
+        assert left[0] == OLD
+        assert len(left) == 2 + months.AHEAD, "empty months of the present and the future stay"
+        await run(engine, "DELETE FROM scg_chunks")
+        await months.keep(engine, unfenced)
+        assert await tables(engine) == left[1:]
+        store.submit(message(old, 2))
+        await store.drained()
+        assert await store.count(old) == PER
+        assert await column(engine, "SELECT month FROM scg_chunks_default") == [OLD]
+
+
+async def test_who_drops_a_month_gives_way_to_who_reads_it(engine: AsyncEngine) -> None:
+    await old_month(engine)
+    async with engine.connect() as reading:
+        await reading.execute(sa.text("SELECT count(*) FROM scg_chunks"))
+        with contextlib.suppress(StoreUnavailable):
+            await months.keep(engine, unfenced)
+        assert OLD in await tables(engine)
+    await months.keep(engine, unfenced)
+    assert OLD not in await tables(engine)
+
+
+# -- nothing is acknowledged that is not stored --------------------------------------------------------------------
+
+
+async def test_an_older_relay_beside_is_told_to_try_again_not_that_it_is_stored(engine: AsyncEngine) -> None:
+    session = str(uuid4())
+    await run(engine, "INSERT INTO scg_sessions (id, started_at_ms) VALUES (:id, 1)", id=session)
+    chunk = "INSERT INTO scg_chunks (session_id, samples, t_min, t_max, body) VALUES (:id, 1, 1, 1, '')"
+    with pytest.raises(DBAPIError, match="older than its database") as refused:
+        await run(engine, chunk, id=session)
+    assert not isinstance(refused.value, IntegrityError)
+
+
+async def test_a_table_that_is_away_keeps_a_message_waiting(engine: AsyncEngine) -> None:
+    """A broken constraint is no proof that something is stored."""
+    session, acknowledged = str(uuid4()), asyncio.Event()
+    present = months.table_of((await tables(engine))[1])
+    async with storing(engine) as store:
+        store.submit(begin(session))
+        await store.drained()
+        await run(engine, f"DROP TABLE {present}", "ALTER TABLE scg_chunks DETACH PARTITION scg_chunks_default")
+        store.submit(message(session, 1, done=acknowledged.set))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.drained(), 0.5)
+        assert not acknowledged.is_set()
+        await run(engine, "ALTER TABLE scg_chunks ATTACH PARTITION scg_chunks_default DEFAULT")
+        await asyncio.wait_for(store.drained(), 30)
+        assert acknowledged.is_set()
+        assert await store.count(session) == PER
+
+
+async def test_what_comes_late_for_a_recording_that_was_removed_keeps_nobody_waiting(engine: AsyncEngine) -> None:
+    session = str(uuid4())
+    async with storing(engine) as store:
+        for boot in ("b", None):
+            store.submit(message(session, 1, boot))
+        await asyncio.wait_for(store.drained(), 30)
+        assert await store.count(session) == 0
