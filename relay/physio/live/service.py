@@ -109,9 +109,10 @@ class LiveService:
 
     async def assign(self, visit: Visit, session: str, kit: str) -> Row:
         """Have `kit` see this session from now on."""
-        found, _ = await self._physio.details(visit, session)
+        await self._physio.visible(visit, session)
         if visit.account.role is Role.PATIENT and not await self._store.last_saw_patient_of(session, kit):
             raise Forbidden(NOT_YOURS)
+        found, _ = await self._physio.details(visit, session)
         if self._consent_required and not await self._store.consented(session):
             raise ConsentMissing(NO_CONSENT)
         await self._store.assign(session, kit, self._now())
