@@ -43,7 +43,7 @@ LEVELS = {level.word: level for level in Level}
 
 
 class Privacy:
-    """`permits` is asked for every picture. `show` lights the kit's lamp; `changed` is told of every step."""
+    """`level` is asked for every picture. `show` lights the kit's lamp; `changed` is told of every step."""
 
     def __init__(
         self,
@@ -61,13 +61,10 @@ class Privacy:
 
     @property
     def level(self) -> Level:
+        """What may leave now, at most."""
         if self._granted is not Level.SKELETON and self._clock() >= self._until:
             self._set(Level.SKELETON, 0.0, "expiry")
         return self._granted
-
-    def permits(self, level: Level | str) -> bool:
-        """Whether pictures of that level may leave now."""
-        return self.level >= (LEVELS[level] if isinstance(level, str) else level)
 
     def grant(self, level: Level, minutes: float, by: str) -> None:
         """Up to `level` for so long. Down to the skeleton needs nobody's name and works always."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import jwt
 
 from relay.errors import SettingsError, Unauthorized
-from relay.files import write_once
+from relay.files import write_new
 
 _ALGORITHM = "HS256"
 _ISSUER = "homeside"
@@ -44,20 +44,18 @@ class Principal:
 
 
 def load_secret(path: Path) -> bytes:
-    """The signing secret; made with 256 bits from the system's generator when the file does not exist.
+    """The secret in a file; made with 256 bits from the system's generator when the file does not exist.
 
-    Raises SettingsError for one that is not whole: whoever guesses a short secret signs what they like.
+    SettingsError for a file that holds less: nothing may be signed, or sealed, with it.
     """
     if not path.exists():
-        write_once(path, secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
+        write_new(path, secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
     try:
         secret = bytes.fromhex(path.read_text().strip())
     except ValueError:
         secret = b""
     if len(secret) < SECRET_BYTES:
-        raise SettingsError(
-            f"{path} is not whole. Put its copy back; without one, remove it: what was signed or sealed with it is lost"
-        )
+        raise SettingsError(f"{path} holds no whole secret. Restore it from a backup, or remove it to have one made.")
     return secret
 
 

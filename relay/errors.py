@@ -15,6 +15,7 @@ RelayError
 ├── TooMany               more requests than the window allows               (429, retryable)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
+├── Unstorable            something the database cannot keep, such as NUL in text (400)
 ├── LeaseLost             what one relay does at a time is another's now     (409)
 ├── Full                  every place is taken; try again                    (503, retryable)
 ├── NotAllowed            the session as it stands does not allow it         (400)
@@ -78,6 +79,11 @@ class StoreUnavailable(RelayError):
     code = "STORE_UNAVAILABLE"
     status = 503
     retryable = True
+
+
+class Unstorable(RelayError):
+    code = "VALIDATION_ERROR"
+    status = 400
 
 
 class LeaseLost(RelayError):

@@ -15,30 +15,38 @@ from relay.errors import SettingsError
 
 def write_whole(path: Path, data: bytes, mode: int) -> None:
     """Replace `path` in one step, its bytes on disk before its name; nobody else reads them meanwhile."""
-    fresh = path.with_name(path.name + ".new")
+    _written(path, data, mode).replace(path)
+    _sync(path.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """The same, but a file that is there stays as it is: of two programs that begin at once, one's is kept."""
+    fresh = _written(path, data, mode)
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        return
+    finally:
+        fresh.unlink()
+    _sync(path.parent)
+
+
+def _written(path: Path, data: bytes, mode: int) -> Path:
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    return fresh
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def write_once(path: Path, data: bytes, mode: int) -> None:
-    """Like `write_whole`, but whoever was first stays: two programs that begin at once agree."""
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    write_whole(own, data, mode)
-    try:
-        os.link(own, path)
-    except FileExistsError:
-        return
-    finally:
-        own.unlink()
 
 
 def made_folder(folder: Path) -> Path:

@@ -120,7 +120,7 @@ class Relay:
         if (manager := service_manager()).within_s is not None:
             duties["watchdog"] = lambda: watch(manager, _all(stored))
         servers = self._servers(sockets, parts, self._operations(parts, engine, bus, metrics), trust)
-        await self._serve(servers, duties, [part.drained for part in parts if part.drained is not None])
+        faults = await self._serve(servers, duties, [part.drained for part in parts if part.drained is not None])
         if cluster is not None:
             await cluster.leave()
         if broker is not None:
@@ -131,31 +131,37 @@ class Relay:
         for database in filter(None, (history, engine)):
             await database.dispose()
         log.info("relay_stopped")
+        for fault in faults:
+            raise fault
 
     async def _serve(
         self, servers: list[Listener], duties: dict[str, Duty], drained: Iterable[Callable[[], Awaitable[None]]]
-    ) -> None:
+    ) -> list[BaseException]:
+        """Serve until `stop`, a signal, or the end of one listener. Returns what listeners failed of."""
         loop, manager = asyncio.get_running_loop(), service_manager()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self.stop)
         working = [asyncio.create_task(supervise(name, duty), name=name) for name, duty in duties.items()]
         serving = [asyncio.create_task(server.serve(sockets=[bound])) for server, bound in servers]
-        await asyncio.gather(*(server.up.wait() for server, _ in servers))
-        log.info("relay_ready", **self.addresses)
-        self.ready.set()
-        notify(manager.address, READY)
+        up = asyncio.create_task(_all_up(servers))
+        await asyncio.wait([up, *serving], return_when=asyncio.FIRST_COMPLETED)
+        if up.done():
+            log.info("relay_ready", **self.addresses)
+            self.ready.set()
+            notify(manager.address, READY)
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
         notify(manager.address, STOPPING)
         for server, _ in servers:
             server.should_exit = True
-        await asyncio.gather(*serving, return_exceptions=True)
+        ended = await asyncio.gather(*serving, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*(drain() for drain in drained)), STOP_WITHIN_S)
-        for task in [stop, *working]:
+        for task in [stop, up, *working]:
             task.cancel()
-        await asyncio.gather(stop, *working, return_exceptions=True)
+        await asyncio.gather(stop, up, *working, return_exceptions=True)
+        return [fault for fault in ended if fault is not None]
 
     def _bind(self) -> dict[str, socket.socket]:
         settings = self.settings
@@ -258,6 +264,11 @@ def hands_lack() -> str | None:
     """What the hand detector needs and is not installed; looked up without loading any of it."""
     missing = [name for name in VISION if find_spec(name) is None]
     return f"{', '.join(missing)} not installed (pip install 'homeside[vision]')" if missing else None
+
+
+async def _all_up(servers: list[Listener]) -> None:
+    for server, _ in servers:
+        await server.up.wait()
 
 
 def _all(checks: list[Check]) -> Check:

@@ -162,6 +162,12 @@ class Tls(_Section):
     names: tuple[str, ...] = Field((), description="More names and addresses for the own certificate, as a JSON list.")
     hsts_days: int = Field(365, ge=0, le=3650, description="How long browsers keep to TLS (HSTS); 0 does not ask.")
 
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Tls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together: give both, or none for an own certificate")
+        return self
+
 
 class Identity(_Section):
     certificate_days: float = Field(90.0, gt=0, le=825, description="How long a kit's certificate holds.")

@@ -13,12 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.async_api import expect as expect_soon
 from playwright.sync_api import expect
 
 from tests import peers
 from tests.peers_postgres import Postgres
 
+settings.register_profile("homeside", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("homeside")  # on top of Hypothesis's own for CI: a busy machine is no failure
 # Waiting is no judgement: every client here has the patience of a test, on a machine however busy.
 expect.set_options(timeout=peers.PATIENCE_S * 1000)
 expect_soon.set_options(timeout=peers.PATIENCE_S * 1000)

@@ -38,7 +38,7 @@ def trusting(authority: str | None) -> ssl.SSLContext:
 
 
 class Exchange:
-    """`pinned` first, then `ask`. Raises RelayAway (try again), EnrolRefused (do not), RelayNotTrusted."""
+    """What the relay is asked, over HTTPS. Raises RelayAway (try again), EnrolRefused (do not) or RelayNotTrusted."""
 
     def __init__(self, relay: str, context: ssl.SSLContext) -> None:
         parts = urlsplit(relay)

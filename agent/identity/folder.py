@@ -8,7 +8,6 @@ repeated. Files are the owner's alone.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from cryptography import x509
 
 from agent.errors import IdentityUnusable
+from agent.files import write_whole
 from agent.identity.keys import Key, name_of, new_key, read_key
 from core.contracts.identity import Identity
 
@@ -60,6 +60,15 @@ class IdentityFolder:
     def authority(self) -> Path:
         return self._folder / "ca.pem"
 
+    def trusted(self) -> str:
+        """The authority's certificates, PEM."""
+        try:
+            return self.authority.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise IdentityUnusable(
+                f"{self.authority} cannot be read ({error}); enrol this kit again with a new claim"
+            ) from None
+
     @property
     def _pending(self) -> Path:
         return self._folder / "pending.key"
@@ -89,7 +98,7 @@ class IdentityFolder:
             except (FileNotFoundError, ValueError, TypeError):
                 pending = None
             if pending is None or (held is not None and pending.public_key() == held.key.public_key()):
-                _write(self._pending, new_key())
+                write_whole(self._pending, new_key())
                 pending = read_key(self._pending.read_bytes())
         except OSError as error:
             raise IdentityUnusable(f"{self._folder} cannot be used: {error.strerror}") from None
@@ -100,9 +109,9 @@ class IdentityFolder:
         _check(key, made)
         try:
             pem = self._pending.read_bytes()
-            _write(self.authority, made.authority.encode())
-            _write(self._folder / SETTINGS, self._settings(made, relay).encode())
-            _write(self.whole, pem + made.certificate.encode())
+            write_whole(self.authority, made.authority.encode())
+            write_whole(self._folder / SETTINGS, self._settings(made, relay).encode())
+            write_whole(self.whole, pem + made.certificate.encode())
             self._pending.unlink()
         except OSError as error:
             raise IdentityUnusable(f"{self._folder} cannot be written: {error.strerror}") from None
@@ -152,19 +161,3 @@ def within_life(path: Path, now_s: float) -> bool:
 def _quoted(text: str) -> str:
     """A TOML basic string (which JSON's are)."""
     return json.dumps(text)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, for the owner alone, on disk before this returns."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

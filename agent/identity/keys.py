@@ -20,7 +20,7 @@ def new_key() -> bytes:
 
 
 def read_key(pem: bytes) -> Key:
-    """Raises ValueError for anything but a private key on P-256."""
+    """Raises ValueError or TypeError for anything but a private key on P-256."""
     key = serialization.load_pem_private_key(pem, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TypeError("not a key on P-256")

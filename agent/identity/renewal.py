@@ -65,7 +65,7 @@ class Renewal:
         held = self._folder.held()
         if held is None:
             return False
-        exchange = Exchange(self._relay, trusting(self._folder.authority.read_text("utf-8")))
+        exchange = Exchange(self._relay, trusting(self._folder.trusted()))
         now_s = exchange.authority().now
         if abs(now_s - time.time()) > CLOCK_OFF_S:
             log.warning("clock_wrong", off_s=round(time.time() - now_s))

@@ -113,7 +113,10 @@ class Care:
     async def _keep(self, args: Arguments) -> dict[str, Any]:
         told = self._configuration.told
         if self._configuration.trying and told is not None and args.get("version") == told.version:
-            self._configuration.confirm()
+            try:
+                self._configuration.confirm()
+            except OSError as error:
+                raise CommandRefused(f"keep: the settings cannot be written: {error.strerror}") from None
         return {"version": told.version if told is not None else 0}
 
     async def _diagnose(self, args: Arguments) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from core.contracts.fleet import ConfigurationState, Configured
 
 FILE = "configuration.json"
 BEGINNINGS = 2
-OURS = ("kit", "state", "trial_s", "update", "identity")
-"""Not to be set from afar: who the kit is, where it keeps what it owes, and whom it trusts for updates. Nor secrets."""
+OURS = ("kit", "state", "trial_s", "update", "identity", "privacy")
+"""Not to be set from afar: who the kit is, where it keeps what it owes, whom it trusts for updates, and the light that
+shows those at home what leaves. Nor secrets."""
 
 Settings = dict[str, Any]
 log = structlog.get_logger(__name__)
@@ -54,48 +55,50 @@ class Configuration:
 
     def begin(self) -> Settings:
         """The settings to start with, nested as in the settings file. Counts the beginning of a trial."""
-        trial = self._kept.trial
+        kept, trial = self._kept, self._kept.trial
         if trial is None:
-            return nested(self._kept.settings)
+            return nested(kept.settings)
         if trial.beginnings >= BEGINNINGS:
             self.roll_back("the agent did not stay up with them")
-            return nested(self._kept.settings)
-        trial.beginnings += 1
+            return nested(kept.settings)
+        begun = Trial(trial.version, trial.settings, trial.beginnings + 1)
+        try:
+            self._keep(Kept(kept.settings, begun, Configured(trial.version, ConfigurationState.TRYING)))
+        except OSError as error:
+            log.error("configuration_not_tried", version=trial.version, reason=str(error))
+            return nested(kept.settings)
         self.trying = True
-        self._kept.told = Configured(trial.version, ConfigurationState.TRYING)
-        self._write()
         return nested(trial.settings)
 
     def offer(self, version: int, settings: Settings) -> bool:
         """Take settings, checked by the caller, for a trial at the next start; False when they are known already."""
         if self._kept.told is not None and version <= self._kept.told.version:
             return False
-        self._kept.trial = Trial(version, settings)
-        self._kept.told = Configured(version, ConfigurationState.TAKEN)
-        self._write()
+        self._keep(Kept(self._kept.settings, Trial(version, settings), Configured(version, ConfigurationState.TAKEN)))
         return True
 
     def refuse(self, version: int, problem: str) -> None:
         """They were not even tried."""
-        self._kept.told = Configured(version, ConfigurationState.REFUSED, problem)
-        self._write()
+        self._keep_anyhow(
+            Kept(self._kept.settings, self._kept.trial, Configured(version, ConfigurationState.REFUSED, problem))
+        )
         log.warning("configuration_refused", version=version, reason=problem)
 
     def confirm(self) -> None:
         """The trial works: it is what the next one would go back to."""
         trial = self._kept.trial
         assert trial is not None
+        self._keep(Kept(trial.settings, None, Configured(trial.version, ConfigurationState.APPLIED)))
         self.trying = False
-        self._kept = Kept(trial.settings, None, Configured(trial.version, ConfigurationState.APPLIED))
-        self._write()
         log.info("configuration_applied", version=trial.version)
 
     def roll_back(self, problem: str) -> None:
+        """Back to what worked, also on a disk that refuses: the next start then finds the trial, and counts on."""
         trial = self._kept.trial
         assert trial is not None
-        self._kept.trial, self.trying = None, False
-        self._kept.told = Configured(trial.version, ConfigurationState.ROLLED_BACK, problem)
-        self._write()
+        self.trying = False
+        told = Configured(trial.version, ConfigurationState.ROLLED_BACK, problem)
+        self._keep_anyhow(Kept(self._kept.settings, None, told))
         log.error("configuration_rolled_back", version=trial.version, reason=problem)
 
     def _read(self) -> Kept:
@@ -107,10 +110,18 @@ class Configuration:
             log.error("configuration_unreadable", file=str(self._path), reason=str(error))
             return Kept()
 
-    def _write(self) -> None:
+    def _keep(self, kept: Kept) -> None:
         """OSError is the caller's: a disk that refuses refuses the change."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(self._path, msgspec.json.encode(self._kept))
+        write_whole(self._path, msgspec.json.encode(kept))
+        self._kept = kept
+
+    def _keep_anyhow(self, kept: Kept) -> None:
+        self._kept = kept
+        try:
+            self._keep(kept)
+        except OSError as error:
+            log.error("configuration_not_written", reason=str(error))
 
 
 def nested(settings: Settings) -> Settings:

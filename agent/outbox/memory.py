@@ -8,7 +8,7 @@ outage, and an acknowledged message can never come back from the disk.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
@@ -52,7 +52,7 @@ class Memory:
         self.lost = 0
         """Messages that never reached the disk because it refused for too long; since the last commit."""
         self._fresh_bytes = 0
-        self._unsent: deque[Message] = deque()
+        self._unsent: OrderedDict[Key, Message] = OrderedDict()
         self._blocks: dict[int, dict[int, Message]] = {}
         self._held: dict[Key, Message] = {}
         self._due: list[tuple[int, int, str]] = []
@@ -70,18 +70,17 @@ class Memory:
     def add(self, message: Message) -> None:
         self.fresh[message.key] = message
         self._fresh_bytes += len(message.body)
-        self._unsent.append(message)
+        self._unsent[message.key] = message
         while self._fresh_bytes > MAX_FRESH_BYTES and self._sacrifice():
             self.lost += 1
 
     def next_live(self) -> Message | None:
         """The oldest fresh message never sent, from now on in flight."""
-        while self._unsent:
-            message = self._unsent.popleft()
-            if message.key in self.fresh:
-                message.flying = True
-                return message
-        return None
+        if not self._unsent:
+            return None
+        _, message = self._unsent.popitem(last=False)
+        message.flying = True
+        return message
 
     def next_due(self) -> Message | None:
         """The oldest message of the blocks held that is not in flight, from now on in flight."""
@@ -110,6 +109,7 @@ class Memory:
     def settle(self, key: Key) -> Message:
         message = self.fresh.pop(key, None)
         if message is not None:
+            self._unsent.pop(key, None)
             self._fresh_bytes -= len(message.body)
             return message
         message = self._held.pop(key)
@@ -160,7 +160,6 @@ class Memory:
         for block_id, run in groupby(spilled, key=lambda message: message.block):
             if block_id is not None:
                 self._spilled(block_id, list(run))
-        self._unsent = deque(message for message in self._unsent if message.key in self.fresh)
 
     def dropped(self, dropped: Dropped) -> None:
         """The quota took these blocks: nothing of them is settled or sent again."""
@@ -184,6 +183,8 @@ class Memory:
 
     def _spilled(self, block: int, part: list[Message]) -> None:
         left = {message.seq: message for message in part if self.fresh.pop(message.key, None) is not None}
+        for message in left.values():
+            self._unsent.pop(message.key, None)
         self._fresh_bytes -= sum(len(message.body) for message in left.values())
         if len(left) < len(part):
             self.settled[block] = len(part) - len(left)

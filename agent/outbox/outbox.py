@@ -228,8 +228,17 @@ class Outbox:
     async def commit(self, *, fresh: bool = True) -> None:
         """Have everything unacknowledged, and everything settled, on the disk when this returns.
 
-        Without `fresh` what was not written yet stays unwritten.
+        Without `fresh` what was not written yet stays unwritten. One that is cancelled ends first: its writer's thread
+        goes on, and memory must know what it wrote.
         """
+        committing = asyncio.create_task(self._commit(fresh=fresh))
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            await asyncio.wait([committing])
+            raise
+
+    async def _commit(self, *, fresh: bool) -> None:
         async with self._lock:
             if not self._journal.is_open:
                 await self._open_journal()

@@ -13,6 +13,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core.contracts.errors import InvalidMessage
+from core.contracts.text import NO_NUL
 
 MAX_FRAMES = 5_000
 """Frames in one body: five minutes at 15 a second. More is a mistake or an attack; send several bodies."""
@@ -92,7 +93,7 @@ class Landmark(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 class FormIssue(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     type: IssueType
-    message: Annotated[str, msgspec.Meta(max_length=500)]
+    message: Annotated[str, msgspec.Meta(max_length=500, pattern=NO_NUL)]
     severity: Severity
     joint: Joint | None = None
 
@@ -208,10 +209,6 @@ class Body(BaseModel):
 class Login(Body):
     email: Annotated[Text, Field(min_length=3, max_length=255)]
     password: Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class Logout(Body):
-    refresh_token: Annotated[str, Field(max_length=200)] | None = None
 
 
 class CreateSession(Body):

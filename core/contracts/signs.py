@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.text import NO_NUL
 
 LANGUAGES = ("en", "ru", "kz")
 MAX_SIGNS = 500
@@ -19,7 +20,7 @@ MAX_CONTEXT = 4_000
 MAX_ID = 128
 VERSION = "1.0.0"
 
-SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
+SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=NO_NUL)]
 Timestamp = Annotated[float, msgspec.Meta(ge=-9.1e15, le=9.1e15)]
 
 _T = TypeVar("_T")
@@ -50,7 +51,7 @@ class Command(msgspec.Struct):
     session_id: SessionId
     language: Literal["en", "ru", "kz"] = "en"
     alphabet: Literal["letters", "digits", "both"] = "both"
-    calibration: Annotated[str, msgspec.Meta(max_length=MAX_ID)] = ""
+    calibration: Annotated[str, msgspec.Meta(max_length=MAX_ID, pattern=NO_NUL)] = ""
     extras: bool = False
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
-from core.contracts.text import refuse_nul
+from core.contracts.text import NO_NUL
 
 MIN_TIME_MS, MAX_TIME_MS = 1_000, 86_400_000
 MAX_INCREMENT_MS = 60_000
@@ -22,12 +22,12 @@ MAX_PARTICIPANTS = 1_000
 MAX_METADATA_BYTES = 10_240
 MAX_LAG_MS = 5_000
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=NO_NUL)]
 TimeMs = Annotated[int, msgspec.Meta(ge=MIN_TIME_MS, le=MAX_TIME_MS)]
 LagMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_LAG_MS)]
 ThresholdMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-Reason = Annotated[str, msgspec.Meta(max_length=1_000)]
+Reason = Annotated[str, msgspec.Meta(max_length=1_000, pattern=NO_NUL)]
 _T = TypeVar("_T")
 
 
@@ -136,7 +136,6 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {
 
 def decode(body: bytes, kind: type[_T]) -> _T:
     """A request's body; an empty one is `{}`. MalformedMessage when it is not JSON, InvalidMessage names the field."""
-    refuse_nul(body)
     try:
         found: _T = _decoders[kind].decode(body or b"{}")
     except msgspec.ValidationError as error:

@@ -14,9 +14,6 @@ from core.fingerspelling.hand import Floats
 from core.fingerspelling.letters import STATIC, Network, softmax
 
 STEPS, RATE = 150, 0.02
-FEWEST_FRAMES = 5
-HARD = "GHKMNPQRSTUVX"
-"""Letters in which people differ most: calibrating these is enough."""
 
 
 def refit(network: Network, embeddings: Floats, labels: NDArray[np.int64]) -> tuple[Floats, Floats]:

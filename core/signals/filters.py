@@ -2,8 +2,7 @@
 alone.
 
 Breathing, beats and the heart's vibration share one axis but not one band: each is taken out by itself, and
-nothing is high-passed away before breathing was looked at. Filters here have no delay (whole windows) or a
-known one (live).
+nothing is high-passed away before breathing was looked at. Filters here take whole windows and have no delay.
 """
 
 from __future__ import annotations
@@ -62,24 +61,3 @@ def envelope(x: Floats) -> Floats:
     """Instantaneous amplitude of a band-passed signal: magnitude of the analytic signal."""
     magnitude: Floats = np.abs(signal.hilbert(x))
     return magnitude
-
-
-class LinearPhase:
-    """A live low-pass or band-pass: symmetric FIR (Hamming window), all frequencies late by `delay_ms`."""
-
-    def __init__(self, fs: float, high: float, low: float | None = None, *, taps: int = 101) -> None:
-        """`taps` odd; the edges are -6 dB points, the transition 3.3 fs / taps wide."""
-        edges = high if low is None else (low, high)
-        self._taps: Floats = signal.firwin(taps, edges, fs=fs, pass_zero=low is None)
-        self._state = np.zeros(taps - 1)
-        self._begun = False
-        self.delay_ms = 1000.0 * (taps - 1) / 2 / fs
-
-    def push(self, x: Floats) -> Floats:
-        """The next samples [n] -> as many, each `delay_ms` late. Begins as if x[0] had always been."""
-        if not self._begun and len(x):
-            self._state = signal.lfilter_zi(self._taps, [1.0]) * x[0]
-            self._begun = True
-        y: Floats
-        y, self._state = signal.lfilter(self._taps, [1.0], x, zi=self._state)
-        return y

@@ -60,6 +60,9 @@ def updater(
     except ProvisioningError as error:
         typer.echo(f"homeside updater: {error}", err=True)
         raise typer.Exit(2) from None
+    except OSError as error:
+        typer.echo(f"homeside updater: the disk does not take it: {error.strerror}. Tried again later.", err=True)
+        raise typer.Exit(2) from None
     _say(outcome, as_json=as_json)
     raise typer.Exit(EXIT.get(outcome.state, 0) if outcome is not None else 0)
 

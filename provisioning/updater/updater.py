@@ -40,6 +40,10 @@ class Step(StrEnum):
     UNDO = "undo"
 
 
+BEFORE_TURNING = (Step.FETCH, Step.UNPACK)
+"""What runs is untouched: these may end in a refusal. From then on a release is kept or undone, never left there."""
+
+
 class Health(msgspec.Struct, frozen=True):
     """What an agent says of itself in its health file."""
 
@@ -101,7 +105,8 @@ class Updater:
     def run(self, note: Note | None) -> Updated | None:
         """Go on with what was begun, else with what the note asks for; what came of it, None when nothing was to do.
 
-        Unreachable when the bundle cannot be had now; the next run goes on.
+        Unreachable when the bundle cannot be had now, OSError when a disk refuses after the link was turned; the next
+        run goes on.
         """
         journal = self._read(self._journal_path, Journal)
         if journal is None:
@@ -117,6 +122,8 @@ class Updater:
             except UpdateRefused as error:
                 self._finish(found, UpdateState.REFUSED, str(error))
             except OSError as error:
+                if found.step not in BEFORE_TURNING:
+                    raise
                 self._finish(found, UpdateState.REFUSED, f"the disk does not take it: {error.strerror}")
         told: Updated | None = self._read(self._outcome_path, Updated)
         return told

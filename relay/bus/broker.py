@@ -247,7 +247,10 @@ class EmbeddedBroker:
         try:
             await self._broker.start()
             context = self._tls[0] if self._tls else None
-            self._server = await asyncio.start_server(self._arrived, self._host or None, self._port, ssl=context)
+            within_s = CONNECT_WITHIN_S if context else None
+            self._server = await asyncio.start_server(
+                self._arrived, self._host or None, self._port, ssl=context, ssl_handshake_timeout=within_s
+            )
         except (AMQTTError, OSError) as error:
             raise PortBusy(
                 f"port {self._port} for kits (MQTT) cannot be had: {error}. "

@@ -77,12 +77,16 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 def parse_address(url: str) -> Address:
     """A broker's URL taken apart. Raises SettingsError, saying what a good one looks like."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"mqtt.url: {error}") from None
     if parts.scheme not in _PORTS or not parts.hostname:
         raise SettingsError(f"mqtt.url: {parts.scheme}://… is no broker's; expected mqtt://[user:password@]host[:port]")
     return Address(
         host=parts.hostname,
-        port=parts.port or _PORTS[parts.scheme],
+        port=port or _PORTS[parts.scheme],
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         tls=parts.scheme in ("mqtts", "wss"),
@@ -133,12 +137,17 @@ class MqttBus:
                 await receive(topic.kit, topic.lane, bytes(message.payload))
 
     async def _send(self, client: aiomqtt.Client) -> None:
+        """What waited for a broker goes first; a message that the connection took with it goes again on the next."""
         while True:
-            await self._work.wait()
-            self._work.clear()
             while self._outgoing:
                 topic, payload = self._outgoing.popleft()
-                await client.publish(topic, payload, qos=0)
+                try:
+                    await client.publish(topic, payload, qos=0)
+                except aiomqtt.MqttError:
+                    self._outgoing.appendleft((topic, payload))
+                    raise
+            self._work.clear()
+            await self._work.wait()
 
     def _heard(self, *, connected: bool) -> None:
         self._metrics.bus_connected.set(int(connected))

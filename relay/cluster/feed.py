@@ -96,7 +96,11 @@ class ClusterFeed:
             found = self._watches.get(live.session.id)
             if found is None:
                 found = self._watches[live.session.id] = _Watch(live)
-                await self._begin(found)
+                try:
+                    await self._begin(found)
+                finally:
+                    if not found.ready.is_set():
+                        self.unwatch(live)
             await found.ready.wait()
             if self._watches.get(live.session.id) is found:
                 return
@@ -131,11 +135,7 @@ class ClusterFeed:
             watch.stored = await self._store.seen(live.session.id)
             recent = await self._store.since(live.session.id, None, self._backlog_ms)
         except (NatsError, TimeoutError) as error:
-            self.unwatch(live)
             raise Full("This relay does not hear the others. Try again in a moment.") from error
-        except RelayError:
-            self.unwatch(live)
-            raise
         if recent is not None and live.line is None:
             live.prime(recent)
         self._tell(live, ask=True)

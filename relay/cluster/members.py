@@ -55,14 +55,12 @@ class Members:
     async def run(self) -> None:
         await self._link.hear(subjects.ALIVE, self._heard)
         await self._link.hear(subjects.clock(self._link.name), self._tell_time)
-        comparing = asyncio.create_task(self._follow())
-        try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
             while True:
                 self._say()
                 self._strike_off()
                 await asyncio.sleep(HEARTBEAT_S)
-        finally:
-            comparing.cancel()
 
     def leave(self) -> None:
         """Said when ending in order, so that nobody has to miss this relay first."""

@@ -1,4 +1,7 @@
-"""One transaction, and the one place where a database that is away becomes StoreUnavailable (503, try again)."""
+"""One transaction, and the one place where a database that is away becomes StoreUnavailable (503, try again).
+
+What it answers but cannot keep is Unstorable: no further try would help.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,15 @@ from sqlalchemy import Executable
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from relay.errors import StoreUnavailable
+from relay.errors import StoreUnavailable, Unstorable
 
 Row = dict[str, Any]
+AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a database that does not answer, or not as it should, raises."""
 ANSWER_WITHIN_S = 10.0
 """How long somebody who asked may wait for a commit: a full disk takes nothing for hours, and a page must say so."""
+DATA_EXCEPTION = "22"
+"""The class of SQLSTATE codes of values that cannot be kept (ISO/IEC 9075-2, table of SQLSTATE classes)."""
 _turns: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
 log = structlog.get_logger(__name__)
 
@@ -34,9 +41,16 @@ async def transaction(engine: AsyncEngine, *, write: bool = False) -> AsyncItera
             yield connection
     except IntegrityError:
         raise
-    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except AWAY as error:
         log.error("database_failed", error=type(error).__name__, cause=type(error.__cause__).__name__)
+        if unstorable(error):
+            raise Unstorable("This holds something that the database cannot keep, such as a NUL character.") from error
         raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+
+
+def unstorable(error: BaseException) -> bool:
+    """Whether the database answered, and said that it cannot keep what it was given."""
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "").startswith(DATA_EXCEPTION)
 
 
 @asynccontextmanager

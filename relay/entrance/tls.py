@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from relay.errors import SettingsError
 from relay.files import write_whole
 from relay.identity.authority import PEM, Authority, general_name, private_pem
 
@@ -29,7 +31,7 @@ def own_certificate(folder: Path, authority: Authority, names: Sequence[str], no
     """Paths of a certificate with its chain up to the root, and of its key (P-256, readable by its owner alone)."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     wanted = own_names(names)
-    if not key.exists() or not _still_good(certificate, authority, wanted, now + RENEW_BEFORE):
+    if not _still_good(certificate, key, authority, wanted, now + RENEW_BEFORE):
         folder.mkdir(parents=True, exist_ok=True)
         private = ec.generate_private_key(ec.SECP256R1())
         leaf = authority.issue_server(private.public_key(), wanted, now, LIFETIME)
@@ -59,21 +61,29 @@ def lan_addresses() -> list[str]:
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 and 1.3 with forward secrecy; no renegotiation, no compression, the server's order of ciphers."""
+    """TLS 1.2 and 1.3 with forward secrecy; no renegotiation, no compression, the server's order of ciphers.
+
+    Raises SettingsError when the two files cannot be used; a key under a password is one of these, for nobody is asked.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        raise SettingsError(f"tls.certificate and tls.key: {certificate} and {key} do not serve: {error}") from None
     return context
 
 
-def _still_good(path: Path, authority: Authority, names: Sequence[str], moment: datetime) -> bool:
-    """Signed by this authority's issuer as it is now, not ending before `moment`, and for all the names."""
+def _still_good(path: Path, key: Path, authority: Authority, names: Sequence[str], moment: datetime) -> bool:
+    """Of this key, by this authority's issuer as it is now, not ending before `moment`, and for all the names."""
     try:
         leaf, issuer = x509.load_pem_x509_certificates(path.read_bytes())[:2]
         known = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
+    except (OSError, ValueError, TypeError, x509.ExtensionNotFound):
         return False
     covered = {general_name(name) for name in names} <= set(known)
-    return issuer == authority.issuer and leaf.not_valid_after_utc > moment and covered
+    ours = issuer == authority.issuer and private.public_key() == leaf.public_key()
+    return ours and leaf.not_valid_after_utc > moment and covered

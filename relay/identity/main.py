@@ -17,7 +17,7 @@ from relay.auth import Tokens
 from relay.bus.mqtt import Address
 from relay.entrance.certificates import kits_context
 from relay.entrance.standing import Standing
-from relay.entrance.tls import own_certificate
+from relay.entrance.tls import own_certificate, server_context
 from relay.envelopes import Limiter
 from relay.errors import SettingsError
 from relay.ground import Duty, Ground, Part
@@ -97,9 +97,10 @@ def broker_tls(settings: RelaySettings, made: Identities) -> tuple[ssl.SSLContex
 
 
 def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[Path, Path]:
-    """Of the public port and of the broker inside: the settings' files, else an own one."""
+    """Of the public port and of the broker inside: the settings' files, else an own one. Raises SettingsError."""
     tls = settings.tls
     if tls.certificate is not None and tls.key is not None:
+        server_context(tls.certificate, tls.key)
         return tls.certificate, tls.key
     names = list(tls.names)
     if host := urlsplit(settings.public_url).hostname:

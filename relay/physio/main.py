@@ -55,6 +55,7 @@ def open_physio(ground: Ground) -> Part:
     )
     records = records_of(ground.settings, ground.engine, ground.clock, videos)
     attempts = Limiter(chosen.failed_sign_ins, window_s)
+    tokens = sign_in_tokens(ground.settings, ground.secret)
 
     def links_begin(connection: HTTPConnection) -> str:
         return _links_begin(connection, ground.settings.public_url)
@@ -64,7 +65,7 @@ def open_physio(ground: Ground) -> Part:
     add_live(app, live, ground.accounts, ground.access)
     reception = Reception(
         app,
-        sender=lambda connection: _sender(connection, ground),
+        sender=lambda connection: _sender(connection, tokens, ground.clock),
         streams=is_stream,
         limiter=Limiter(chosen.requests, window_s),
         streaming=Limiter(chosen.stream_requests, window_s),
@@ -123,11 +124,10 @@ def _shelf(settings: RelaySettings) -> Shelf:
     return VideoFolder(settings.data / "videos")
 
 
-def _sender(connection: HTTPConnection, ground: Ground) -> str:
+def _sender(connection: HTTPConnection, tokens: Tokens, clock: Clock) -> str:
     """Whose requests are counted together: a bearer's, else an address's."""
-    tokens = sign_in_tokens(ground.settings, ground.secret)
     try:
-        return tokens.read(bearer(connection), now_s=ground.clock.now_ms() / 1000).subject
+        return tokens.read(bearer(connection), now_s=clock.now_ms() / 1000).subject
     except Unauthorized:
         return connection.client.host if connection.client else ""
 

@@ -15,8 +15,6 @@ from core.contracts.physio import Frame
 EPOCH_FROM_MS = 100_000_000_000
 """Frame times from 1973 on are epoch times and date the session; smaller ones count from some start of their own."""
 LONGEST_LINK = timedelta(days=7)
-WORDS = {"pending": "created"}
-"""The answer to a creation says `created`; the table says `pending`: one state, two words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ class Metrics:
             "homeside_pending_samples", "Samples taken and not yet committed.", registry=register
         )
         self.commit_failures = Counter("homeside_commit_failures", "Commits the database refused.", registry=register)
+        self.unstorable = Counter(
+            "homeside_unstorable_messages", "Messages the database could not keep.", registry=register
+        )
         self.commit_seconds = Histogram(
             "homeside_commit_seconds", "Time a commit took.", buckets=_LATENCY_BUCKETS, registry=register
         )

@@ -23,14 +23,14 @@ PLAUSIBLE_NS = 86_400 * 1_000_000_000
 class Tracing(Protocol):
     """`span` may be called with any message; most are not traced."""
 
-    def span(self, name: str, session: str, number: tuple[str, int], began_ns: int, **facts: int) -> None: ...
+    def span(self, name: str, session: str, number: tuple[str, int], began_ns: float, **facts: int) -> None: ...
     def close(self) -> None: ...
 
 
 class Untraced:
     """Nobody asked for traces."""
 
-    def span(self, name: str, session: str, number: tuple[str, int], began_ns: int, **facts: int) -> None:
+    def span(self, name: str, session: str, number: tuple[str, int], began_ns: float, **facts: int) -> None:
         return
 
     def close(self) -> None:
@@ -45,13 +45,13 @@ class Traced:
         self._provider = provider
         self._every = every
 
-    def span(self, name: str, session: str, number: tuple[str, int], began_ns: int, **facts: int) -> None:
+    def span(self, name: str, session: str, number: tuple[str, int], began_ns: float, **facts: int) -> None:
         """From `began_ns` (epoch) until now."""
         digest = blake2b(f"{session}\0{number[0]}\0{number[1]}".encode(), digest_size=24).digest()
         if int.from_bytes(digest[:4]) % self._every:
             return
         now_ns = time.time_ns()
-        began = began_ns if abs(now_ns - began_ns) < PLAUSIBLE_NS else now_ns
+        began = int(began_ns) if abs(now_ns - began_ns) < PLAUSIBLE_NS else now_ns
         found = self._tracer.start_span(name, context=_parent(digest), start_time=min(began, now_ns), attributes=facts)
         found.end(now_ns)
 

@@ -14,6 +14,7 @@ from relay.scg.service import ScgService, canonical
 from relay.scg.store import Store
 
 TYPES = ("session_started", "samples_batch", "session_ended")
+EPOCH, LAST_YEAR = datetime(1970, 1, 1, tzinfo=UTC), 9999
 
 
 class KitGateway:
@@ -71,6 +72,9 @@ class KitGateway:
 
 def _epoch_ms(moment: str) -> float:
     try:
-        return datetime.fromisoformat(moment).astimezone(UTC).timestamp() * 1000
+        found = datetime.fromisoformat(moment).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidMessage("Expected an ISO 8601 time such as 2025-07-21T14:30:00.123Z") from None
+    if not EPOCH.year <= found.year < LAST_YEAR:
+        raise InvalidMessage(f"Expected a time of the years {EPOCH.year} to {LAST_YEAR - 1}")
+    return (found - EPOCH).total_seconds() * 1000

@@ -67,8 +67,7 @@ class ScgService:
         feed: Feed | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        self._tracing: Tracing = tracing or Untraced()
-        self.feed: Feed = feed or Alone()
+        self._tracing, self.feed = tracing or Untraced(), feed or Alone()
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -334,7 +333,8 @@ class ScgService:
         self._metrics.samples_received.labels(sender.source).inc(len(columns))
         taken_ns = time.time_ns()
         boot, seq = number or live.own_number()
-        self._tracing.span("received", live.session.id, (boot, seq), int(columns.t.max() * MS), samples=len(columns))
+        newest_ns = float(columns.t.max()) * MS
+        self._tracing.span("received", live.session.id, (boot, seq), newest_ns, samples=len(columns))
 
         def done() -> None:
             self._tracing.span("stored", live.session.id, (boot, seq), taken_ns)

@@ -10,13 +10,13 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.scg import ClockNote, Columns
@@ -24,7 +24,7 @@ from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.db.months import month_of, read_month
-from relay.db.transactions import answered
+from relay.db.transactions import AWAY, answered, rows, transaction, unstorable
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
@@ -40,8 +40,6 @@ SETTLED = {
     "SQLITE_CONSTRAINT_FOREIGNKEY": "of a recording that was removed",
 }
 """What a constraint says of a message that need not be stored; with any other it is tried again."""
-IMPOSSIBLE = "22"
-"""Class of SQLSTATE, data exception: the same values will be refused however often they are tried."""
 
 log = structlog.get_logger(__name__)
 
@@ -119,6 +117,8 @@ class Store:
         self._drains: list[tuple[int, asyncio.Future[None]]] = []
         self._waiting: list[Callable[[], None]] = []
 
+    told = staticmethod(answered)
+
     @property
     def full(self) -> bool:
         return not self._space.is_set()
@@ -148,17 +148,13 @@ class Store:
             done = asyncio.get_running_loop().create_future()
             self._drains.append((self._submitted, done))
             self._urgent.set()
-            await self.told(done)
-
-    @staticmethod
-    async def told(done: asyncio.Future[None]) -> None:
-        """Waits for an entry's `done`; StoreUnavailable if not soon."""
-        await answered(done)
+            await answered(done)
 
     async def run(self) -> None:
         """Commit for ever, samples after a short rest, what somebody waits for at once.
 
-        A database that fails is tried again; what waits for it stays, and is counted.
+        A database that fails is tried again; what waits for it stays, and is counted. What it cannot keep is given up,
+        without an acknowledgement, and holds up nobody else's.
         """
         delay = RETRY_FIRST_S
         while True:
@@ -166,25 +162,32 @@ class Store:
             self._work.clear()
             batch, self._pending = self._pending, []
             try:
-                batch = await self._commit_settled(batch)
-            except (SQLAlchemyError, OSError) as error:
+                kept = await self._kept(batch)
+            except AWAY as error:
                 log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
                 self._metrics.commit_failures.inc()
-                self._pending = batch + self._pending
-                self._work.set()
+                self._put_back(batch)
                 await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
                 delay = min(delay * 2, RETRY_MOST_S)
                 continue
+            except BaseException:
+                self._put_back(batch)
+                raise
             delay = RETRY_FIRST_S
-            self._settle(batch)
+            self._settle(batch, kept)
             self._urgent.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._urgent.wait(), self._commit_every_s)
 
-    def _settle(self, batch: list[Entry]) -> None:
+    def _put_back(self, batch: list[Entry]) -> None:
+        self._pending = batch + self._pending
+        self._work.set()
+
+    def _settle(self, batch: list[Entry], kept: list[Entry]) -> None:
+        """All of the batch is dealt with; what was kept is told to whoever waits for it."""
         self._weight -= sum(entry.weight for entry in batch)
         self._metrics.pending_samples.set(self._weight)
-        for entry in batch:
+        for entry in kept:
             entry.done()
         self._waiting_of -= Counter(entry.session for entry in batch)
         if self._weight < self._max_samples // 2 and self.full:
@@ -204,30 +207,33 @@ class Store:
                 done.set_result(None)
         self._drains = left
 
-    async def _commit_settled(self, batch: list[Entry]) -> list[Entry]:
-        """Together, or one by one where another relay on the same database stored, or removed, what is in it, or no
-        column holds it: one sender's impossible value must stop nobody else's."""
+    async def _kept(self, batch: list[Entry]) -> list[Entry]:
+        """What of a batch is stored now: all, together; else what can be, one by one."""
         try:
             await self._commit(batch)
-        except DBAPIError as error:
-            if not isinstance(error, IntegrityError) and not _broken(error).startswith(IMPOSSIBLE):
+        except AWAY as error:
+            if not (isinstance(error, IntegrityError) or unstorable(error)):
                 raise
-            return [await self._commit_one(entry) for entry in batch]
+            return [entry for entry in batch if await self._keeps(entry)]
         return batch
 
-    async def _commit_one(self, entry: Entry) -> Entry:
+    async def _keeps(self, entry: Entry) -> bool:
+        """What another relay on the same database stored, or removed, first counts as kept."""
         try:
             await self._commit([entry])
-        except DBAPIError as error:
-            broken = _broken(error)
-            if broken.startswith(IMPOSSIBLE):
-                log.error("entry_cannot_be_stored", session=entry.session, seq=entry.seq, state=broken)
-                return replace(entry, done=_never)
-            if broken not in SETTLED:
+        except IntegrityError as error:
+            why = SETTLED.get(_broken(error))
+            if why is None:
                 raise
             self._metrics.duplicates.inc()
-            log.warning("entry_not_needed", session=entry.session, seq=entry.seq, why=SETTLED[broken])
-        return entry
+            log.warning("entry_not_needed", session=entry.session, seq=entry.seq, why=why)
+        except AWAY as error:
+            if not unstorable(error):
+                raise
+            self._metrics.unstorable.inc()
+            log.error("entry_unstorable", session=entry.session, seq=entry.seq, error=type(error).__name__)
+            return False
+        return True
 
     async def _commit(self, batch: list[Entry]) -> None:
         with self._metrics.commit_seconds.time():
@@ -236,14 +242,14 @@ class Store:
                     if entry.put is not None:
                         await self._put(connection, entry.put, only_new=entry.begins)
                 received = await self._lock_received(connection, batch)
-                rows = await asyncio.to_thread(rows_of, batch, received)
-                if rows:
-                    await connection.execute(_INSERT, [row | {"of": row["session_id"]} for row in rows])
-                await _keep_received(connection, rows, received)
+                made = await asyncio.to_thread(rows_of, batch, received)
+                if made:
+                    await connection.execute(_INSERT, [row | {"of": row["session_id"]} for row in made])
+                await _keep_received(connection, made, received)
                 for entry in batch:
                     if entry.ended_at_ms is not None:
                         await _end(connection, entry.session, entry.ended_at_ms)
-        self._metrics.samples_stored.inc(sum(row["samples"] for row in rows))
+        self._metrics.samples_stored.inc(sum(row["samples"] for row in made))
 
     async def _lock_received(self, connection: AsyncConnection, batch: list[Entry]) -> dict[Key, SeqRanges]:
         """What is stored of each boot in the batch, held still until the commit: nobody else adds to it meanwhile."""
@@ -292,8 +298,8 @@ class Store:
             await fence(connection)
             month = await read_month(connection, session_id)
             query = query.where(columns.month == month).order_by(columns.id).with_for_update()
-            rows = [dict(row) for row in (await connection.execute(query)).mappings()]
-            runs = await asyncio.to_thread(joined, rows)
+            small = await rows(connection, query)
+            runs = await asyncio.to_thread(joined, small)
             old = [{"old": number} for numbers, _ in runs for number in numbers]
             if old:
                 gone = sa.delete(scg_chunks).where(columns.id == sa.bindparam("old"), columns.month == month)
@@ -302,8 +308,8 @@ class Store:
         return len(old) - len(runs)
 
     async def session(self, session_id: str) -> Session | None:
-        rows = await self._read(_SESSIONS.where(scg_sessions.c.id == session_id))
-        return Session(**rows[0]) if rows else None
+        found = await self._read(_SESSIONS.where(scg_sessions.c.id == session_id))
+        return Session(**found[0]) if found else None
 
     async def recent(self, limit: int) -> list[Session]:
         query = _SESSIONS.order_by(scg_sessions.c.started_at_ms.desc()).limit(limit)
@@ -321,8 +327,8 @@ class Store:
         Of one that is long `over` the replica is asked, and the database itself when that does not answer.
         """
         query = sa.select(scg_chunks.c.body).order_by(scg_chunks.c.id)
-        rows = await self._read_replica(query, session_id) if over else []
-        bodies = [row["body"] for row in rows or await self._read(query, of=session_id)]
+        found = await self._read_replica(query, session_id) if over else []
+        bodies = [row["body"] for row in found or await self._read(query, of=session_id)]
         return await asyncio.to_thread(in_order, bodies) if bodies else None
 
     async def _read_replica(self, query: sa.Select[Any], session_id: str) -> list[dict[str, Any]]:
@@ -351,31 +357,27 @@ class Store:
 
     async def count(self, session_id: str) -> int:
         query = sa.select(sa.func.coalesce(sa.func.sum(scg_chunks.c.samples), 0).label("n"))
-        rows = await self._read(query, of=session_id)
-        return int(rows[0]["n"])
+        found = await self._read(query, of=session_id)
+        return int(found[0]["n"])
 
     async def _read(
         self, query: sa.Select[Any], engine: AsyncEngine | None = None, *, of: str | None = None
     ) -> list[dict[str, Any]]:
         """`of`: only that session's chunks, and only in the table of its month."""
-        try:
-            async with (engine or self._engine).connect() as connection:
-                if of is not None:
-                    month = await read_month(connection, of)
-                    query = query.where(scg_chunks.c.session_id == of, scg_chunks.c.month == month)
-                return [dict(row) for row in (await connection.execute(query)).mappings()]
-        except (SQLAlchemyError, OSError) as error:
-            log.error("read_failed", error=str(error).splitlines()[0])
-            raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+        async with transaction(engine or self._engine) as connection:
+            if of is not None:
+                month = await read_month(connection, of)
+                query = query.where(scg_chunks.c.session_id == of, scg_chunks.c.month == month)
+            return await rows(connection, query)
 
 
 async def _keep_received(
-    connection: AsyncConnection, rows: list[dict[str, Any]], received: dict[Key, SeqRanges]
+    connection: AsyncConnection, added: list[dict[str, Any]], received: dict[Key, SeqRanges]
 ) -> None:
-    """Write down what the rows added, in the transaction that adds them."""
+    """Write down what these rows added, in the transaction that adds them."""
     columns = scg_received.c
     kept = []
-    for row in rows:
+    for row in added:
         if row["boot"] is not None and row["seqs"]:
             ranges = received[row["session_id"], row["boot"]]
             ranges.extend(row["seqs"])
@@ -391,10 +393,6 @@ async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float)
     await connection.execute(query.values(ended_at_ms=ended_at_ms))
 
 
-def _broken(error: DBAPIError) -> str:
-    """The database's own name of what is wrong."""
+def _broken(error: IntegrityError) -> str:
+    """The database's own name of the constraint's kind."""
     return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", ""))
-
-
-def _never() -> None:
-    """Done with an entry that is not stored: nobody is told that it is."""

@@ -59,7 +59,9 @@ def application(
 def _health(health: Health) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["health"])
 
-    @router.get("/health", response_model=HealthResponse, response_model_exclude_none=True)
+    @router.get(
+        "/health", response_model=HealthResponse, response_model_exclude_none=True, summary="Health of the services"
+    )
     async def answer() -> HealthResponse:
         """Open to everybody: says nothing of anybody."""
         return health()
@@ -71,7 +73,7 @@ def _alphabet() -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["alphabet"])
     shapes = {sign: pose(shape, Variation.none())[0].round(3).tolist() for sign, shape in SHAPES.items()}
 
-    @router.get("/alphabet")
+    @router.get("/alphabet", summary="Every sign as a hand")
     async def alphabet() -> dict[str, list[list[float]]]:
         """Each sign: 21 landmarks x, y, z in palm lengths around the wrist, a left hand as a camera sees it."""
         return shapes
@@ -82,14 +84,14 @@ def _alphabet() -> APIRouter:
 def _calibrations(service: Calibrations, access: Access) -> APIRouter:
     router = APIRouter(prefix="/api/v1/calibration", tags=["calibration"])
 
-    @router.put("/{name}", response_model=Calibrated)
+    @router.put("/{name}", response_model=Calibrated, summary="Keep a hand")
     async def save(request: Request, name: NAME, given: Calibration) -> Calibrated:
         """Keep somebody's letters under a name and fit the reader to them; `start` with `calibration` reads with it."""
         who = access.principal(request)
         access.may_measure(who, None)
         return await service.save(access.reach(who), name, given)
 
-    @router.delete("/{name}", status_code=204)
+    @router.delete("/{name}", status_code=204, summary="Forget a hand")
     async def forget(request: Request, name: NAME) -> Response:
         who = access.principal(request)
         access.may_measure(who, None)

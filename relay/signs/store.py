@@ -7,14 +7,11 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-import structlog
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.db.models import sign_calibrations, sign_messages
-from relay.errors import StoreUnavailable
-
-log = structlog.get_logger(__name__)
+from relay.db.transactions import transaction
 
 
 class SignStore:
@@ -55,18 +52,12 @@ class SignStore:
         return [msgspec.json.decode(row[0]) for row in rows]
 
     async def _run(self, *statements: sa.Executable) -> Sequence[Any]:
-        try:
-            async with self._engine.begin() as connection:
-                found: Sequence[Any] = []
-                for statement in statements:
-                    result = await connection.execute(statement)
-                    found = result.fetchall() if result.returns_rows else []
-                return found
-        except IntegrityError:
-            raise
-        except (SQLAlchemyError, OSError) as error:
-            log.error("signs_store_failed", error=str(error).splitlines()[0])
-            raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+        found: Sequence[Any] = []
+        async with transaction(self._engine, write=True) as connection:
+            for statement in statements:
+                result = await connection.execute(statement)
+                found = result.fetchall() if result.returns_rows else []
+        return found
 
 
 def _calibration(owner: str, name: str) -> sa.Delete:

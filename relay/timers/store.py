@@ -16,12 +16,10 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.db.models import timer_audit, timer_clock, timer_sessions
-from relay.db.transactions import answered
-from relay.errors import StoreUnavailable
+from relay.db.transactions import AWAY, answered, rows, transaction, unstorable
 from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 
@@ -114,8 +112,8 @@ class Store:
             waiting, self._committed = self._committed, None
             self._committing = waiting or asyncio.get_running_loop().create_future()
             try:
-                await self._commit(changed, adjustments)
-            except (SQLAlchemyError, OSError) as error:
+                await self._keep(changed, adjustments)
+            except AWAY as error:
                 log.error("commit_failed", error=str(error).splitlines()[0], timers=len(changed), retry_s=delay)
                 self._metrics.commit_failures.inc()
                 self._put_back(changed, adjustments)
@@ -151,23 +149,44 @@ class Store:
         self._work.set()
         self._hurry.set()
 
+    async def _keep(self, changed: dict[str, State | None], adjustments: list[Adjustment]) -> None:
+        """All together; where the database cannot keep one of them, one by one, and that one not at all."""
+        try:
+            await self._commit(changed, adjustments)
+        except AWAY as error:
+            if not unstorable(error):
+                raise
+            for key, state in changed.items():
+                await self._keep_one({key: state}, [])
+            for adjustment in adjustments:
+                await self._keep_one({}, [adjustment])
+
+    async def _keep_one(self, changed: dict[str, State | None], adjustments: list[Adjustment]) -> None:
+        try:
+            await self._commit(changed, adjustments)
+        except AWAY as error:
+            if not unstorable(error):
+                raise
+            self._metrics.unstorable.inc()
+            log.error("timer_unstorable", adjustments=len(adjustments), error=type(error).__name__)
+
     async def _commit(self, changed: dict[str, State | None], adjustments: list[Adjustment]) -> None:
-        rows: list[dict[str, Any]] = []
+        written: list[dict[str, Any]] = []
         for number, state in enumerate(changed.values(), 1):
             if state is not None:
-                rows.append(row_of(state))
+                written.append(row_of(state))
             if number % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         gone = [key for key, state in changed.items() if state is None]
         with self._metrics.timer_commit_seconds.time():
             async with self._engine.begin() as connection:
-                await self._write(connection, rows, gone, adjustments)
+                await self._write(connection, written, gone, adjustments)
 
     async def _write(
-        self, connection: AsyncConnection, rows: list[dict[str, Any]], gone: list[str], adjustments: list[Adjustment]
+        self, connection: AsyncConnection, written: list[dict[str, Any]], gone: list[str], adjustments: list[Adjustment]
     ) -> None:
-        if rows:
-            await connection.execute(self._upsert, rows)
+        if written:
+            await connection.execute(self._upsert, written)
         for key in gone:
             await connection.execute(sa.delete(timer_sessions).where(timer_sessions.c.id == key))
         if adjustments:
@@ -181,13 +200,13 @@ class Store:
             if session_id in ahead:
                 return ahead[session_id]
         columns = timer_sessions.c
-        rows = await self._read(sa.select(columns.body).where(columns.id == session_id))
-        return decode(rows[0]["body"]) if rows else None
+        found = await self._read(sa.select(columns.body).where(columns.id == session_id))
+        return decode(found[0]["body"]) if found else None
 
     async def running(self) -> list[State]:
         columns = timer_sessions.c
-        rows = await self._read(sa.select(columns.body).where(columns.status == Status.RUNNING.value))
-        return [decode(row["body"]) for row in rows]
+        found = await self._read(sa.select(columns.body).where(columns.status == Status.RUNNING.value))
+        return [decode(row["body"]) for row in found]
 
     async def recent(self, limit: int) -> list[State]:
         """Those changed last, newest first."""
@@ -205,8 +224,8 @@ class Store:
     async def anchor(self, boot: str) -> int | None:
         """The anchor sessions run by that began in this boot of the machine; None when there are none."""
         query = sa.select(timer_clock.c.anchor_ns).where(timer_clock.c.boot_id == boot)
-        rows = await self._read(query) if boot else []
-        return int(rows[0]["anchor_ns"]) if rows and await self.running() else None
+        found = await self._read(query) if boot else []
+        return int(found[0]["anchor_ns"]) if found and await self.running() else None
 
     async def keep_anchor(self, boot: str, anchor_ns: int, *, alone: bool = True) -> None:
         """Keep it for this boot of this machine; a relay that is `alone` has no use for any other."""
@@ -217,12 +236,8 @@ class Store:
                 await connection.execute(sa.insert(timer_clock).values(boot_id=boot, anchor_ns=anchor_ns))
 
     async def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        try:
-            async with self._engine.connect() as connection:
-                return [dict(row) for row in (await connection.execute(query)).mappings()]
-        except (SQLAlchemyError, OSError) as error:
-            log.error("read_failed", error=str(error).splitlines()[0])
-            raise StoreUnavailable("The database does not answer. Try again in a moment.") from error
+        async with transaction(self._engine) as connection:
+            return await rows(connection, query)
 
 
 def _finish(waiting: asyncio.Future[None], _: asyncio.Future[None]) -> None:

@@ -12,8 +12,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from relay.errors import BadOffer
 from relay.process.metrics import Metrics
-from relay.video.hooks import Inlet, SilentTrack, gather_within
-from relay.video.legs import FrameLeg, RawLeg, frame_track
+from relay.video.hooks import Inlet, gather_within
 from relay.video.peers import (
     ANSWER_WITHIN_S,
     POSE_CHANNEL,
@@ -22,6 +21,7 @@ from relay.video.peers import (
     PublisherPeer,
     Viewer,
     capabilities,
+    viewer_of,
 )
 from relay.video.publication import Publication
 
@@ -48,21 +48,13 @@ async def take_from(ask: Ask, publication: Callable[[], Publication], codec: str
 
 async def hand_to(ask: Ask, publication: Publication, network: Network, metrics: Metrics, *, raw: bool) -> Viewer:
     """A connection that gives a publication to a server which then shows it to others; BadOffer as above."""
-    peer = network.peer()
-    track = None if raw else frame_track(publication, metrics)
+    viewer = viewer_of(publication, network, metrics, raw=raw)
     try:
-        sender = peer.addTrack(track or SilentTrack())
-        transceiver = peer.getTransceivers()[0]
-        transceiver.direction = "sendonly"
-        transceiver.setCodecPreferences(capabilities([publication.codec]))
-        leg = FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics)
-        await _agree(peer, ask, network)
+        await _agree(viewer.peer, ask, network)
     except BaseException:
-        if track is not None:
-            track.stop()
-        await peer.close()
+        await viewer.end()
         raise
-    return Viewer(peer, publication, leg)
+    return viewer
 
 
 async def _agree(peer: RTCPeerConnection, ask: Ask, network: Network) -> None:

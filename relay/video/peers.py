@@ -154,25 +154,27 @@ async def answer_viewer(
 ) -> tuple[Viewer, str]:
     """A connection that shows `publication`, and the answer. BadOffer when there can be none."""
     offer = rules.checked_offer(sdp)
-    peer = network.peer()
-    track = None if raw else frame_track(publication, metrics)
+    viewer = viewer_of(publication, network, metrics, raw=raw)
+    publication.pose[viewer.posed] = None
+    viewer.peer.on("datachannel", viewer.channels.append)
     try:
-        sender = peer.addTrack(track or SilentTrack())
-        transceiver = peer.getTransceivers()[0]
-        transceiver.direction = "sendonly"
-        spare_estimator(transceiver.receiver)
-        transceiver.setCodecPreferences(capabilities([publication.codec]))
-        leg = FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics)
-        viewer = Viewer(peer, publication, leg)
-        publication.pose[viewer.posed] = None
-        peer.on("datachannel", viewer.channels.append)
-        answer = await _answer(peer, offer, network, only=transceiver)
+        answer = await _answer(viewer.peer, offer, network, only=viewer.peer.getTransceivers()[0])
     except BaseException:
-        if track is not None:
-            track.stop()
-        await _closed(peer)
+        await viewer.end()
         raise
     return viewer, answer
+
+
+def viewer_of(publication: Publication, network: Network, metrics: Metrics, *, raw: bool) -> Viewer:
+    """A peer that will send this publication and nothing else, once it is agreed upon; whoever asks for it ends it."""
+    peer = network.peer()
+    track = None if raw else frame_track(publication, metrics)
+    sender = peer.addTrack(track or SilentTrack())
+    transceiver = peer.getTransceivers()[0]
+    transceiver.direction = "sendonly"
+    spare_estimator(transceiver.receiver)
+    transceiver.setCodecPreferences(capabilities([publication.codec]))
+    return Viewer(peer, publication, FrameLeg(publication, track) if track else RawLeg(publication, sender, metrics))
 
 
 async def answer_publisher(

@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -60,7 +61,7 @@ class About:
 
 
 class Recording:
-    """One file, from its first keyframe on. `write` is its duty; `finish` closes it."""
+    """One file, from its first keyframe on. `write` is its duty, and closes it; `finish` has it end."""
 
     def __init__(self, folder: Path, publication: Publication, by: str) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -72,6 +73,7 @@ class Recording:
         self._beside = folder / f"{identity}.json"
         self._frames: deque[tuple[Frame, float]] = deque()
         self._starting = True
+        self._finishing = asyncio.Event()
         self._container: Any = None
         self._stream: Any = None
         self._last = (0, 0)
@@ -91,19 +93,24 @@ class Recording:
         self._frames.append((frame, asyncio.get_running_loop().time()))
 
     async def write(self) -> None:
-        """Until cancelled; Full when the disk is."""
-        await asyncio.to_thread(self._tell)
-        while True:
-            await asyncio.sleep(WRITE_EVERY_S)
-            await asyncio.to_thread(self._write)
+        """Until `finish` is called; Full when the disk is. One thread at a time has the file, to its last byte."""
+        try:
+            await asyncio.to_thread(self._tell)
+            ends = False
+            while not ends:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._finishing.wait(), WRITE_EVERY_S)
+                ends = self._finishing.is_set()
+                await asyncio.to_thread(self._write)
+        finally:
+            self.finish()
+            await asyncio.to_thread(self._close)
 
-    def stop_listening(self) -> None:
+    def finish(self) -> None:
+        """What came until now is still written."""
         self.publication.unlisten(self._take)
-
-    async def finish(self) -> None:
-        self.stop_listening()
-        self.about.ended_ms = time.time_ns() // 1_000_000
-        await asyncio.to_thread(self._close)
+        self.about.ended_ms = self.about.ended_ms or time.time_ns() // 1_000_000
+        self._finishing.set()
 
     def _write(self) -> None:
         if shutil.disk_usage(self.path.parent).free < LEAST_FREE_BYTES:
@@ -140,10 +147,11 @@ class Recording:
             self._stream.codec_context.extradata = _parameter_sets(frame.data)
 
     def _close(self) -> None:
-        self._write()
-        if self._container is not None:
-            self._container.close()
-        self._tell()
+        try:
+            if self._container is not None:
+                self._container.close()
+        finally:
+            self._tell()
 
     def _tell(self) -> None:
         part = self._beside.with_suffix(".part")
@@ -171,7 +179,7 @@ class Recordings:
         recording = Recording(self._folder, publication, by)
         task = asyncio.create_task(recording.write(), name=f"records {publication.kit}")
         self._running[publication.kit] = recording, task
-        task.add_done_callback(lambda done: self._ended(publication.kit, done))
+        task.add_done_callback(lambda done: self._ended(recording, done))
         log.info("video_recording", kit=publication.kit, recording=recording.about.id)
         return recording.about
 
@@ -180,9 +188,8 @@ class Recordings:
         if found is None:
             raise NotFound(f"Kit {kit} is not being recorded")
         recording, task = found
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await recording.finish()
+        recording.finish()
+        await asyncio.wait([task])
         return recording.about
 
     async def end_all(self) -> None:
@@ -193,7 +200,7 @@ class Recordings:
         """Newest first; those being made and those cut short among them."""
         beside = sorted(self._folder.glob("*.json"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
         found = [json.loads(path.read_text()) for path in beside]
-        running = {recording.about.id for recording, _ in self._running.values()}
+        running = {recording.about.id for recording, _ in list(self._running.values())}
         return [{**about, "running": about["id"] in running} for about in found]
 
     def file(self, identity: str) -> Path:
@@ -205,14 +212,14 @@ class Recordings:
                     return path
         raise NotFound("There is no such recording")
 
-    def _ended(self, kit: str, task: asyncio.Task[None]) -> None:
-        """A recording that ended by itself is finished as far as it came."""
+    def _ended(self, recording: Recording, task: asyncio.Task[None]) -> None:
+        """One that ended by itself is no longer running; its file goes as far as it came."""
         if task.cancelled() or task.exception() is None:
             return
+        kit = recording.publication.kit
         log.error("video_recording_failed", kit=kit, reason=str(task.exception()))
-        found = self._running.pop(kit, None)
-        if found is not None:
-            found[0].stop_listening()
+        if (found := self._running.get(kit)) is not None and found[0] is recording:
+            del self._running[kit]
 
 
 async def snapshot(publication: Publication, within_s: float = 5.0) -> bytes:

@@ -85,6 +85,33 @@ def test_a_power_cut_at_any_step_of_writing_leaves_old_or_new(
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
+def test_on_a_disk_that_refuses_what_worked_goes_on(
+    kept: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agent.operations.configuration.write_whole", full)
+        with pytest.raises(OSError, match="No space"):
+            kept.offer(2, NEW)
+    assert kept.offer(2, NEW), "what was not kept is taken when it is offered again"
+    with monkeypatch.context() as patched:
+        patched.setattr("agent.operations.configuration.write_whole", full)
+        untried = Configuration(tmp_path)
+        assert (untried.begin(), untried.trying) == (OLD, False)
+    trial = Configuration(tmp_path)
+    assert trial.begin() == nested(NEW)
+    with monkeypatch.context() as patched:
+        patched.setattr("agent.operations.configuration.write_whole", full)
+        with pytest.raises(OSError, match="No space"):
+            trial.confirm()
+        assert trial.trying
+        trial.roll_back("no answer")
+    assert trial.told is not None
+    assert (trial.trying, trial.told.state) == (False, "rolled_back")
+
+
 def test_a_torn_file_is_not_obeyed(tmp_path: Path) -> None:
     (tmp_path / "configuration.json").write_text('{"settings": {"status_ev')
     assert Configuration(tmp_path).begin() == {}
@@ -92,7 +119,14 @@ def test_a_torn_file_is_not_obeyed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"kit": "another"}, {"state": "."}, {"update.wanted": "x"}, {"broker.password": "x"}, {"a": 1, "a.b": 2}],
+    [
+        {"kit": "another"},
+        {"state": "."},
+        {"update.wanted": "x"},
+        {"broker.password": "x"},
+        {"privacy.led": None},
+        {"a": 1, "a.b": 2},
+    ],
 )
 def test_what_may_not_come_from_afar(settings: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=r"afar|at once"):

@@ -15,7 +15,7 @@ import pytest
 from agent.errors import CommandRefused
 from agent.exercise import BATCH_S, Exercise, session_of
 from agent.indicator import show_on
-from agent.privacy import LEVELS, Level, Privacy
+from agent.privacy import Level, Privacy
 from agent.settings import AgentSettings
 from agent.vision.app import Watch
 from agent.vision.pace import Pace
@@ -176,16 +176,16 @@ def privacy(folder: Path, clock: Clocks, **more: Any) -> Privacy:
 async def test_pictures_leave_only_while_somebody_agreed(tmp_path: Path) -> None:
     clock, steps = Clocks(), list[Level]()
     held = privacy(tmp_path, clock, changed=steps.append)
-    assert [held.permits(level) for level in LEVELS] == [True, False, False]
+    assert held.level is Level.SKELETON
     told = await held.command({"level": "blurred", "minutes": 10, "by": "patient 7"})
     assert told["privacy"]["level"] == "blurred"
-    assert [held.permits(level) for level in Level] == [True, True, False]
+    assert held.level is Level.BLURRED
     clock.s += 9 * 60
-    assert held.permits("blurred")
+    assert held.level is Level.BLURRED
     held.grant(Level.CLEAR, 5, "patient 7")
-    assert held.permits(Level.CLEAR)
+    assert held.level is Level.CLEAR
     clock.s += 5 * 60
-    assert not held.permits(Level.BLURRED), "it falls to the skeleton, not to the step before"
+    assert held.level is Level.SKELETON, "it falls to the skeleton, not to the step before"
     assert held.figures() == {"level": "skeleton", "until": None, "by": None}
     assert steps == [Level.BLURRED, Level.CLEAR, Level.SKELETON]
     trail = [json.loads(line) for line in (tmp_path / "privacy.log").read_text().splitlines()]
@@ -196,7 +196,7 @@ async def test_pictures_leave_only_while_somebody_agreed(tmp_path: Path) -> None
     ]
     held.grant(Level.CLEAR, 5, "patient 7")
     held.withdraw("patient 7")
-    assert not held.permits("blurred")
+    assert held.level is Level.SKELETON
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ async def test_consent_without_a_name_or_an_end_is_none(tmp_path: Path, args: di
     held = privacy(tmp_path, Clocks())
     with pytest.raises(CommandRefused, match="set_privacy"):
         await held.command(args)
-    assert not held.permits("blurred")
+    assert held.level is Level.SKELETON
 
 
 def test_consent_that_cannot_be_written_down_or_shown_does_not_count(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_consent_that_cannot_be_written_down_or_shown_does_not_count(tmp_path: P
     held = Privacy(tmp_path / "file" / "privacy.log")
     with pytest.raises(CommandRefused, match="written down"):
         held.grant(Level.CLEAR, 5, "patient")
-    assert not held.permits("blurred")
+    assert held.level is Level.SKELETON
     held.withdraw("anybody")
     led = tmp_path / "led"
     dark = privacy(tmp_path, Clocks(), show=lambda level: show_on(led, level))
@@ -244,12 +244,12 @@ async def test_consent_ends_with_its_exercise_and_is_nobody_elses(tmp_path: Path
     await watch.start_session(begin)
     await watch.privacy.command(agreed)
     await watch.start_session(begin)
-    assert watch.privacy.permits("clear"), "reminded of the same exercise"
+    assert watch.privacy.level is Level.CLEAR, "reminded of the same exercise"
     await watch.start_session({"session": str(uuid.uuid4()), "exercise": "squat"})
-    assert not watch.privacy.permits("blurred"), "the next patient agreed to nothing"
+    assert watch.privacy.level is Level.SKELETON, "the next patient agreed to nothing"
     await watch.privacy.command(agreed)
     watch.end_session()
-    assert not watch.privacy.permits("blurred")
+    assert watch.privacy.level is Level.SKELETON
     assert json.loads((tmp_path / "privacy.log").read_text().splitlines()[-1])["by"] == "end of the exercise"
 
 

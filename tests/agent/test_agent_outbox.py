@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from pathlib import Path
 
@@ -246,4 +247,39 @@ async def test_memory_is_bounded_when_the_disk_never_comes_back(
     await again.open()
     assert again.figures.dropped == figures.dropped, "what memory lost is remembered, too"
     assert [m.seq for m in await drained(again)] == list(range(figures.dropped + 1, 501))
+    await again.close()
+
+
+async def test_memory_is_bounded_when_neither_disk_nor_broker_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.outbox.memory.MAX_FRESH_BYTES", 20_000)
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "bounded")
+    await outbox.open()
+    kept = outbox.put("session_started", {}, SESSION, 1_700_000_000_000, kept=True)
+    put(outbox, 500)
+    held = [found for found in gc.get_objects() if isinstance(found, Message) and found.boot == "bounded"]
+    assert sum(len(message.body) for message in held) <= 20_000, "what was given up is not held for a broker either"
+    assert outbox.next_live() is kept
+    following = outbox.next_live()
+    assert following is not None
+    assert following.seq == min(message.seq for message in held if message is not kept)
+    await outbox.close()
+
+
+async def test_an_end_in_the_middle_of_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
+    await outbox.open()
+    for _ in range(20):
+        put(outbox, 50)
+        committing = asyncio.create_task(outbox.commit())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        committing.cancel()
+        await asyncio.gather(committing, return_exceptions=True)
+    await outbox.close()
+    again = Outbox(tmp_path / "outbox.db", QUOTA, "b")
+    await again.open()
+    assert again.figures.messages == 1000
+    assert [m.seq for m in await drained(again)] == list(range(1, 1001))
     await again.close()

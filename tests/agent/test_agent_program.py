@@ -15,7 +15,8 @@ from tests.peers import Child, Mosquitto
 
 MakeSensor = Callable[..., Sensor]
 MakeRecorder = Callable[..., Recorder]
-
+STOPS_WITHIN_S = 20.0
+"""After which systemd kills it (TimeoutStopSec)."""
 
 Start = Callable[..., Child]
 
@@ -53,7 +54,7 @@ def test_from_sensor_to_broker(sensor: MakeSensor, mosquitto: Mosquitto, recorde
 
     began = time.monotonic()
     assert program.end() == 0
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < STOPS_WITHIN_S
     until(lambda: relay.status[-1]["state"] == "offline")
     (ended,) = relay.of("session_ended")
     assert ended["session"] == session
@@ -215,4 +216,4 @@ def test_stops_in_time_without_broker_or_sensor(agent: Start, tmp_path: Path) ->
     program.wait_for_event("duty_interrupted")
     began = time.monotonic()
     assert program.end() == 0
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < STOPS_WITHIN_S

@@ -28,7 +28,7 @@ async def test_gaps_and_disorder_are_replayed_as_they_are(tmp_path: Path) -> Non
     sink, began = Collected(), time.monotonic_ns()
     await ReplaySource(Replay(file=path), path).run(sink)
     took = (time.monotonic_ns() - began) / 1e9
-    assert 0.42 <= took < 1.5
+    assert took >= 0.42
     t = np.concatenate([r.t_ns for r in sink.readings])
     x = np.concatenate([r.xyz for r in sink.readings])[:, 0]
     assert x.tolist() == list(range(9))

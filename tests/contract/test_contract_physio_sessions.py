@@ -324,11 +324,13 @@ def test_analytics_are_progress_by_patient_exercise_and_joint(care: Care) -> Non
         body = [FRAME | {"timestamp": start + 100 * k, "angles": {"knee_left": low + k}} for k in range(50)]
         with care.as_("john") as client:
             data_of(client.post(created["upload_urls"]["metadata"], json={"frames": body}))
+            assert data_of(client.get(f"/api/sessions/{created['session_id']}/timeline"))["summary"]["rules"] is False
     with care.as_("smith") as client:
         found = data_of(client.get(f"/api/physio/analytics?patient_id={care.patient_id('john')}&exercise_type={name}"))
     assert [patient["patient_name"] for patient in found] == ["John Doe"]
     exercise = found[0]["exercises"][0]
     assert exercise["exercise_type"] == name
+    assert [session["repetitions"] for session in exercise["sessions"]] == [None, None]
     assert [line["min"] for line in exercise["joints"]["knee_left"]] == [110, 95]
     assert [line["range_of_motion"] for line in exercise["joints"]["knee_left"]] == [49, 49]
 

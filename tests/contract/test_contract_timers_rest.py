@@ -161,23 +161,24 @@ def test_start_gives_the_turn_to_whom_was_asked_for(timers: Timers) -> None:
 
 async def test_the_chess_example_end_to_end(timers: Timers) -> None:
     session = timers.started()
-    await asyncio.sleep(5.0)
+    await asyncio.sleep(1.0)
     state = timers.get(session)
     passed = ms(state["server_time"]) - ms(state["cycle_started_at"])
-    assert 5000 <= passed < 8000
+    assert passed >= 1000
     times = {one["participant_id"]: one["total_time_ms"] for one in state["participants"]}
     assert times == {P1: 600000 - passed, P2: 600000}
+    asked = time.time() * 1000
     answer = timers.post(session, "switch", {"current_participant_id": P1, "next_participant_id": P2})
     body = answer.json()
     assert answer.status_code == 200
     played = ms(body["cycle_started_at"]) - ms(state["cycle_started_at"])
-    assert passed <= played < 10_000
+    assert passed <= played
     assert [(one["participant_id"], one["total_time_ms"], one["is_active"]) for one in body["participants"]] == [
         (P1, 600000 - played + 3000, False),
         (P2, 600000, True),
     ]
     assert (body["active_participant_id"], body["status"]) == (P2, "running")
-    assert abs(ms(body["cycle_started_at"]) - time.time() * 1000) < 100
+    assert asked - 2 <= ms(body["cycle_started_at"]) <= time.time() * 1000 + 2
 
 
 def test_switch_without_a_body_goes_round(timers: Timers) -> None:

@@ -76,11 +76,10 @@ async def test_time_runs_out_with_no_request_at_all(timers: Timers) -> None:
         deadline = time.time() * 1000 + 1500
         body = timers.post(session, "start").json()
         expired = (await socket.message("TIME_EXPIRED"))["payload"]
-        late = time.time() * 1000 - expired["server_time_ms"]
+        heard = time.time() * 1000
         assert (expired["session_id"], expired["expired_participant_id"]) == (session, P1)
         assert expired["action_applied"] == {"type": "end_session", "outcome": "timeout", "winner": P2}
-        assert expired["server_time_ms"] == pytest.approx(deadline, abs=100)
-        assert 0 <= late < 1000
+        assert deadline - 2 <= expired["server_time_ms"] <= heard + 2
         last = await socket.until(lambda _: [one for one in payloads(socket, "SESSION_UPDATE") if one["version"] == 3])
         assert last[0]["status"] == "expired"
     assert body["status"] == "running"
@@ -90,10 +89,11 @@ async def test_time_runs_out_with_no_request_at_all(timers: Timers) -> None:
 async def test_warnings_low_and_critical_once_a_turn(timers: Timers) -> None:
     session = timers.create(participants=short(10_400))
     async with timers.socket(session) as socket:
+        began = time.time() * 1000
         timers.post(session, "start")
         low = (await socket.message("TIME_WARNING"))["payload"]
         assert (low["participant_id"], low["threshold"], low["time_remaining_ms"]) == (P1, "low", 10_000)
-        assert 0 <= time.time() * 1000 - low["server_time_ms"] < 1000
+        assert began + 400 - 2 <= low["server_time_ms"] <= time.time() * 1000 + 2
         critical = (await socket.message("TIME_WARNING", 2))["payload"]
         assert (critical["threshold"], critical["time_remaining_ms"]) == ("critical", 5_000)
         assert critical["server_time_ms"] - low["server_time_ms"] == 5_000
@@ -113,11 +113,12 @@ async def test_thresholds_are_ones_own(timers: Timers) -> None:
 
 async def test_ping_is_answered_at_top_level(timers: Timers) -> None:
     async with timers.socket(timers.create()) as socket:
+        asked = time.time() * 1000
         await socket.send({"type": "PING", "timestamp": 1729435800000})
         pong = await socket.message("PONG")
         assert list(pong) == ["type", "client_timestamp", "server_timestamp"]
         assert pong["client_timestamp"] == 1729435800000
-        assert abs(pong["server_timestamp"] - time.time() * 1000) < 100
+        assert asked - 2 <= pong["server_timestamp"] <= time.time() * 1000 + 2
 
 
 async def test_a_subscription_narrows_what_a_socket_gets(timers: Timers) -> None:

@@ -145,7 +145,7 @@ def test_a_ping_tells_the_boards_clock() -> None:
     assert pong.round_trip_ns(13 * S - 20_000) == 100_000
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0, 0.5), st.floats(1, 20), st.integers(0, 10_000), st.sampled_from([25.0, 100.0, 1000.0]))
 def test_the_decoder_counts_exactly_what_the_line_lost(loss: float, burst: float, seed: int, rate_hz: float) -> None:
     board = SimulatedSensor(Ramp(), rate_hz, seed=seed, faults=Faults(loss=loss, burst=burst))
@@ -194,7 +194,7 @@ def test_a_board_not_read_for_long_says_how_much_is_gone() -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20), st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_noise_upsets_the_board(noise: list[bytes], seed: int) -> None:
     board = SimulatedSensor(Ramp(), 25.0, seed=seed)
     for number, data in enumerate(noise):

@@ -129,7 +129,7 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     smith.page.get_by_label("What to do").fill("Press evenly")
     smith.page.get_by_role("button", name="Add the remark").click()
     smith.page.get_by_label("What you saw").fill("Said by mistake")
-    smith.page.get_by_role("button", name="Add the remark").click()
+    smith.page.keyboard.press("Enter")
     expect(smith.page.locator("#remarks li")).to_have_count(2)
     smith.page.get_by_role("button", name="Remove the remark").last.click()
     expect(smith.page.locator("#remarks")).to_contain_text("Weight on the left. Press evenly")
@@ -137,9 +137,11 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     smith.page.get_by_role("checkbox", name="glute bridge").check()
     smith.page.get_by_label("How often").fill("3 times per week")
     smith.page.get_by_label("Seen again on").fill("2030-02-06T10:30")
+    smith.page.get_by_label("What you saw").fill("Heels lift")
     smith.shot(tmp_path, "session")
     smith.page.get_by_role("button", name="Send the review").click()
     expect(smith.page.locator("#given")).to_contain_text("Fair, by Smith Doe")
+    expect(smith.page.locator("#given")).to_contain_text("Heels lift")
     expect(smith.page.locator("#given")).to_contain_text(
         "glute bridge; 3 times per week; seen again 6 February 2030 10:30"
     )
@@ -165,7 +167,8 @@ def test_squat_review_and_what_the_patient_reads(care: Care, chrome: Browser, ax
     with zipfile.ZipFile(saved.value.path()) as archive:
         assert len(archive.read(f"sessions/{created['session_id']}/frames.ndjson").splitlines()) == len(body["frames"])
     john.page.get_by_role("link", name="squat").first.click()
-    expect(john.page.locator("#given")).to_contain_text("Weight on the left. Press evenly")
+    john.page.locator("#given button", has_text="Weight on the left. Press evenly").click()
+    expect(john.page.locator("#moment")).not_to_contain_text("0.00 s")
     expect(john.page.locator("#form")).to_be_hidden()
     before = john.page.locator("#moment").text_content() or ""
     john.page.get_by_role("button", name="Play").click()

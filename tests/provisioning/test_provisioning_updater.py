@@ -243,3 +243,19 @@ def test_errors_of_a_disk_are_told_in_its_words(machine: Machine) -> None:
     outcome = updater.run(machine.note(GOOD))
     assert outcome is not None
     assert outcome.problem == "the disk does not take it: No space left on device"
+
+
+@pytest.mark.parametrize("step", ["turned", "tried", "turned back"])
+def test_a_disk_that_refuses_in_a_trial_leaves_no_bad_release(machine: Machine, step: str) -> None:
+    updater = machine.updater()
+
+    def full(reached: str) -> None:
+        if reached == step:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    updater._reached = full
+    with pytest.raises(OSError, match="No space"):
+        updater.run(machine.note(BAD))
+    outcome = machine.updater().run(machine.note(BAD))
+    assert outcome is not None
+    assert (outcome.state, machine.runs()) == (UpdateState.ROLLED_BACK, FIRST)

@@ -114,7 +114,9 @@ def test_backfill_is_stored_in_its_place_and_not_shown(relay: RelayProgram, kit:
         ("session_ended", {"endedAt": "yesterday"}, "INVALID_MESSAGE"),
         ("session_ended", {"endedAt": "0001-01-01T00:00:00+14:00"}, "INVALID_MESSAGE"),
         ("session_started", {"startedAt": "2025-07-21T14:30:00Z", "unit": "x" * 99}, "INVALID_MESSAGE"),
-        ("samples_batch", {"samples": [{"t": 1e308, "az": 1}]}, "INVALID_MESSAGE"),
+        ("session_started", {"startedAt": "9999-12-31T23:59:59-14:00"}, "INVALID_MESSAGE"),
+        ("session_started", {"startedAt": "2025-07-21T14:30:00Z", "unit": "furlongs"}, "INVALID_MESSAGE"),
+        ("session_started", {"startedAt": "2025-07-21T14:30:00Z", "device": {"userAgent": "\0"}}, "INVALID_MESSAGE"),
     ],
 )
 def test_what_can_never_be_stored_is_refused_by_number(kit: Kit, kind: str, payload: dict, code: str) -> None:
@@ -148,11 +150,15 @@ def test_garbage_without_a_number_harms_nobody(relay: RelayProgram, kit: Kit) ->
         "[]",
         '{"type":"samples_batch"}',
         '{"type":"samples_batch","seq":-1,"boot":"b"}',
+        '{"type":"samples_batch","seq":1,"boot":"\\u0000"}',
+        '{"type":"samples_batch","seq":1,"boot":"\\ud800"}',
+        '{"type":"samples_batch","seq":1,"boot":"b","payload":{"a":NaN,"b":' + "9" * 40 + "}}",
     ):
         kit.raw(body)
     kit.raw("{", Lane.STATUS)
+    kit.say("samples_batch", {"samples": [{"t": 1e308, "az": 1e308}]}, boot="b", seq=2)
     kit.say("samples_batch", {"samples": sine([EPOCH])}, boot="b", seq=1)
-    kit.until(lambda: kit.acked("b") == {1})
+    kit.until(lambda: kit.acked("b") == {1, 2})
 
 
 async def test_a_kit_that_goes_is_announced(relay: RelayProgram, kit: Kit) -> None:

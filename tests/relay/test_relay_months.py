@@ -261,7 +261,7 @@ async def test_several_relays_make_the_same_months_at_once_while_samples_come(en
     async with storing(engine) as store:
         store.submit(begin(session))
         await store.drained()
-        making = asyncio.gather(*(months.keep(relay, unfenced) for relay in relays), *(migrate(one) for one in relays))
+        making = asyncio.gather(*(_tries(relay) for relay in relays), *(migrate(one) for one in relays))
         for seq in range(1, 41):
             store.submit(message(session, seq, done=partial(acknowledged.append, seq)))
             await asyncio.sleep(0.002)
@@ -274,6 +274,12 @@ async def test_several_relays_make_the_same_months_at_once_while_samples_come(en
         await relay.dispose()
     held = set(await column(engine, "SELECT DISTINCT month FROM scg_chunks_default"))
     assert {*await tables(engine), *held} == set(there) - {months.BEFORE}
+
+
+async def _tries(relay: AsyncEngine) -> None:
+    """As in its hourly round: who finds another at it for too long comes again."""
+    with contextlib.suppress(StoreUnavailable):
+        await months.keep(relay, unfenced)
 
 
 async def test_what_has_no_table_of_its_month_lies_in_the_default_one(engine: AsyncEngine) -> None:

@@ -7,7 +7,7 @@ import pytest
 from amqtt.adapters import BufferReader
 from amqtt.mqtt.connect import ConnectPacket
 from amqtt.mqtt.publish import PublishPacket
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.bus.packets import BadPacket, Connect, parse_connect, read_connect, refusal, topic_of
@@ -19,7 +19,7 @@ async def read(packet: bytes, most: int = 65_536) -> Connect:
     return await read_connect(BufferReader(packet).read, most)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(client_id=NAMES, will=st.none() | st.tuples(NAMES, st.binary(max_size=300)), username=st.none() | NAMES)
 async def test_what_is_written_anew_is_what_amqtt_reads(
     client_id: str, will: tuple[str, bytes] | None, username: str | None
@@ -39,7 +39,6 @@ async def test_what_is_written_anew_is_what_amqtt_reads(
     )
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_more_than_a_bad_packet(body: bytes) -> None:
     try:

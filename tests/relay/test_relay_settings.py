@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.bus.mqtt import parse_address
 from relay.errors import SettingsError
 from relay.settings import load
 
@@ -48,3 +49,22 @@ def test_a_misspelt_key_and_an_unreadable_file_are_named(tmp_path: Path) -> None
         load(config)
     with pytest.raises(SettingsError, match="No such file"):
         load(tmp_path / "none.toml")
+
+
+def test_a_certificate_without_its_key_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMESIDE_RELAY_TLS__CERTIFICATE", "/etc/homeside/ward.pem")
+    with pytest.raises(SettingsError, match="certificate and key go together"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mqtt://ward:99999", "mqtt.url: Port out of range"),
+        ("mqtt://[::1", "mqtt.url: Invalid IPv6"),
+        ("http://x", "no broker's"),
+    ],
+)
+def test_a_brokers_address_that_is_none_is_named(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse_address(url)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,18 @@ async def test_all_relays_store_the_same_and_it_is_there_once(postgres: Postgres
         assert await stores[2].count(SESSION) == MESSAGES * PER
 
 
+async def test_what_the_database_cannot_keep_holds_up_nothing_else(postgres: Postgres) -> None:
+    done: list[int] = []
+    async with opened(postgres.database()) as (_, store):
+        store.submit(begin())
+        for seq, boot in enumerate(("b", "\0", "b"), 1):
+            told = partial(done.append, seq)
+            store.submit(Entry(session=SESSION, done=told, columns=batch(seq), boot=boot, seq=seq))
+        await asyncio.wait_for(store.drained(), 30)
+        assert done == [1, 3]
+        assert await store.count(SESSION) == 2 * PER
+
+
 async def test_two_relays_that_join_rows_at_once_double_nothing(postgres: Postgres) -> None:
     url = postgres.database()
     async with opened(url, 0.0) as (_, one), opened(url, 0.0) as (_, two):
@@ -122,17 +134,3 @@ async def test_what_is_long_over_is_read_from_the_replica_and_from_the_database_
             assert whole is not None
             assert len(whole) == expected * PER
             await history.dispose()
-
-
-async def test_what_the_database_cannot_hold_stops_nobody_else(postgres: Postgres) -> None:
-    """One sender's impossible value would otherwise be tried for ever, and everybody's samples wait behind it."""
-    done: list[str] = []
-    bad = Session(id=SESSION.replace("0b", "0c"), started_at_ms=1.0, unit="x" * 17)
-    async with opened(postgres.database()) as (_, store):
-        store.submit(begin())
-        store.submit(Entry(session=bad.id, done=lambda: done.append("bad"), put=bad))
-        store.submit(replace(message(1), done=lambda: done.append("good")))
-        await asyncio.wait_for(store.drained(), 30)
-        assert done == ["good"]
-        assert await store.count(SESSION) == PER
-        assert await store.session(bad.id) is None

@@ -204,7 +204,6 @@ TestSessions.settings = settings(
 
 
 @given(request=requests(), cuts=st.lists(st.integers(0, 90_000), max_size=12))
-@settings(deadline=None)
 def test_it_does_not_matter_who_looks_when(request: CreateSession, cuts: list[int]) -> None:
     once = rules.start(begin(request, T0), T0).state
     often, heard = once, []

@@ -9,16 +9,18 @@ from typing import Any
 
 import msgspec
 
-from core.contracts.timers import CreateSession, Switch
+from core.contracts.timers import CreateSession, Mode, Switch
 from relay.clock import SteadyClock
 from relay.db.engine import database_url, migrate, open_engine
 from relay.process.metrics import Metrics
 from relay.rooms import Audience, Member
+from relay.timers import rules
+from relay.timers.plans import begin
 from relay.timers.service import Bounds
 from relay.timers.shared.service import SharedTimers
 from relay.timers.shared.store import SharedStore
 from relay.timers.states import State
-from relay.timers.store import Adjustment
+from relay.timers.store import Adjustment, Store
 from tests.peers_postgres import Postgres
 
 
@@ -98,4 +100,18 @@ async def test_a_row_that_is_read_before_its_writer_knows_is_told_once(postgres:
     assert len(ear.heard) == 2
     assert not [one for one in store.notes() if isinstance(one, Adjustment)]
     live.farewell()
+    await engine.dispose()
+
+
+async def test_a_timer_that_the_database_cannot_keep_holds_up_no_other(postgres: Postgres) -> None:
+    engine = open_engine(database_url(postgres.database(), Path()))
+    await migrate(engine)
+    store = Store(engine, Metrics(), rest_s=0)
+    for name in ("a", "\0", "b"):
+        store.put(rules.start(begin(CreateSession(name, Mode.COUNT_UP), 0), 0).state)
+    writing = asyncio.create_task(store.run())
+    await asyncio.wait_for(store.committed(), 30)
+    assert sorted(state.plan.session_id for state in await store.running()) == ["a", "b"]
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
     await engine.dispose()

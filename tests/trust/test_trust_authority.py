@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from relay.entrance.tls import LIFETIME, own_certificate
+from relay.entrance.tls import LIFETIME, own_certificate, server_context
 from relay.errors import SettingsError
 from relay.identity.authority import ISSUER_LIFE, Authority, own_authority
 from tests.trust.attackers import Client
@@ -79,6 +80,25 @@ def test_the_server_certificate_is_made_anew_for_a_new_name_or_near_its_end(tmp_
     assert path.read_bytes() not in (first, second)
     leaf, issuer, root = x509.load_pem_x509_certificates(path.read_bytes())
     verified(Authority(root, issuer, ec.generate_private_key(ec.SECP256R1())), leaf)
+
+
+def test_a_server_key_that_is_not_the_certificates_is_made_anew_with_it(tmp_path: Path) -> None:
+    authority = own_authority(tmp_path / "authority", NOW)
+    certificate, key = own_certificate(tmp_path / "tls", authority, [], NOW)
+    _, another = own_certificate(tmp_path / "another", authority, [], NOW)
+    key.write_bytes(another.read_bytes())
+    with pytest.raises(SettingsError, match="do not serve"):
+        server_context(certificate, key)
+    server_context(*own_certificate(tmp_path / "tls", authority, [], NOW))
+
+
+def test_a_key_under_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+    certificate, key = own_certificate(tmp_path / "tls", own_authority(tmp_path / "authority", NOW), [], NOW)
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    sealed = serialization.BestAvailableEncryption(b"shut")
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed))
+    with pytest.raises(SettingsError, match="do not serve"):
+        server_context(certificate, key)
 
 
 def test_an_outside_authority_signs_by_configuration_and_the_roots_key_may_leave(tmp_path: Path) -> None:

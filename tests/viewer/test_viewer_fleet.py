@@ -174,6 +174,7 @@ def test_a_release_goes_out_by_steps_and_halts_by_itself(fleet: Page, ward: Ward
     fleet.click("#publish button")
     wait_words(fleet, "#updates-said", "was taken in.")
     assert "mends the camera" in words(fleet, "#roll-version")
+    assert "all kits" in words(fleet, "#roll-tag")
     fleet.select_option("#roll-percent", "50")
     fleet.select_option("#roll-failed", "20")
     meets = words(fleet, "#roll-meets")

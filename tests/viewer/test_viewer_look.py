@@ -126,6 +126,9 @@ def test_start_page_without_permission_or_relay(peer: Peer, open_page: Open) -> 
     peer.list_status = 200
     page.reload()
     until(lambda: "does not answer" not in words(page, "#message"), "the list to come back")
+    page.get_by_label("Open a session").fill("https://elsewhere/timer/set-1?token=xyz")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/timer/set-1?token=xyz")
 
 
 def test_less_motion_is_respected(peer: Peer, open_page: Open) -> None:

@@ -162,6 +162,9 @@ async def test_the_patients_wish_is_said(relay: RelayProgram, chrome: Browser) -
         await page.goto(f"{relay.http}/watch/bed-2")
         await page.locator(".camera .words", has_text="no picture leaves the home").wait_for(timeout=WITHIN_MS)
         assert await ink(page) > 100
+        camera.poses = False
+        await page.locator(".camera .words", has_text="Nobody is seen now").wait_for(timeout=WITHIN_MS)
+        assert await ink(page) == 0
         camera.gate.word = "blurred"
         await page.locator(".camera .words", has_text="Blurred by the patient").wait_for(timeout=WITHIN_MS)
         await page.locator(".camera .pill[data-tone=live]").wait_for(timeout=WITHIN_MS)

@@ -54,7 +54,7 @@ _BODY: dict[str, Any] = {
 def routes(service: BatchService, lookout: Lookout, access: Access, most_bytes: int) -> APIRouter:
     router = APIRouter(prefix="/api/v1/batch-translate", tags=["batch"])
 
-    @router.post("", response_model=BatchAccepted, openapi_extra=_BODY)
+    @router.post("", response_model=BatchAccepted, openapi_extra=_BODY, summary="Begin to read a video")
     async def begin(request: Request) -> BatchAccepted:
         """Begin to read a video: fetched from `video_url`, or sent as the form field `file`."""
         who = access.principal(request)
@@ -69,12 +69,16 @@ def routes(service: BatchService, lookout: Lookout, access: Access, most_bytes: 
             job = service.fetch(wanted.video_url, _language(wanted.language), wanted.options, owner)
         return BatchAccepted(job_id=job.id, estimated_time_ms=ESTIMATE_MS)
 
-    @router.get("/{job_id}", response_model=BatchStatus, response_model_exclude_none=True)
+    @router.get(
+        "/{job_id}", response_model=BatchStatus, response_model_exclude_none=True, summary="How far a video is read"
+    )
     async def status(request: Request, job_id: str) -> BatchStatus:
         """How far a job is; `result` when it is completed, `error` and `code` when it failed."""
         return service.find(job_id, access.reach(access.principal(request))).status
 
-    @router.delete("/{job_id}", response_model=BatchStatus, response_model_exclude_none=True)
+    @router.delete(
+        "/{job_id}", response_model=BatchStatus, response_model_exclude_none=True, summary="Stop reading a video"
+    )
     async def cancel(request: Request, job_id: str) -> BatchStatus:
         """Stop and forget a job; its video is deleted."""
         job = service.find(job_id, access.reach(access.principal(request)))

@@ -16,7 +16,12 @@ SessionId = Annotated[str, Path(min_length=1, max_length=MAX_ID)]
 def routes(service: TranslationService, access: Access) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["translation"])
 
-    @router.post("/translate", response_model=TranslationResponse, response_model_exclude_none=True)
+    @router.post(
+        "/translate",
+        response_model=TranslationResponse,
+        response_model_exclude_none=True,
+        summary="Letters to a sentence",
+    )
     async def translate(request: Request, wanted: TranslationRequest) -> TranslationResponse:
         """Spelled letters to a sentence. With no language model, or when it fails, the offline speller answers."""
         who = access.principal(request)
@@ -29,7 +34,7 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
             owner=access.reach(who),
         )
 
-    @router.get("/context/{session_id}", response_model=Context)
+    @router.get("/context/{session_id}", response_model=Context, summary="What a session said")
     async def context(request: Request, session_id: SessionId) -> Context:
         """What a session said, newest last; `context` is the latest."""
         found = await service.context(session_id, access.reach(access.principal(request)))
@@ -37,7 +42,7 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
         history = [Exchange(signs=signs, translation=text) for signs, text in past]
         return Context(session_id=session_id, context=past[-1][1] if past else "", history=history)
 
-    @router.delete("/context/{session_id}", response_model=Cleared)
+    @router.delete("/context/{session_id}", response_model=Cleared, summary="Forget a session")
     async def clear(request: Request, session_id: SessionId) -> Cleared:
         """Forget a session."""
         await service.clear(session_id, access.reach(access.principal(request)))

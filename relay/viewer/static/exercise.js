@@ -81,6 +81,7 @@ function choose(ms, { fromVideo = false } = {}) {
   const joint = $('joint').value
   const angles = ['left', 'right'].map((side) => [side, timeline.angles[`${joint}_${side}`]?.[k]]).filter(([, value]) => value != null)
   $('moment').textContent = `${offset(shown.at, 2)}: ${joint} ${angles.map(([side, value]) => `${side} ${fixed(value, 0)}°`).join(', ') || 'not seen'}${frame ? '' : ', the pose is on its way'}`
+  $('remark-at').textContent = offset(shown.at)
   if (!fromVideo && !$('video').hidden) $('video').currentTime = (at - timeline.t[0]) / 1000
 }
 

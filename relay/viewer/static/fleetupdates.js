@@ -129,7 +129,7 @@ export function openUpdates(then) {
   $('roll').addEventListener('submit', (event) => {
     event.preventDefault()
     const asked = wanted()
-    wish(() => roll(asked), `${asked.version} is on its way.`)
+    wish(() => roll(asked), `The rollout of ${asked.version} has begun.`)
   })
   $('publish').addEventListener('submit', (event) => {
     event.preventDefault()

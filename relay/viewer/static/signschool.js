@@ -4,6 +4,7 @@ import { drawShape } from './hand.js'
 import { $, write } from './write.js'
 
 const MOVING = { J: 'J is drawn: the little finger goes down and hooks to the side.', Z: 'Z is drawn in the air by the index finger.' }
+/** Letters in which people differ most: calibrating these is enough. */
 const HARD = [...'GHKMNPQRSTUVX']
 const FRAMES = 10
 const FIRST_LEFT_OUT = 5

@@ -97,9 +97,20 @@ async function refresh(token) {
   }
 }
 
+/** A link to a timer, a camera or a signing session, as an address of this relay; null for anything else. */
+export function otherPageIn(typed) {
+  const found = /^https?:\/\/[^/]+(\/(?:timer|watch|signing)\/[^\s#]+)$/.exec(typed.trim())
+  return found && found[1]
+}
+
 function open(event, token) {
   event.preventDefault()
   const typed = $('open-id').value
+  const page = otherPageIn(typed)
+  if (page) {
+    location.href = page
+    return
+  }
   const id = sessionIdIn(typed)
   if (id === null) {
     $('open-help').textContent = 'That is no session id: 36 letters, digits and dashes, at the end of the link.'

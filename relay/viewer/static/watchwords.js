@@ -4,6 +4,7 @@ import { clockTime } from './formats.js'
 
 export const STALE_AFTER_MS = 2500
 /** A kit that sends no picture tells its level every two seconds, by a channel that may lose some. */
+const TOLD_WITHIN_MS = 3500
 const SILENT_AFTER_MS = 7000
 
 const REFUSED = {
@@ -38,7 +39,7 @@ export function describe(facts) {
   if (phase !== 'open') return { tone: 'off', pill: 'Connecting', words: 'Connecting to the relay.', stale: false }
   if (level === 'skeleton') {
     if (old(heardAt, now, SILENT_AFTER_MS)) return { tone: 'doubt', pill: `Nothing since ${clockTime(heardAt)}`, words: SILENT, stale: true }
-    const nobody = old(posedAt, now) ? 'Nobody is seen now. ' : ''
+    const nobody = old(posedAt, now) && !old(heardAt, now, TOLD_WITHIN_MS) ? 'Nobody is seen now. ' : ''
     return { tone: 'live', pill: 'Movement only', words: `${nobody}The patient shows movement only: no picture leaves the home.`, stale: true }
   }
   if (lastAt === null) return { tone: 'off', pill: 'Waiting', words: 'Connected. Waiting for the first picture.', stale: false }

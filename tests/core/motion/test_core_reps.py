@@ -37,7 +37,7 @@ def done(t: Series, left: Series, right: Series | None = None, name: str = "squa
 @given(
     st.integers(0, 12), st.floats(50, 100), st.floats(1600, 6000), st.floats(8, 60), st.floats(0, 6), st.integers(0, 99)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_squats_are_counted_at_any_rate_depth_and_noise(
     count: int, bottom: float, each_ms: float, hz: float, noise: float, seed: int
 ) -> None:
@@ -50,7 +50,7 @@ def test_squats_are_counted_at_any_rate_depth_and_noise(
 
 
 @given(st.integers(1, 8), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_lost_frames_lose_no_repetition(count: int, seed: int) -> None:
     t, angle = squats(count)
     kept = np.random.default_rng(seed).random(len(t)) > 0.5

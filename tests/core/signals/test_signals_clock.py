@@ -62,7 +62,7 @@ def _errors_ms(clock: DeviceClock, run: Run) -> np.ndarray:
     return np.array(errors)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([(USB, 1.0, 0.2), (BLE_FAST, 0.3, 2.5), (BLE_SLOW, 0.9, 10.0)]),

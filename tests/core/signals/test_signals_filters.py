@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.signals.filters import BODY, BREATHING, HEART, Band, LinearPhase, envelope, zero_phase
+from core.signals.filters import BODY, BREATHING, HEART, Band, envelope, zero_phase
 from tests.core.signals.scg_recordings import batches_of, live
 
 FS = 100.0
@@ -42,19 +42,6 @@ def test_heart_filter_leaves_breathing_to_be_found() -> None:
 
 def test_envelope_is_the_amplitude() -> None:
     assert np.abs(envelope(0.3 * _tone(12.0))[100:-100] - 0.3).max() < 0.01
-
-
-def test_live_filter_is_late_by_what_it_says() -> None:
-    live_filter = LinearPhase(FS, high=35.0, low=5.0)
-    tone = _tone(12.0)
-    out = np.concatenate([live_filter.push(part) for part in np.array_split(tone, 37)])
-    late = round(live_filter.delay_ms * FS / 1000)
-    assert late == 50
-    assert np.abs(out[500:] - tone[500 - late : len(tone) - late]).max() < 0.01
-
-
-def test_live_filter_begins_without_a_jump() -> None:
-    assert np.abs(LinearPhase(FS, high=20.0).push(np.full(300, 9.81)) - 9.81).max() < 1e-9
 
 
 @pytest.mark.parametrize(

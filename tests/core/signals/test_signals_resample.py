@@ -51,7 +51,7 @@ def sensor_streams(draw: st.DrawFn) -> Batch:
     return t, _waves(t)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sensor_streams(), st.lists(st.integers(0, 3000), max_size=40))
 def test_any_batching_gives_the_same_grid(stream: Batch, cuts: list[int]) -> None:
     """Exactly, to the last bit, as long as no pause of a quarter of a second lets samples out earlier."""
@@ -63,7 +63,7 @@ def test_any_batching_gives_the_same_grid(stream: Batch, cuts: list[int]) -> Non
     assert whole.gaps == cut.gaps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sensor_streams(), st.integers(1, 60))
 def test_pauses_change_no_grid_time(stream: Batch, size: int) -> None:
     """Where a pause lets samples out before their successors came, only the last values before it may differ."""
@@ -97,7 +97,7 @@ def faulty_streams(draw: st.DrawFn) -> tuple[list[Batch], list[float]]:
     return batches, np.cumsum(rng.choice([0.0, 150.0, 300.0], len(batches))).tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(faulty_streams())
 def test_no_fault_breaks_a_law(faulty: tuple[list[Batch], list[float]]) -> None:
     batches, arrivals = faulty
