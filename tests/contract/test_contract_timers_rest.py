@@ -92,7 +92,6 @@ def people(count: int) -> list[dict[str, Any]]:
         {"increment_ms": -1},
         {"active_participant_id": "nobody"},
         {"metadata": {"note": "x" * 10_240}},
-        {"metadata": {"note": "\x00"}},
         {"session_id": ""},
         {"session_id": "x" * 129},
         {"session_id": 5},
