@@ -71,7 +71,7 @@ demo: $(VENV)/.homeside $(VENV)/.media ## a beating heart in the browser: relay,
 	@$(RUN) -m homeside demo $(DEMO)
 
 test: check peers $(VENV)/.pages $(VENV)/.media ## everything: check, then all tests against real peers
-	$(RUN) -m pytest $(SIDE_BY_SIDE) $(TESTS)
+	$(RUN) -m pytest $(SIDE_BY_SIDE) --durations=25 --durations-min=4 $(TESTS)
 
 check: $(VENV)/.homeside $(VENV)/.dev ## format, lint, types, the house's laws, what may not be in the tree
 	$(RUN) -m ruff format --check .

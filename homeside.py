@@ -6,6 +6,7 @@ It knows the programs' names and a line about each, and imports a program only w
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import importlib.metadata
@@ -126,6 +127,7 @@ def about(
 
 
 def main() -> None:
+    atexit.register(gc.freeze)  # ends at once: else the collector walks every object once more, a second for a relay
     app(prog_name="homeside")
 
 

@@ -20,6 +20,7 @@ from core.contracts.topics import Lane, topic
 from relay.bus.mqtt import Bus, Settled
 from relay.errors import RelayError
 from relay.process.metrics import Metrics
+from relay.process.supervisor import contain
 
 SILENT_S = 15.0
 """A kit that says nothing for so long counts as gone, even if its last will never came."""
@@ -107,7 +108,14 @@ class Switchboard:
         self._bus.publish(topic(kit, Lane.COMMAND), scg.message("command", {"name": name, "args": args}))
 
     async def receive(self, kit: str, lane: Lane, data: bytes, settled: Settled | None = None) -> None:
-        """One message from the bus. Errors are answered with `reject` or, without a number to name, logged."""
+        """One message from the bus. Errors are answered with `reject` or, without a number to name, logged.
+
+        A fault of the program at one kit's message is counted and ends with that message, which stays unacknowledged.
+        """
+        if not await contain(f"message of {kit}", self._take(kit, lane, data, settled)):
+            self._metrics.faults.labels("kit_message").inc()
+
+    async def _take(self, kit: str, lane: Lane, data: bytes, settled: Settled | None) -> None:
         sender = self._kit(kit)
         if lane is Lane.STATUS:
             self._take_status(sender, data)

@@ -46,6 +46,12 @@ class Metrics:
         self.unstorable = Counter(
             "homeside_unstorable_messages", "Messages the database could not keep.", registry=register
         )
+        self.faults = Counter(
+            "homeside_faults",
+            "Work that ended with a fault of the program; the log has its trace.",
+            ["of"],
+            registry=register,
+        )
         self.commit_seconds = Histogram(
             "homeside_commit_seconds", "Time a commit took.", buckets=_LATENCY_BUCKETS, registry=register
         )

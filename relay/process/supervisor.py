@@ -1,4 +1,7 @@
-"""Keeps a duty running: a fault is logged with its traceback, and the duty starts again after a growing pause."""
+"""Keeps duties running: a fault is logged with its traceback, and the duty starts again after a growing pause.
+
+Work that is done for one of many is contained instead: its fault is told, and the others never notice.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +30,13 @@ async def supervise(name: str, duty: Callable[[], Awaitable[None]]) -> None:
             delay = FIRST_S
         await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
         delay = min(delay * 2, MOST_S)
+
+
+async def contain(name: str, work: Awaitable[None]) -> bool:
+    """Await one piece of work; whether it ended well."""
+    try:
+        await work
+    except Exception:
+        log.exception("work_failed", work=name)
+        return False
+    return True

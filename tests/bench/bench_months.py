@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from functools import cache, partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,7 +39,7 @@ from tests.peers_postgres import Postgres
 MONTHS, RECORDINGS, CHUNKS, SAMPLES = 6, 60, 200, 3_000
 """Half a minute a chunk: a hundred minutes a recording."""
 SENDING, MESSAGES, EACH = 50, 40, 100
-TURNS = 5
+TURNS, READS = 7, 60
 SETTINGS = ("shared_buffers=256MB", "max_wal_size=8GB", "autovacuum=off")
 OURS, ONE, HASHED, BARE = "a table a month", "one table", "16 by hash", "bare statement, one table"
 MONTH = [date(2020, 1 + k, 1) for k in range(MONTHS)]
@@ -68,9 +69,13 @@ def rows() -> list[Row]:
 async def _measured(server: Postgres) -> list[Row]:
     sessions = [[str(uuid4()) for _ in range(RECORDINGS)] for _ in MONTH]
     found = {kind: await _filled(server.database(), kind, sessions) for kind in (OURS, ONE, HASHED)}
-    stored = await _in_turns({kind: partial(_stored, engine) for kind, engine in found.items()})
-    reading = {kind: partial(_read, engine, sessions) for kind, engine in found.items()}
-    read = await _in_turns(reading | {BARE: partial(_bare, found[ONE], sessions)})
+    stored = await _in_turns({kind: partial(_stored, engine) for kind, engine in found.items()}, TURNS)
+    every = [session for of_month in sessions for session in of_month]
+    reading = {
+        kind: _timed(Store(engine, Metrics(), max_samples=10, commit_every_s=1).samples, every)
+        for kind, engine in found.items()
+    }
+    read = await _in_turns(reading | {BARE: _timed(partial(_bare, found[ONE]), every)}, READS)
     removed = {kind: await _removed(engine, kind, sessions[0]) for kind, engine in found.items()}
     for engine in found.values():
         await engine.dispose()
@@ -91,10 +96,10 @@ def _beside(name: str, unit: str, found: dict[str, float]) -> list[Row]:
     return [Row(name, found[OURS], unit, peer, found[peer]) for peer in (ONE, HASHED)]
 
 
-async def _in_turns(works: Mapping[str, Callable[[], Awaitable[float]]]) -> dict[str, float]:
+async def _in_turns(works: Mapping[str, Callable[[], Awaitable[float]]], turns: int) -> dict[str, float]:
     """The median of some turns, taken one after the other, so that other work meets all of them."""
     found: dict[str, list[float]] = {kind: [] for kind in works}
-    for _ in range(TURNS):
+    for _ in range(turns):
         for kind, work in works.items():
             found[kind].append(await work())
     return {kind: median(figures) for kind, figures in found.items()}
@@ -166,28 +171,23 @@ def _nothing() -> None:
     """Nobody waits for it."""
 
 
-async def _read(engine: AsyncEngine, sessions: list[list[str]]) -> float:
-    store = Store(engine, Metrics(), max_samples=10, commit_every_s=1)
-    return await _timed([partial(store.samples, of_month[number]) for of_month in sessions for number in range(3)])
+async def _bare(engine: AsyncEngine, session: str) -> Columns:
+    query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session).order_by(scg_chunks.c.id)
+    async with engine.connect() as connection:
+        bodies = list((await connection.execute(query)).scalars())
+    return await asyncio.to_thread(in_order, bodies)
 
 
-async def _bare(engine: AsyncEngine, sessions: list[list[str]]) -> float:
-    async def samples(session: str) -> Columns:
-        query = sa.select(scg_chunks.c.body).where(scg_chunks.c.session_id == session).order_by(scg_chunks.c.id)
-        async with engine.connect() as connection:
-            bodies = list((await connection.execute(query)).scalars())
-        return await asyncio.to_thread(in_order, bodies)
+def _timed(read: Callable[[str], Awaitable[Any]], sessions: list[str]) -> Callable[[], Awaitable[float]]:
+    """Milliseconds to read one recording, each time the next."""
+    coming = cycle(sessions)
 
-    return await _timed([partial(samples, of_month[number]) for of_month in sessions for number in range(3)])
+    async def once() -> float:
+        session, began = next(coming), time.perf_counter()
+        await read(session)
+        return (time.perf_counter() - began) * 1000
 
-
-async def _timed(work: list[Callable[[], Awaitable[Any]]]) -> float:
-    took = []
-    for one in work:
-        began = time.perf_counter()
-        await one()
-        took.append((time.perf_counter() - began) * 1000)
-    return median(took)
+    return once
 
 
 async def _removed(engine: AsyncEngine, kind: str, sessions: list[str]) -> tuple[float, float, float]:

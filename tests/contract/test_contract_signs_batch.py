@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -320,6 +322,21 @@ def test_bad_uploads(api: httpx.Client) -> None:
     assert api.post(URL, files={"file": ("a", b"\0" * 3_500_000)}).status_code == 413
     broken = api.post(URL, content=b"--x\r\nnonsense", headers={"content-type": "multipart/form-data; boundary=x"})
     assert broken.status_code == 400
+
+
+def test_an_upload_of_no_stated_length_is_refused_before_its_end(api: httpx.Client) -> None:
+    head = f"POST {URL} HTTP/1.1\r\nHost: {api.base_url.netloc.decode()}\r\nTransfer-Encoding: chunked\r\n"
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    with socket.create_connection((api.base_url.host, api.base_url.port or 80), timeout=60) as line:
+        line.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + _chunk(part))
+        with suppress(ConnectionError):
+            for _ in range(80):
+                line.sendall(_chunk(bytes(65_536)))
+        assert line.recv(65_536).startswith(b"HTTP/1.1 413")
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def test_without_a_detector_it_says_so(tmp_path: Path) -> None:

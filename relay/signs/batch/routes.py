@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
+from starlette.types import Message, Receive
 
 from core.contracts.signs import LANGUAGES, BatchAccepted, BatchOptions, BatchRequest, BatchStatus
 from relay.entrance.access import Access
@@ -105,11 +106,12 @@ async def _body(request: Request) -> bytes:
 
 
 async def _upload(request: Request, service: BatchService, owner: str | None, most_bytes: int) -> Job:
-    """The file of a form, copied to where the job reads it. The form's own bound stops it before the disk is full."""
+    """The file of a form, copied to where the job reads it; one that does not say its length is counted as it comes."""
     if int(request.headers.get("content-length", "0") or 0) > most_bytes + FORM_OVERHEAD:
         raise TooLarge(f"The video is larger than {most_bytes} bytes.")
+    bounded = Request(request.scope, _at_most(request.receive, most_bytes))
     try:
-        async with request.form(max_files=1, max_fields=8) as form:
+        async with bounded.form(max_files=1, max_fields=8) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise VideoRefused("Expected a form with the video in its field `file`.")
@@ -120,6 +122,20 @@ async def _upload(request: Request, service: BatchService, owner: str | None, mo
         raise VideoRefused("The form cannot be read.") from None
     service.ready(job)
     return job
+
+
+def _at_most(receive: Receive, most_bytes: int) -> Receive:
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most_bytes + FORM_OVERHEAD:
+            raise TooLarge(f"The video is larger than {most_bytes} bytes.")
+        return message
+
+    return counted
 
 
 async def _copy(file: UploadFile, job: Job, most_bytes: int) -> None:
