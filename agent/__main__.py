@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from agent.app import build_sources, serve
 from agent.doctor import examine, show
@@ -92,7 +93,7 @@ def agent(
         configure(settings.log_level, journal())
         again = asyncio.run(serve(settings, configuration, lambda remote: _check(config, options, remote)))
     except AgentError as error:
-        _errors.print(f"[bold]homeside agent:[/bold] {error}", highlight=False, soft_wrap=True)
+        _errors.print(f"[bold]homeside agent:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     if again:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  the very program that runs
@@ -152,7 +153,7 @@ def net_test(
         configure("error")
         rungs = asyncio.run(climb(target_of(settings)))
     except AgentError as error:
-        _errors.print(f"[bold]homeside net-test:[/bold] {error}", highlight=False, soft_wrap=True)
+        _errors.print(f"[bold]homeside net-test:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps([rung._asdict() for rung in rungs]))

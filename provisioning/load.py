@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from provisioning.errors import ProvisioningError
@@ -55,7 +56,7 @@ def load(
         if check:
             found["check"] = asdict(verdict := _check(rows, relays))
     except ProvisioningError as error:
-        _console.print(f"[bold]homeside load:[/bold] {error}")
+        _console.print(f"[bold]homeside load:[/bold] {escape(str(error))}")
         raise typer.Exit(2) from None
     _show(found, as_json=as_json)
     if check and not verdict.good:

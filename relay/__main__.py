@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 
 from relay.auth import Principal, Role, Tokens, load_secret
 from relay.cluster.trial import Trial
 from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, Unauthorized
+from relay.files import made_folder
 from relay.main import Relay
 from relay.process.collector import Collector
 from relay.process.logs import configure
@@ -74,13 +76,13 @@ def relay(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except RelayError as error:
-        _console.print(f"[bold]homeside relay:[/bold] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold]homeside relay:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
 def _try_cluster(settings: RelaySettings) -> None:
     ports = {"port": settings.ports.scg, "care_port": settings.ports.care, "mqtt_port": settings.mqtt.port}
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made_folder(settings.data)
 
     async def keep() -> None:
         await Trial(settings.data.resolve(), **ports).run()
@@ -104,7 +106,7 @@ async def _serve(settings: RelaySettings) -> None:
 
 def _welcome(running: Relay) -> None:
     _console.print(f"Homeside relay: pages and OpenSCG at {running.addresses['scg']}", highlight=False)
-    if running.settings.tls.enabled:
+    if running.settings.tls.enabled and _console.is_terminal:  # a journal keeps no tokens
         _invite_phone(running)
 
 
@@ -139,10 +141,10 @@ def token(
     """
     try:
         settings = load(config, {"data": data} if data else {})
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made_folder(settings.data)
         tokens = Tokens(load_secret(settings.data / "secret"))
     except RelayError as error:
-        _console.print(f"[bold]homeside token:[/bold] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold]homeside token:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     bearer = Principal(subject=name, role=role, session=session)
     signed = tokens.issue(bearer, now_s=time.time(), lifetime_s=hours * 3600)
@@ -171,7 +173,7 @@ def timers(
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except RelayError as error:
-        _console.print(f"[bold]homeside timers:[/bold] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold]homeside timers:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 

@@ -1,9 +1,16 @@
-"""Files that are there whole or not at all: a half-written key after a power cut would stop the next start."""
+"""Files that are there whole or not at all: a half-written key after a power cut would stop the next start.
+
+And the folder they are in, which one relay has to itself.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+from typing import TextIO
+
+from relay.errors import SettingsError
 
 
 def write_whole(path: Path, data: bytes, mode: int) -> None:
@@ -40,3 +47,35 @@ def _sync(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder, there and its owner's alone; SettingsError when it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    return folder
+
+
+def _unusable(folder: Path, error: OSError) -> SettingsError:
+    text = f"{folder} cannot be used for data: {error.strerror}. Choose a folder that can be written (--data)"
+    return SettingsError(text)
+
+
+def hold(folder: Path, *, alone: bool) -> TextIO:
+    """The folder, if `alone` for this program alone, until it ends or closes what it gets.
+
+    SettingsError says why it cannot be. Relays of a cluster may share one, since their database is elsewhere.
+    """
+    try:
+        lock = (made_folder(folder) / "relay.lock").open("a")
+        if alone:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError(
+            f"another relay runs on {folder}: end it, or give this one a folder of its own (--data)"
+        ) from None
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    return lock

@@ -30,6 +30,7 @@ from relay.entrance.access import Access
 from relay.entrance.listening import Server, configuration, listen
 from relay.entrance.ports import Port
 from relay.errors import DetectorMissing
+from relay.files import hold
 from relay.fleet.main import open_fleet
 from relay.ground import Check, Duty, Ground, Part, Root
 from relay.identity.main import Identities, broker_tls, identities, open_identity, server_certificate
@@ -78,7 +79,10 @@ class Relay:
 
     async def run(self) -> None:
         settings = self.settings
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with hold(settings.data, alone=not settings.database_url):
+            await self._run(settings)
+
+    async def _run(self, settings: RelaySettings) -> None:
         clock, metrics, passwords = SystemClock(), self._metrics, Passwords()
         secret = load_secret(settings.data / "secret")
         tokens = Tokens(secret)

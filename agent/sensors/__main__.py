@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import Progress
 from rich.table import Table
@@ -294,7 +295,7 @@ def _run(work: Coroutine[Any, Any, Any], or_else: Any = None) -> Any:
     try:
         return asyncio.run(work)
     except (AgentError, CommandRefused) as error:
-        _errors.print(f"[bold]homeside sensors:[/bold] {error}", highlight=False, soft_wrap=True)
+        _errors.print(f"[bold]homeside sensors:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         if or_else is not None:
             return or_else
         raise typer.Exit(2) from None

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from agent.errors import AgentError
@@ -47,7 +48,9 @@ def vision(
         if shown is not None:
             stages += whole_pictures(shown, threads, rounds)
     except AgentError as error:
-        Console(stderr=True).print(f"[bold]homeside bench:[/bold] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold]homeside bench:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(2) from None
     where = machine()
     if as_json:

@@ -91,6 +91,7 @@ class Watch:
     async def start_session(self, args: Arguments) -> dict[str, Any]:
         """A planned exercise: from now on poses are its frames."""
         session, name = session_of(args)
+        self._agreed_no_longer(session)
         self.spelling.end()
         self.exercise.begin(session, name)
         self.eyes.mode = "pose"
@@ -99,9 +100,15 @@ class Watch:
     def end_session(self) -> str | None:
         """The exercise's, if one was going on; what is looked for is again what the settings say."""
         session = self.exercise.session
+        self._agreed_no_longer(None)
         self.exercise.end()
         self.eyes.mode = self._usual
         return session
+
+    def _agreed_no_longer(self, session: str | None) -> None:
+        """Who agreed did so for one exercise: the next may be somebody else's, and after it nobody is asked to look."""
+        if session != self.exercise.session and self.privacy.level is not Level.SKELETON:
+            self.privacy.withdraw("end of the exercise")
 
     def figures(self) -> dict[str, Any]:
         """For status."""

@@ -172,7 +172,13 @@ def _problem(error: Exception, within: str = "") -> tuple[str, str]:
 # -- small bodies ----------------------------------------------------------------------------------------------------
 
 
+YEARS = (1900, 2200)
+"""Beyond them a date is a slip of the pen; at the very ends of the calendar no zone and no hour can be added."""
+
+
 def _utc(moment: datetime) -> datetime:
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise ValueError(f"lies outside the years {YEARS[0]} to {YEARS[1]}")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

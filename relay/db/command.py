@@ -9,10 +9,12 @@ from typing import TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError
+from relay.files import made_folder
 from relay.process.logs import configure
 from relay.settings import RelaySettings, load
 
@@ -25,14 +27,14 @@ def with_database(work: Work[T], data: Path | None, config: Path | None) -> T:
     try:
         return asyncio.run(_opened(work, data, config))
     except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold]homeside:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
 async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
     settings = load(config, {"data": data} if data else {})
     configure("warning")
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made_folder(settings.data)
     engine = open_engine(database_url(settings.database_url, settings.data))
     try:
         await migrate(engine)

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import URL, NullPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -105,6 +106,10 @@ async def migrate(engine: AsyncEngine) -> None:
     try:
         async with _patient(engine) as patient, patient.begin() as connection:
             await connection.run_sync(_upgrade)
+    except CommandError as error:
+        raise StoreUnavailable(
+            f"the database is of a newer Homeside ({error}). Install that release, or put back the copy made before it"
+        ) from error
     except (SQLAlchemyError, OSError) as error:
         raise StoreUnavailable(f"the database could not be opened or brought up to date: {error}") from error
 

@@ -6,7 +6,7 @@ What it answers but cannot keep is Unstorable: no further try would help.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,6 +22,8 @@ from relay.errors import StoreUnavailable, Unstorable
 Row = dict[str, Any]
 AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a database that does not answer, or not as it should, raises."""
+ANSWER_WITHIN_S = 10.0
+"""How long somebody who asked may wait for a commit: a full disk takes nothing for hours, and a page must say so."""
 DATA_EXCEPTION = "22"
 """The class of SQLSTATE codes of values that cannot be kept (ISO/IEC 9075-2, table of SQLSTATE classes)."""
 _turns: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
@@ -67,3 +69,12 @@ async def rows(connection: AsyncConnection, query: Executable) -> list[Row]:
 async def first(connection: AsyncConnection, query: Executable) -> Row | None:
     row = (await connection.execute(query)).mappings().first()
     return dict(row) if row is not None else None
+
+
+async def answered(committing: Awaitable[None]) -> None:
+    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await committing
+    except TimeoutError:
+        raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None

@@ -7,7 +7,8 @@ signed link's, in the Authorization header or, for sockets and links, as `?token
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from starlette.requests import HTTPConnection
 
@@ -22,6 +23,15 @@ STAFF = frozenset({Role.ADMIN, Role.PHYSIOTHERAPIST})
 ANYBODY = Principal(subject="loopback", role=Role.ADMIN)
 
 
+CLOSE_ENDED = 4401
+
+
+class Open(Protocol):
+    """What goes on after the request that opened it: a socket, a viewer's video."""
+
+    def end(self, code: int, reason: str = "") -> None: ...
+
+
 class Access:
     """Turns a request into a principal, and says whether that one may look at or measure a session."""
 
@@ -32,6 +42,8 @@ class Access:
         self._standing = standing or Standing()
         self._now_ms = now_ms
         self._link_s = link_hours * 3600
+        self._held: WeakKeyDictionary[Open, Principal] = WeakKeyDictionary()
+        self._standing.listen(self._end_refused)
 
     def principal(self, connection: HTTPConnection) -> Principal:
         """Who asks; everybody is trusted on a listener that is open. Raises Unauthorized without a good token."""
@@ -49,13 +61,34 @@ class Access:
             raise Unauthorized(refusal)
         return who
 
+    def hold(self, opened: Open, who: Principal) -> None:
+        """Have what was opened end with the sign-in or the kit it was opened for; a link ends with nobody's."""
+        if who.sign_in is not None or who.role is Role.KIT:
+            self._held[opened] = who
+
+    def _end_refused(self) -> None:
+        for opened, who in list(self._held.items()):
+            if refusal := self._standing.refusal(who):
+                del self._held[opened]
+                opened.end(CLOSE_ENDED, refusal)
+
     def may_view(self, who: Principal, session: str) -> None:
         if who.role in STAFF or who.session == session:
             return
         raise Forbidden("This link is for another session. Ask the patient or the kit's owner for one to this session.")
 
+    def feeds(self, who: Principal, session: str, kit: str | None) -> bool:
+        """Whether somebody measures in, and ends, a session that is there: staff, its kit, a patient by its link."""
+        if who.role is Role.KIT:
+            return who.subject == kit
+        return who.role in STAFF or (who.role is Role.PATIENT and who.session == session)
+
+    def may_feed(self, who: Principal, session: str, kit: str | None) -> None:
+        if not self.feeds(who, session, kit):
+            raise Forbidden("This token does not measure in this session. Use the link that came with the session.")
+
     def may_measure(self, who: Principal, session: str | None) -> None:
-        """To create (`session` None) or feed a session: staff, a kit, or a patient by an own or a link's token."""
+        """To begin something (`session` None) or add to it: staff, a kit, or a patient by an own or a link's token."""
         if who.role in STAFF | {Role.KIT}:
             return
         if who.role is Role.PATIENT and who.session in (None, session):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from relay.auth import Principal, Role, Tokens, load_secret
@@ -241,7 +242,9 @@ def _relay(url: str, token: str, data: Path | None) -> Iterator[Client]:
     try:
         yield Client(url, token or _own_token(data))
     except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside fleet:[/bold] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold]homeside fleet:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(2) from None
 
 

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from relay.auth import Tokens, load_secret
@@ -27,7 +28,7 @@ from relay.clock import SystemClock
 from relay.db.engine import database_url, migrate, open_engine
 from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, SettingsError
-from relay.files import write_whole
+from relay.files import made_folder, write_whole
 from relay.identity.brokers import AUTHORITY, CRL, BrokerPlan, mosquitto, nats, nats_can_name
 from relay.identity.main import Identities, identities, server_certificate
 from relay.identity.store import Claim
@@ -151,8 +152,10 @@ def revoke(
 
     Example: homeside kits revoke bedside-07 --why stolen
     """
-    _with_identities(lambda made, _: made.service.revoke(kit, why, _operator()), data, config)
+    known = _with_identities(lambda made, _: made.service.revoke(kit, why, _operator()), data, config)
     typer.echo(f"{kit} is revoked")
+    if not known:
+        typer.echo("No kit ever enrolled by that name. If another was meant: homeside kits list", err=True)
 
 
 @kits_app.command("audit")
@@ -303,13 +306,13 @@ def _with_identities(work: Work[T], data: Path | None, config: Path | None) -> T
         configure("warning")
         return asyncio.run(_opened(work, data, config))
     except RelayError as error:
-        Console(stderr=True).print(f"[bold]homeside:[/bold] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold]homeside:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
 async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
     settings = load(config, {"data": data} if data else {})
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made_folder(settings.data)
     engine = open_engine(database_url(settings.database_url, settings.data))
     try:
         await migrate(engine)

@@ -118,14 +118,18 @@ class IdentityService:
     async def audit(self, kit: str | None = None, most: int = MOST_LISTED) -> list[Entry]:
         return await self._store.list_audit(kit, min(most, MOST_LISTED))
 
-    async def revoke(self, kit: str, why: str, by: str, address: str | None = None) -> None:
-        """From now on; who is connected is dropped. A kit that has no certificate loses its tokens."""
+    async def revoke(self, kit: str, why: str, by: str, address: str | None = None) -> bool:
+        """From now on; who is connected is dropped. A kit that has no certificate loses its tokens.
+
+        False when nobody ever enrolled by that name: it may be misspelt.
+        """
         if not claimable(kit):
             raise NotFound(f"{kit[:80]!r} is no kit's name.")
         now = self.now()
-        await self._store.revoke(kit, now, why[:256], Entry(now, "kit_revoked", kit, by, address, why[:512]))
+        known = await self._store.revoke(kit, now, why[:256], Entry(now, "kit_revoked", kit, by, address, why[:512]))
         log.warning("kit_revoked", kit=kit)
         await self.look()
+        return known
 
     # -- for kits ----------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def open_physio(ground: Ground) -> Part:
 
     app = application(service, ground.accounts, videos, records, links_begin, attempts, chosen.cors_origins)
     live = _live(ground, service, frames)
-    add_live(app, live, ground.accounts)
+    add_live(app, live, ground.accounts, ground.access)
     reception = Reception(
         app,
         sender=lambda connection: _sender(connection, tokens, ground.clock),

@@ -96,7 +96,7 @@ class PhysioService:
 
     async def details(self, visit: Visit, session: str) -> tuple[Row, str | None]:
         """The document's details, and the path of the video's playback link."""
-        row = await self._visible(visit, session)
+        row = await self.visible(visit, session)
         review = await self._store.review(session)
         await self._audit(visit, "read", "session", [session])
         return shapes.details(row, review, self._video(visit, row)), self._video(visit, row)
@@ -108,14 +108,14 @@ class PhysioService:
 
     async def update(self, visit: Visit, session: str, body: UpdateSession) -> Row:
         """Change what was given; a patient only what happened, not what was prescribed."""
-        row = await self._visible(visit, session)
+        row = await self.visible(visit, session)
         given = body.model_dump(exclude_unset=True)
         if visit.account.role is Role.PATIENT and not given.keys() <= PATIENTS_MAY_CHANGE:
             raise Forbidden("A patient may change " + ", ".join(sorted(PATIENTS_MAY_CHANGE)) + " only.")
         values, statistics = await self._changes(visit, row, given)
         await self._store.update_session(session, values, statistics)
         await self._audit(visit, "update", "session", [session])
-        return shapes.session_head(await self._visible(visit, session), self._video(visit, row))
+        return shapes.session_head(await self.visible(visit, session), self._video(visit, row))
 
     async def _changes(self, visit: Visit, row: Row, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         statistics: dict[str, Any] = {}
@@ -135,7 +135,7 @@ class PhysioService:
         return given, statistics
 
     async def delete(self, visit: Visit, session: str) -> None:
-        await self._visible(visit, session)
+        await self.visible(visit, session)
         if visit.account.role is Role.PATIENT:
             raise Forbidden("A session is deleted by a physiotherapist. Ask yours.")
         await self._videos.remove(session)
@@ -143,7 +143,7 @@ class PhysioService:
         await self._audit(visit, "delete", "session", [session])
 
     async def upload_link(self, visit: Visit, session: str, kind: str) -> tuple[str, datetime]:
-        row = await self._visible(visit, session)
+        row = await self.visible(visit, session)
         self._check_consent(row)
         return await self._videos.upload_link(session, row["scheduled_datetime"], kind)
 
@@ -151,7 +151,7 @@ class PhysioService:
 
     async def take(self, visit: Visit, session: str, body: bytes) -> Row:
         """Store a body's frames, each once however often it is sent."""
-        row = await self._visible(visit, session)
+        row = await self.visible(visit, session)
         self._check_consent(row)
         data = await self._decoded(body)
         added = await self._frames.add(session, data)
@@ -170,14 +170,14 @@ class PhysioService:
 
     async def frames(self, visit: Visit, session: str, after_ms: int, limit: int) -> list[Row]:
         """Frames with landmarks, in order, for the replay."""
-        await self._visible(visit, session)
+        await self.visible(visit, session)
         found = await self._frames.page(session, after_ms, limit)
         await self._audit(visit, "read", "session", [session])
         return [shapes.frame(row) for row in found]
 
     async def timeline(self, visit: Visit, session: str) -> Row:
         """Angles over time, repetitions, issues and tempo of a session."""
-        row = await self._visible(visit, session)
+        row = await self.visible(visit, session)
         found = await self._frames.angles(session)
         await self._audit(visit, "read", "session", [session])
         motion = await asyncio.to_thread(movement, row["exercise_type"], found)
@@ -214,7 +214,7 @@ class PhysioService:
 
     async def review(self, visit: Visit, body: SubmitReview) -> Row:
         session = body.session_id
-        await self._visible(visit, session)
+        await self.visible(visit, session)
         physiotherapist = visit.account.physiotherapist_id
         assert physiotherapist is not None
         steps = body.next_steps.model_dump(mode="json") if body.next_steps else None
@@ -255,7 +255,8 @@ class PhysioService:
 
     # -- shared --------------------------------------------------------------------------------------------------
 
-    async def _visible(self, visit: Visit, session: str) -> Row:
+    async def visible(self, visit: Visit, session: str) -> Row:
+        """A session, for who may see it; NotFound for everybody else."""
         row = await self._store.session(visit.account, session)
         if row is None:
             raise NotFound("Session not found")

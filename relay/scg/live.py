@@ -6,6 +6,7 @@ Nobody watching means nothing is interpolated: samples are only kept for a late 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from core.contracts.columns import join
 from core.contracts.seq_ranges import SeqRanges
 from core.signals.resample import Resampled
 from relay.clock import Clock
+from relay.errors import SessionTaken
 from relay.process.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Member, Room
 from relay.scg.rules import Line, Presence, delay_ms
@@ -31,6 +33,8 @@ STANDARD_GRAVITY = 9.80665
 """m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
 """Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
+SILENT_MS = 3_000.0
+"""A heart rate is of now: after so long without a sample of the present there is none, whatever the last ones held."""
 MOST_AHEAD_MS = 120_000.0
 """A viewer further ahead of the line than this has another clock, or another line, in mind."""
 
@@ -51,6 +55,7 @@ class Live:
     line: Line | None = None
     tracker: HeartTracker | None = None
     newest_at_ms: float = 0.0
+    heard_at_ms: float = -math.inf
     late_ms: float | None = None
     clock_error_ms: float | None = None
     shift_ms: float = 0.0
@@ -77,6 +82,11 @@ class Live:
     def analysed(self) -> bool:
         return self.line is not None and any(member.audience is Audience.ANALYST for member in self.room)
 
+    def must_be_browsers(self) -> None:
+        """Raises SessionTaken where a kit measures: two sources on one line would be one heart of two people."""
+        if self.session.kit is not None:
+            raise SessionTaken("A kit measures this session, and nobody else may; begin another")
+
     def announce(self, status: str) -> None:
         self.room.publish(scg.status_update(status, self.presence.viewer_count), EVERYONE)
 
@@ -96,7 +106,7 @@ class Live:
         """Take a batch of the present: remember it for those who come late, and send its grid points to those here."""
         now_ms = self.clock.monotonic_ms()
         newest_t = float(columns.t.max())
-        self.newest_at_ms = now_ms
+        self.newest_at_ms = self.heard_at_ms = now_ms
         self.late_ms = delay_ms(newest_t, self.clock.now_ms())
         self.clock_error_ms = clock_error_ms
         self.recent.append(columns)
@@ -183,7 +193,9 @@ class Live:
         t, az = self.line.backlog()
         if self.session.unit == "g":
             az = az * STANDARD_GRAVITY
-        found, tracker = await asyncio.to_thread(_analyse, t, az, self.tracker)
+        heard = self.clock.monotonic_ms() - self.heard_at_ms <= SILENT_MS
+        of_now = slice(None if heard else 0)
+        found, tracker = await asyncio.to_thread(_analyse, t[of_now], az[of_now], self.tracker)
         self.tracker = tracker
         reading = tracker.update(found, self.clock.monotonic_ms())
         rate = {

@@ -170,7 +170,8 @@ def _sessions(service: ScgService, access: Access, public_url: str) -> APIRouter
     @router.post("/{session_id}/end", response_model=Ended, summary="End Session", responses=missing)
     async def end(request: Request, session_id: str) -> Ended:
         found = _known(session_id)
-        access.may_measure(access.principal(request), found)
+        who = access.principal(request)
+        access.may_feed(who, found, (await service.find(found)).kit)
         saved = await service.end(found)
         return Ended(message=f"Session ended successfully. {saved} samples saved.")
 
@@ -192,16 +193,22 @@ def _socket(service: ScgService, store: Store, access: Access) -> APIRouter:
         part = _part(socket.query_params.get("role"))
         try:
             who = access.principal(socket)
-            (access.may_measure if part is Part.PATIENT else access.may_view)(who, found)
+            if part is not Part.PATIENT:
+                access.may_view(who, found)
             live = await service.live(found)
+            if part is Part.PATIENT:
+                access.may_feed(who, found, live.session.kit)
+            elif not access.feeds(who, found, live.session.kit):
+                part = Part.VIEWER
             service.check_room()
             await service.feed.watch(live)
         except RelayError as error:
             await socket.close(_CLOSE_CODES.get(error.status, 1011), str(error)[:120])
             return
         audience = _audience(part, socket.query_params.get("with", ""))
-        seat = Seat(service, store, live, connection_of(socket.scope), audience, part)
-        seat.take(_after(socket.query_params.get("after")))
+        connection = connection_of(socket.scope)
+        Seat(service, store, live, connection, audience, part).take(_after(socket.query_params.get("after")))
+        access.hold(connection, who)
 
     return router
 

@@ -110,14 +110,13 @@ class ScgService:
     async def export(self, session_id: str, *, tuples: bool = False) -> Iterator[bytes]:
         """The Full Session Object in slices; what is taken but not committed yet is waited for."""
         session = await self.find(session_id)
-        await self._store.drained()
+        await self._store.drained(session_id)
         columns = await self._store.samples(session_id, over=self._over(session))
         head: dict[str, Any] = {"sessionId": session.id, "startedAt": scg.iso(session.started_at_ms)}
         if session.ended_at_ms is not None:
             head["endedAt"] = scg.iso(session.ended_at_ms)
         head["samplingRateHz"] = round(rate_hz(columns.t), 3) if columns is not None else 0.0
-        head["device"] = {"userAgent": session.user_agent, "platform": session.platform}
-        head["unit"] = session.unit
+        head |= {"device": {"userAgent": session.user_agent, "platform": session.platform}, "unit": session.unit}
         if session.sensor:
             head["sensor"] = session.sensor
         if session.thinned_hz is not None:
@@ -126,7 +125,7 @@ class ScgService:
 
     async def samples(self, session_id: str) -> Iterator[bytes]:
         session = await self.find(session_id)
-        await self._store.drained()
+        await self._store.drained(session_id)
         return samples_object(b"{", await self._store.samples(session_id, over=self._over(session)))
 
     def _over(self, session: Session) -> bool:
@@ -292,6 +291,7 @@ class ScgService:
         columns = scg.columns(batch)
         if live.session.ended_at_ms is not None and envelope.number is None:
             raise InvalidMessage("The session has ended; begin a new one with POST /api/v1/sessions")
+        live.must_be_browsers()
         newcomer = live.presence.patient is not member
         if not live.presence.claim(member, part, envelope.boot):
             raise SessionTaken("This session has its patient already; only one may send samples")
@@ -305,6 +305,7 @@ class ScgService:
 
     def _device(self, live: Live, member: Member, part: Part, envelope: scg.Envelope) -> None:
         said = scg.decode_payload(envelope.payload, scg.DeviceSaid)
+        live.must_be_browsers()
         may = part is Part.PATIENT or (part is Part.UNKNOWN and live.presence.patient in (None, member))
         if not may:
             raise SessionTaken("Only the patient's side says which device measures")
@@ -351,9 +352,7 @@ class ScgService:
 
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
         """Put what was learnt of a session (device, unit, sensor, start) into its row."""
-        bounded: dict[str, Any] = {
-            key: value[:512] if isinstance(value, str) else value for key, value in changes.items()
-        }
+        bounded: dict[str, Any] = {k: v[:512] if isinstance(v, str) else v for k, v in changes.items()}
         live.session = replace(live.session, **bounded)
 
         def stored() -> None:
@@ -385,7 +384,7 @@ class ScgService:
                 committed.set_result(None)
 
         self._store.submit(entry(done))
-        await committed
+        await self._store.told(committed)
 
 
 def canonical(session_id: str) -> str:

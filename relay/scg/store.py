@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.db.months import month_of, read_month
-from relay.db.transactions import AWAY, rows, transaction, unstorable
+from relay.db.transactions import AWAY, answered, rows, transaction, unstorable
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
@@ -112,8 +113,11 @@ class Store:
         self._space = asyncio.Event()
         self._space.set()
         self._submitted = self._committed = 0
+        self._waiting_of: Counter[str] = Counter()
         self._drains: list[tuple[int, asyncio.Future[None]]] = []
         self._waiting: list[Callable[[], None]] = []
+
+    told = staticmethod(answered)
 
     @property
     def full(self) -> bool:
@@ -127,6 +131,7 @@ class Store:
         if self._weight >= self._max_samples:
             self._space.clear()
         self._submitted += 1
+        self._waiting_of[entry.session] += 1
         self._work.set()
         if entry.columns is None:
             self._urgent.set()
@@ -137,13 +142,13 @@ class Store:
     def when_space(self, resume: Callable[[], None]) -> None:
         self._waiting.append(resume)
 
-    async def drained(self) -> None:
-        """Returns when everything submitted before this call is committed, whatever comes meanwhile."""
-        if self._committed < self._submitted:
+    async def drained(self, session: str | None = None) -> None:
+        """Returns when all submitted before this call, or of a session, is committed; StoreUnavailable if not soon."""
+        if self._committed < self._submitted if session is None else self._waiting_of[session]:
             done = asyncio.get_running_loop().create_future()
             self._drains.append((self._submitted, done))
             self._urgent.set()
-            await done
+            await answered(done)
 
     async def run(self) -> None:
         """Commit for ever, samples after a short rest, what somebody waits for at once.
@@ -184,6 +189,7 @@ class Store:
         self._metrics.pending_samples.set(self._weight)
         for entry in kept:
             entry.done()
+        self._waiting_of -= Counter(entry.session for entry in batch)
         if self._weight < self._max_samples // 2 and self.full:
             self._space.set()
             waiting, self._waiting = self._waiting, []

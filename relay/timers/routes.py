@@ -137,7 +137,8 @@ class Api:
     async def enter(self, socket: WebSocket) -> None:
         """A socket is refused before it is opened, with the status and the body a request would get."""
         try:
-            await self._session(socket, self._access.bearer(socket))
+            who = self._access.bearer(socket)
+            await self._session(socket, who)
             self._service.check_room()
         except RelayError as error:
             await socket.send_denial_response(_refusal(error))
@@ -147,7 +148,9 @@ class Api:
         if live is None or live.gone:
             await socket.close(1000, "Session deleted")
             return
-        Seat(self._service, live, connection_of(socket.scope)).take()
+        connection = connection_of(socket.scope)
+        Seat(self._service, live, connection).take()
+        self._access.hold(connection, who)
 
     async def _done(self, request: Request, kind: type[_Body], do: Callable[[Live, Any], dict[str, Any]]) -> Response:
         """One change: who, which session, what, done, and answered when it is as safe as the settings ask."""

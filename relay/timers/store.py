@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.db.models import timer_audit, timer_clock, timer_sessions
-from relay.db.transactions import AWAY, rows, transaction, unstorable
+from relay.db.transactions import AWAY, answered, rows, transaction, unstorable
 from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 
@@ -78,7 +78,13 @@ class Store:
         self._work.set()
 
     async def committed(self) -> None:
-        """Returns when everything put so far is committed; makes that happen without the usual rest."""
+        """Returns when everything put so far is committed; makes that happen without the usual rest.
+
+        Raises StoreUnavailable when the database takes nothing for long; what was put waits for it.
+        """
+        await answered(self._all_committed())
+
+    async def _all_committed(self) -> None:
         if self._changed or self._adjustments:
             if self._committed is None:
                 self._committed = asyncio.get_running_loop().create_future()
@@ -90,7 +96,7 @@ class Store:
     async def drained(self) -> None:
         """Returns when nothing is left to commit, whatever is put meanwhile."""
         while self._changed or self._adjustments or self._committing is not None:
-            await self.committed()
+            await self._all_committed()
 
     async def run(self) -> None:
         """Commit for ever."""

@@ -23,6 +23,11 @@ def watches(who: Principal, publication: Publication | Sent) -> bool:
     return who.session is not None and who.session == publication.session
 
 
+def bound_to(who: Principal) -> str | None:
+    """The session whose camera alone somebody may watch; None for who may see more."""
+    return None if who.role in STAFF else who.session
+
+
 def may_watch(who: Principal, publication: Publication) -> None:
     if not watches(who, publication):
         raise Forbidden("This link is not for this camera. Ask the patient or the kit's owner for one that is.")

@@ -23,7 +23,7 @@ from relay.openapi30 import as_3_0
 from relay.video import rules
 from relay.video.cameras.routes import Detail, Kit, cameras, recordings
 from relay.video.handoff import Server
-from relay.video.permissions import may_end, may_publish, may_watch, own
+from relay.video.permissions import bound_to, may_end, may_publish, may_watch, own
 from relay.video.service import VideoService, Wish
 
 SERVICE, VERSION = "AI Video Streaming Backend", "1.0.0"
@@ -175,7 +175,8 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
             raise BadOffer(f"Expected type 'offer', got '{body.type[:40]}'")
         publication = await service.source(Wish(body.video_path, body.kit, body.session))
         may_watch(who, publication)
-        session, sdp = await service.watch(body.sdp, publication, who.subject)
+        session, sdp = await service.watch(body.sdp, publication, who.subject, bound_to(who))
+        access.hold(service.session(session), who)
         return {"sdp": sdp, "type": "answer", "session_id": session}
 
     @router.get("/sessions", response_model=Sessions, summary="List Active Sessions")
@@ -253,11 +254,12 @@ def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRoute
         may_watch(who, publication)
         sdp = await _sdp(request)
         try:
-            found, answer = await service.watch(sdp, publication, who.subject)
+            found, answer = await service.watch(sdp, publication, who.subject, bound_to(who))
         except Full:
             if not beyond.whep or kit == "sample":
                 raise
             return Response(status_code=307, headers={"Location": beyond.whep_of(kit)})
+        access.hold(service.session(found), who)
         return _created(request, f"/api/whep/{kit}/{found}", answer, service)
 
     @router.delete("/whep/{kit}/{session_id}", summary="Stop playing (WHEP)", response_class=Response)

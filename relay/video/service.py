@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,6 +70,14 @@ class Watching:
     viewer: Viewer
     subject: str
     began_s: float
+    forget: Callable[[Watching], None]
+    bound: str | None = None
+    """The heart session whose camera alone this viewer's link shows."""
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Whoever watches may do so no longer."""
+        log.info("video_watched_no_more", session=self.id, code=code, reason=reason)
+        self.forget(self)
 
     def states(self) -> dict[str, str]:
         """The document's five keys."""
@@ -152,7 +160,9 @@ class VideoService:
     async def sample(self) -> Publication:
         return await self._file(None)
 
-    async def watch(self, sdp: str, publication: Publication, subject: str) -> tuple[str, str]:
+    async def watch(
+        self, sdp: str, publication: Publication, subject: str, bound: str | None = None
+    ) -> tuple[str, str]:
         """A viewer's session: its id and the answer. BadOffer, or Full when there are too many."""
         if len(self._watching) + self._answering >= self.bounds.viewers:
             raise Full("This relay shows video to as many viewers as it may; try again later")
@@ -166,7 +176,8 @@ class VideoService:
         finally:
             self._answering -= 1
         session = str(uuid.uuid4())
-        watching = Watching(session, viewer, subject, asyncio.get_running_loop().time())
+        began_s = asyncio.get_running_loop().time()
+        watching = Watching(session, viewer, subject, began_s, self._let_out, bound)
         self._watching[session] = watching
         self.metrics.video_viewers.set(len(self._watching))
         self.metrics.video_offers.labels("answered").inc()
@@ -280,8 +291,7 @@ class VideoService:
             late = state in ("new", "connecting") and now_s - watching.began_s > CONNECT_WITHIN_S
             silent = state == "connected" and now_s - max(watching.viewer.leg.heard_s, watching.began_s) > SILENT_S
             if late or silent or state in ("failed", "closed"):
-                self._forget(watching)
-                self._end_soon(watching.viewer)
+                self._let_out(watching)
         for camera in list(self._cameras.values()):
             self._sweep_camera(camera, now_s)
         for name, playing in list(self._files.items()):
@@ -321,15 +331,19 @@ class VideoService:
         camera = self._cameras.get(kit)
         if camera is None or camera.publication.codec != codec:
             if camera is not None:
-                for watching in list(self._watching.values()):
-                    if watching.viewer.publication is camera.publication:
-                        self._forget(watching)
-                        self._end_soon(watching.viewer)
+                for watching in self._watching_of(camera.publication):
+                    self._let_out(watching)
             publication = Publication(f"kit:{kit}", codec, self.metrics, kit=kit, session=session)
             publisher = camera.publisher if camera is not None else None
             camera = self._cameras[kit] = Camera(kit, publication, publisher)
         camera.publication.session = session
+        for watching in self._watching_of(camera.publication):
+            if watching.bound not in (None, session):
+                self._let_out(watching)
         return camera
+
+    def _watching_of(self, publication: Publication) -> list[Watching]:
+        return [one for one in self._watching.values() if one.viewer.publication is publication]
 
     async def _file(self, name: str | None) -> Publication:
         if name in (None, SAMPLE):
@@ -349,8 +363,11 @@ class VideoService:
 
     def _state_changed(self, watching: Watching) -> None:
         if watching.viewer.peer.connectionState in ("failed", "closed"):
-            self._forget(watching)
-            self._end_soon(watching.viewer)
+            self._let_out(watching)
+
+    def _let_out(self, watching: Watching) -> None:
+        self._forget(watching)
+        self._end_soon(watching.viewer)
 
     def _publisher_changed(self, camera: Camera, publisher: PublisherPeer) -> None:
         if publisher.peer.connectionState in ("failed", "closed"):

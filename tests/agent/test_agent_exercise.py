@@ -16,6 +16,8 @@ from agent.errors import CommandRefused
 from agent.exercise import BATCH_S, Exercise, session_of
 from agent.indicator import show_on
 from agent.privacy import Level, Privacy
+from agent.settings import AgentSettings
+from agent.vision.app import Watch
 from agent.vision.pace import Pace
 from agent.vision.pose import Pose
 from agent.wall_clock import WallClock
@@ -233,6 +235,22 @@ def test_consent_that_cannot_be_written_down_or_shown_does_not_count(tmp_path: P
     assert (led / "brightness").read_text() == "1"
     dark.withdraw("patient")
     assert (led / "brightness").read_text() == "0"
+
+
+async def test_consent_ends_with_its_exercise_and_is_nobody_elses(tmp_path: Path, kept: Kept) -> None:
+    watch = Watch(AgentSettings(state=tmp_path), kept, WallClock(0, EPOCH_NS))  # type: ignore[arg-type]
+    begin = {"session": SESSION, "exercise": "squat"}
+    agreed = {"level": "clear", "minutes": 240, "by": "patient 7"}
+    await watch.start_session(begin)
+    await watch.privacy.command(agreed)
+    await watch.start_session(begin)
+    assert watch.privacy.level is Level.CLEAR, "reminded of the same exercise"
+    await watch.start_session({"session": str(uuid.uuid4()), "exercise": "squat"})
+    assert watch.privacy.level is Level.SKELETON, "the next patient agreed to nothing"
+    await watch.privacy.command(agreed)
+    watch.end_session()
+    assert watch.privacy.level is Level.SKELETON
+    assert json.loads((tmp_path / "privacy.log").read_text().splitlines()[-1])["by"] == "end of the exercise"
 
 
 def test_the_trail_is_turned_over_not_lost(tmp_path: Path) -> None:

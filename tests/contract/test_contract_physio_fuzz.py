@@ -23,7 +23,7 @@ from tests.contract.care import Care
 
 NOTHING: Any = None
 APP = application(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, ())
-add_live(APP, NOTHING, NOTHING)
+add_live(APP, NOTHING, NOTHING, NOTHING)
 DOCUMENT = APP.openapi()
 """The page as it is served, from an application that answers nobody."""
 schema = schemathesis.openapi.from_dict(DOCUMENT)

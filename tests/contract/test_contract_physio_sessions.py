@@ -64,6 +64,8 @@ def test_envelope_on_everything_for_those_who_ask(care: Care) -> None:
         ({"patient_id": "uuid-string"}, "patient_id"),
         ({"estimated_duration": -1}, "estimated_duration"),
         ({"scheduled_datetime": "tomorrow"}, "scheduled_datetime"),
+        ({"scheduled_datetime": "0001-01-01T00:00:00+14:00"}, "scheduled_datetime"),
+        ({"scheduled_datetime": "9999-12-31T23:59:59Z"}, "scheduled_datetime"),
         ({"instructions": "a\x00b"}, "instructions"),
     ],
 )

@@ -41,7 +41,7 @@ ROUTES: dict[tuple[str, str], Expected] = {
     ("get", "/api/sessions/{session_id}/frames"): Expected(THEIRS),
     ("get", "/api/sessions/{session_id}/timeline"): Expected(THEIRS),
     ("get", "/api/sessions/{session_id}/kit"): Expected(THEIRS),
-    ("put", "/api/sessions/{session_id}/kit"): Expected(THEIRS, {"kit": "bedside-1"}),
+    ("put", "/api/sessions/{session_id}/kit"): Expected((THEIRS[0], 403, *THEIRS[2:]), {"kit": "bedside-1"}),
     ("delete", "/api/sessions/{session_id}/kit"): Expected(THEIRS),
     ("put", "/api/sessions/{session_id}/privacy"): Expected(THEIRS, {"level": "skeleton", "minutes": 5}),
     ("post", "/api/upload/generate-url"): Expected(THEIRS, {}),

@@ -237,6 +237,22 @@ async def test_an_analysing_viewer_gets_more_and_others_exactly_the_document(ses
         assert {m["type"] for m in plain.got} <= {"status_update", "interpolated_batch", "gap"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"type":"device","payload":{"userAgent":"half \ud800"}}',
+        r'{"type":"device","payload":{"userAgent":"\u0000"}}',
+    ],
+    ids=["half a pair", "nul"],
+)
+async def test_what_no_column_holds_is_an_error_and_the_socket_stays(session: str, text: str) -> None:
+    async with Socket(f"{session}?role=patient") as patient:
+        await patient.send(text)
+        assert (await patient.message("error"))["payload"]["code"] == "INVALID_MESSAGE"
+        await patient.batch(DOCUMENTED, boot="b1", seq=1)
+        await patient.message("ack")
+
+
 async def test_an_oversized_message_closes_with_1009_and_others_stay(session: str) -> None:
     async with Socket(session) as patient, Socket(session) as viewer:
         await viewer.status("viewer_connected")

@@ -80,6 +80,29 @@ async def test_a_patients_token_measures_and_its_links_reach_that_session_only(
     assert https.get("/scg/api/v1/sessions", headers=_bearer(relay, "admin")).status_code == 200
 
 
+async def test_only_who_measures_sends_and_ends(
+    relay: RelayProgram, https: httpx.Client, trusted: ssl.SSLContext
+) -> None:
+    """Not who looks by a link, not another patient, not another kit: a session's id is no secret."""
+    one = https.post("/scg/api/v1/sessions", headers=_bearer(relay, "patient", "--name", "anna")).json()
+    address, viewer = one["websocketUrl"].split("?")[0], one["viewerUrl"].split("token=")[1]
+    async with Socket(f"{address}?token={viewer}", ssl=trusted) as looking:
+        await looking.batch(sine([EPOCH]), boot="b", seq=1)
+        assert (await looking.message("error"))["payload"]["code"] == "SESSION_HAS_PATIENT"
+    path = f"/scg/api/v1/sessions/{one['sessionId']}"
+    for who in (("patient", "--name", "john"), ("kit", "--name", "bedside-09")):
+        bearer = _bearer(relay, *who)
+        assert https.post(f"{path}/end", headers=bearer).status_code == 403
+        other = bearer["Authorization"].split()[1]
+        async with connect(f"{address}?role=patient&token={other}", ssl=trusted) as socket:
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+            assert socket.close_code == 4403
+    mine = one["websocketUrl"].split("token=")[1]
+    assert https.get(path, params={"token": viewer}).json()["samples"] == []
+    assert https.post(f"{path}/end", params={"token": mine}).status_code == 200
+
+
 @pytest.mark.parametrize(("query", "code"), [("", 4401), ("?token=nonsense", 4401), ("?token=OTHER", 4403)])
 async def test_sockets_are_refused_with_a_code_a_page_can_read(
     relay: RelayProgram, https: httpx.Client, trusted: ssl.SSLContext, query: str, code: int
@@ -136,8 +159,16 @@ def test_of_two_who_make_the_secret_at_once_both_have_the_same(tmp_path: Path) -
 
 
 def test_a_busy_port_says_what_to_do(relay: RelayProgram, tmp_path: Path) -> None:
-    with pytest.raises(pytest.fail.Exception, match="cannot be had"):
+    with pytest.raises(pytest.fail.Exception, match=r"cannot be had.*or \[ports\] in the configuration"):
         RelayProgram(tmp_path, port=relay.port)
+
+
+def test_a_folder_is_one_relays(relay: RelayProgram, tmp_path: Path) -> None:
+    """Two on one folder would each think the timers and what kits sent their own."""
+    (tmp_path / "file").write_text("")
+    for folder, said in ((relay.data, "another relay runs on"), (tmp_path / "file", "cannot be used for data")):
+        with pytest.raises(pytest.fail.Exception, match=said):
+            RelayProgram(folder)
 
 
 @pytest.mark.parametrize(

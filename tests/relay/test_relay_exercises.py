@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import paho.mqtt.client as mqtt
 import pytest
 from websockets.asyncio.client import connect
@@ -193,6 +194,53 @@ async def test_a_kit_that_forgot_is_reminded_and_viewers_hear_how_it_is(care: Ca
         kit.status(**sections, exercise={"session": session})
         await asyncio.sleep(0.3)
         assert kit.commands("start_session") == []
+
+
+async def test_sockets_end_with_the_sign_in_they_were_opened_with(care: Care) -> None:
+    """A screen left open in a practice shows nobody's patient once its user signed out or was dismissed."""
+    session = care.create()["session_id"]
+    timer = {"session_id": session, "sync_mode": "global", "total_time_ms": 60_000}
+    signed_in = care.sign_in("smith")
+    ws, token = f"ws://127.0.0.1:{care.relay.care_port}", signed_in["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    httpx.post(f"{care.relay.care}/v1/sessions", json=timer, headers=bearer).raise_for_status()
+    async with (
+        connect(f"{ws}/api/sessions/{session}/live?token={token}") as live,
+        connect(f"{ws}/v1/sessions/{session}?token={token}") as timed,
+        connect(live_url(care, session, "smith")) as another,
+    ):
+        httpx.post(f"{care.relay.care}/api/auth/logout", headers=bearer).raise_for_status()
+        for socket in (live, timed):
+            await asyncio.wait_for(socket.wait_closed(), WITHIN_S)
+            assert socket.close_code == 4401
+        await another.send('{"type":"ping","payload":{"sent":1.5}}')
+        told = [json.loads(await asyncio.wait_for(another.recv(), WITHIN_S))["type"] for _ in range(2)]
+        assert told == ["state", "pong"], "another sign-in of the same person goes on"
+
+
+async def test_a_patient_takes_no_kit_out_of_another_home(care: Care, kit: Kit) -> None:
+    """A kit's name is no secret: who could have any kit look could have another's home filmed, and agree to it."""
+    hers, his = (care.create(patient=who, by="admin")["session_id"] for who in ("jane", "john"))
+    assert error_of(assign(care, his, "kit-unseen", by="john"), 403)["code"] == "FORBIDDEN"
+    data_of(assign(care, hers, by="admin"))
+    assert error_of(assign(care, his, by="john"), 403)["code"] == "FORBIDDEN"
+    assert not [one for one in kit.commands("start_session") if one["session"] == his]
+    data_of(assign(care, his))
+    data_of(assign(care, his, by="john"))
+    data_of(assign(care, care.create()["session_id"], by="john"))
+    error_of(assign(care, hers, by="jane"), 403)
+
+
+async def test_a_kit_that_missed_the_end_is_told_again(care: Care, kit: Kit) -> None:
+    session = care.create()["session_id"]
+    data_of(assign(care, session))
+    end = {"session": session}
+    with care.as_("smith") as client:
+        data_of(client.delete(f"/api/sessions/{session}/kit"))
+    await kit.until(lambda: end in kit.commands("end_session"), "the end")
+    kit.heard.clear()
+    kit.status(exercise=end)
+    await kit.until(lambda: end in kit.commands("end_session"), "the end told again")
 
 
 async def test_only_the_patient_agrees_to_more(care: Care, kit: Kit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.contracts.fleet import Certified, Report, Updated, UpdateState, report
@@ -133,6 +133,7 @@ def test_a_certificate_that_is_not_renewed_is_warned_of(
     assert found == ([f"{said}: no room"] if said else [])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_any_status_makes_a_report(payload: dict[str, Any]) -> None:
     found = report(payload)

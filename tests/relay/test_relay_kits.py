@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.contracts.topics import Lane
+from core.contracts.topics import Lane, topic
 from tests.contract.sockets import EPOCH, Socket, sine
 from tests.programs import RelayProgram, token
 from tests.relay.kits import Kit
@@ -72,6 +72,21 @@ async def test_viewers_see_a_kit_as_they_see_a_socket(relay: RelayProgram, kit: 
     assert session["sensor"]["kind"] == "serial"
 
 
+async def test_nobody_else_measures_in_a_kits_session(relay: RelayProgram, kit: Kit) -> None:
+    """Two sources on one line would be one heart rate of two people."""
+    sent = sine([EPOCH + 10 * k for k in range(10)])
+    kit.say("samples_batch", {"samples": sent}, boot="b", seq=1)
+    await asyncio.to_thread(kit.until, lambda: kit.acked("b") == {1})
+    kit.client.publish(topic(kit.name, Lane.STATUS), '{"type":"status","payload":{"state":"offline"}}', qos=1)
+    async with Socket(f"{relay.ws}/ws/{kit.session}?role=patient") as other:
+        await other.batch(sent, boot="theirs", seq=1)
+        assert (await other.message("error"))["payload"]["code"] == "SESSION_HAS_PATIENT"
+        await other.send({"type": "device", "payload": {"userAgent": "mine", "unit": "g"}})
+        assert (await other.message("error", 2))["payload"]["code"] == "SESSION_HAS_PATIENT"
+    assert _session(relay, kit)["samples"] == sent
+    assert _session(relay, kit)["unit"] == "m/s2"
+
+
 def test_what_comes_again_is_acknowledged_again_and_stored_once(relay: RelayProgram, kit: Kit) -> None:
     sent = sine([EPOCH + 10 * k for k in range(10)])
     for lane in (Lane.LIVE, Lane.BACKFILL, Lane.BACKFILL):
@@ -98,6 +113,7 @@ def test_backfill_is_stored_in_its_place_and_not_shown(relay: RelayProgram, kit:
         ("what", {}, "UNKNOWN_TYPE"),
         ("session_ended", {"endedAt": "yesterday"}, "INVALID_MESSAGE"),
         ("session_ended", {"endedAt": "0001-01-01T00:00:00+14:00"}, "INVALID_MESSAGE"),
+        ("session_started", {"startedAt": "2025-07-21T14:30:00Z", "unit": "x" * 99}, "INVALID_MESSAGE"),
         ("session_started", {"startedAt": "9999-12-31T23:59:59-14:00"}, "INVALID_MESSAGE"),
         ("session_started", {"startedAt": "2025-07-21T14:30:00Z", "unit": "furlongs"}, "INVALID_MESSAGE"),
         ("session_started", {"startedAt": "2025-07-21T14:30:00Z", "device": {"userAgent": "\0"}}, "INVALID_MESSAGE"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,13 +17,14 @@ from core.contracts.scg import ClockNote, Columns
 from relay.clock import SystemClock
 from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.db.models import scg_chunks
-from relay.errors import SessionNotFound
+from relay.errors import SessionNotFound, StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.scg.live import Live
 from relay.scg.service import Bounds, ScgService
 from relay.scg.store import Entry, Session, Store
 
 SESSION = "00000000-0000-4000-8000-000000000001"
+BOUNDS = Bounds(live_sessions=9, sockets=9, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
 
 
 def _columns(seq: int) -> Columns:
@@ -102,6 +105,21 @@ async def test_a_database_that_fails_is_tried_again_and_loses_nothing(store: Sto
     assert (await store.seen(SESSION))["a"].ranges() == [[1, 3]]
 
 
+async def test_who_asks_while_nothing_can_be_written_is_told_so(
+    store: Store, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a full disk: a new session is refused in time, a recording that is whole is still read."""
+    monkeypatch.setattr("relay.db.transactions.ANSWER_WITHIN_S", 0.1)
+    await _fill(store, {"a": range(1, 3)})
+    service = ScgService(store, SystemClock(), Metrics(), BOUNDS)
+    with contextlib.closing(sqlite3.connect(str(engine.url.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="disk"):
+            await service.create(user_agent="", platform="")
+        assert b"".join(await service.samples(SESSION)).count(b'"t"') == 20
+        other.execute("ROLLBACK")
+
+
 async def test_waiting_for_what_was_submitted_does_not_wait_for_what_comes_after(store: Store) -> None:
     stop = False
 
@@ -137,8 +155,7 @@ async def test_a_full_store_says_so_and_has_room_again(engine: AsyncEngine) -> N
 
 async def test_who_may_not_begin_a_session_does_not_keep_a_kit_from_beginning_it(store: Store) -> None:
     """A viewer asks for a session in the same moment as its kit's first samples come: one is told no, not both."""
-    bounds = Bounds(live_sessions=9, sockets=9, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
-    service = ScgService(store, SystemClock(), Metrics(), bounds)
+    service = ScgService(store, SystemClock(), Metrics(), BOUNDS)
     asked = [service.live(SESSION), service.live(SESSION, kit="bedside-01"), service.live(SESSION, kit="bedside-01")]
     viewer, one, again = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(viewer, SessionNotFound)

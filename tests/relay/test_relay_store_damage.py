@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import structlog
+from sqlalchemy import text
 
 from core.contracts.scg import Columns
 from relay.db.engine import migrate, open_engine, sqlite_url
@@ -126,3 +127,13 @@ async def test_an_entry_another_relay_stored_first_counts_as_stored(tmp_path: Pa
     await engine.dispose()
     assert samples is not None
     assert len(samples) == 10
+
+
+async def test_a_database_of_a_newer_release_is_left_alone_and_says_what_to_do(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path))
+    await migrate(engine)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreUnavailable, match="newer Homeside"):
+        await migrate(engine)
+    await engine.dispose()

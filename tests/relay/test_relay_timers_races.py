@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from core.contracts.timers import CreateSession, Mode, Participant, Switch
 from relay.clock import SteadyClock
 from relay.db.engine import migrate, open_engine, sqlite_url
-from relay.errors import Conflict
+from relay.errors import Conflict, StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.timers.service import Bounds, TimersService
 from relay.timers.store import Store
@@ -45,6 +49,26 @@ async def test_of_two_switches_at_once_exactly_one_wins(tmp_path: Path) -> None:
     kept = await store.find("race")
     assert kept is not None
     assert kept.version == ROUNDS + 2
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await engine.dispose()
+
+
+async def test_who_begins_a_timer_while_nothing_can_be_written_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.db.transactions.ANSWER_WITHIN_S", 0.1)
+    engine = open_engine(sqlite_url(tmp_path))
+    await migrate(engine)
+    store = Store(engine, Metrics(), rest_s=0.04)
+    service = TimersService(store, SteadyClock(), Metrics(), Bounds(sessions=10, sockets=10, switches_per_s=10))
+    writing = asyncio.create_task(store.run())
+    with contextlib.closing(sqlite3.connect(str(engine.url.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="disk"):
+            await service.create(CreateSession("full", Mode.GLOBAL, total_time_ms=60_000))
+    await store.drained()
+    assert await store.find("full") is not None
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
     await engine.dispose()

@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from relay.accounts.routes import Guards
 from relay.accounts.service import Accounts, Visit
-from relay.auth import Role
+from relay.auth import Principal, Role
+from relay.entrance.access import Access
 from relay.envelopes import answer
 from relay.errors import NotFound, RelayError, Unauthorized
 from relay.physio.live.rules import AssignKit, SetPrivacy
@@ -52,10 +53,10 @@ class Seat:
         self._service.leave(self._watched, self._member)
 
 
-def add_live(app: FastAPI, service: LiveService, accounts: Accounts) -> None:
+def add_live(app: FastAPI, service: LiveService, accounts: Accounts, access: Access) -> None:
     """Put the routes into the physiotherapy application."""
     app.include_router(_routes(service, Guards(accounts)))
-    app.include_router(_socket(service, accounts))
+    app.include_router(_socket(service, accounts, access))
 
 
 def _routes(service: LiveService, guards: Guards) -> APIRouter:
@@ -82,7 +83,7 @@ def _routes(service: LiveService, guards: Guards) -> APIRouter:
     return router
 
 
-def _socket(service: LiveService, accounts: Accounts) -> APIRouter:
+def _socket(service: LiveService, accounts: Accounts, access: Access) -> APIRouter:
     router = APIRouter()
 
     @router.websocket("/api/sessions/{session_id}/live")
@@ -95,7 +96,9 @@ def _socket(service: LiveService, accounts: Accounts) -> APIRouter:
         except RelayError as error:
             await socket.close(CLOSE_CODES.get(error.status, 1011), str(error)[:120])
             return
-        Seat(service, watched, connection_of(socket.scope)).take()
+        connection = connection_of(socket.scope)
+        Seat(service, watched, connection).take()
+        access.hold(connection, Principal(visit.account.id, visit.account.role, sign_in=visit.sign_in))
 
     return router
 

@@ -41,6 +41,9 @@ NO_CONSENT = (
     "The patient has not agreed to being recorded. "
     "The patient does so with PUT /api/patients/profile and consent_given true."
 )
+NOT_YOURS = (
+    "This kit was not the last to see you. Whoever treats you starts it the first time, and after it was elsewhere."
+)
 Command = Callable[[str, str, dict[str, Any]], None]
 
 
@@ -99,11 +102,16 @@ class LiveService:
         self._work = asyncio.Event()
         self._told: dict[str, dict[str, Any]] = {}
         """The last status of each kit that sees a session, or did."""
+        self._seeing: dict[str, str] = {}
+        """The exercise each kit says it is in."""
 
     # -- who sees what -------------------------------------------------------------------------------------------
 
     async def assign(self, visit: Visit, session: str, kit: str) -> Row:
         """Have `kit` see this session from now on."""
+        await self._physio.visible(visit, session)
+        if visit.account.role is Role.PATIENT and not await self._store.last_saw_patient_of(session, kit):
+            raise Forbidden(NOT_YOURS)
         found, _ = await self._physio.details(visit, session)
         if self._consent_required and not await self._store.consented(session):
             raise ConsentMissing(NO_CONSENT)
@@ -164,12 +172,17 @@ class LiveService:
     def heard(self, kit: str, payload: dict[str, Any], online: bool) -> None:
         """A kit's status: told to those who look; a kit that has forgotten its exercise is reminded."""
         self._told[kit] = rules.of_status(payload) | {"online": online}
+        exercise = rules.exercise_of(payload)
+        if online and exercise is not None:
+            self._seeing[kit] = exercise
+        else:
+            self._seeing.pop(kit, None)
         for watched in self._watched.values():
             if watched.kit != kit or watched.ended:
                 continue
             before = watched.body
             self._learn(watched)
-            if online and rules.exercise_of(payload) != watched.session:
+            if online and exercise != watched.session:
                 self._start(watched)
             if watched.body != before:
                 watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
@@ -188,9 +201,10 @@ class LiveService:
                 log.warning("kits_sessions_not_checked", reason=str(error))
 
     async def checked(self) -> None:
-        """No kit goes on seeing a session that was deleted, or whose patient agrees no longer."""
+        """No kit goes on seeing a session that was deleted, or whose patient agrees no longer, or that was ended while
+        the kit could not hear it."""
         seen = [one for one in self._watched.values() if one.kit is not None and not one.ended]
-        going_on = {str(row["session_id"]): row for row in await self._store.open()} if seen else {}
+        going_on = {str(row["session_id"]): row for row in await self._store.open()} if seen or self._seeing else {}
         for watched in seen:
             row = going_on.get(watched.session)
             if row is None:
@@ -201,6 +215,11 @@ class LiveService:
                 watched.consented = False
                 self._end(watched)
             self._forget(watched)
+        for kit, session in list(self._seeing.items()):
+            row = going_on.get(session)
+            if row is None or row["kit"] != kit:
+                self._command(kit, "end_session", {"session": session})
+                log.info("kit_told_again", session=session, kit=kit)
 
     async def store_for_ever(self) -> None:
         await self.load()

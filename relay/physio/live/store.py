@@ -58,6 +58,21 @@ class LiveStore:
             found = await first(connection, query)
         return found is not None and bool(found["consent_given"])
 
+    async def last_saw_patient_of(self, session: str, kit: str) -> bool:
+        """Whether the session `kit` was given last is one of this session's patient."""
+        before, wanted = exercise_sessions.alias("before"), exercise_sessions.alias("wanted")
+        query = (
+            sa.select(
+                before.c.patient_id == sa.select(wanted.c.patient_id).where(wanted.c.id == session).scalar_subquery()
+            )
+            .select_from(session_kits.join(before, before.c.id == session_kits.c.session_id))
+            .where(session_kits.c.kit == kit)
+            .order_by(session_kits.c.assigned_at.desc())
+            .limit(1)
+        )
+        async with transaction(self._engine) as connection:
+            return bool(await connection.scalar(query))
+
     async def open(self) -> list[Row]:
         """Every session some kit is to see now."""
         query = sa.select(*_SHOWN).select_from(_JOINED).where(session_kits.c.ended_at.is_(None))

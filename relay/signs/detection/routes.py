@@ -64,6 +64,8 @@ def routes(service: SigningService, access: Access, metrics: Metrics) -> APIRout
         except RelayError as error:
             await socket.close(CLOSE.get(error.status, 1011), str(error)[:120])
             return
-        Seat(service, connection_of(socket.scope), metrics, access.reach(who)).take()
+        connection = connection_of(socket.scope)
+        Seat(service, connection, metrics, access.reach(who)).take()
+        access.hold(connection, who)
 
     return router

@@ -1,0 +1,101 @@
+"""What a live session tells of the heart: of now, or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from core.contracts.scg import Columns
+from relay.process.metrics import Metrics
+from relay.rooms import Audience, Member, Room
+from relay.scg.live import SILENT_MS, Live
+from relay.scg.store import Session
+
+BEAT_S = 1.0
+
+
+class Clock:
+    """Both of the relay's clocks, moved by hand."""
+
+    def __init__(self) -> None:
+        self.ms = 1_700_000_000_000.0
+
+    def now_ms(self) -> float:
+        return self.ms
+
+    def monotonic_ms(self) -> float:
+        return self.ms
+
+
+class Screen:
+    """The writing half of a viewer's connection."""
+
+    paused, waiting_bytes = False, 0
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write_frame(self, frame: bytes) -> None:
+        self.written.append(frame)
+
+    def end(self, code: int, reason: str = "") -> None: ...
+
+    @property
+    def rate(self) -> float | None:
+        found: dict[str, Any] = json.loads(self.written[-1][self.written[-1].index(b"{") :])
+        assert found["type"] == "analysis"
+        bpm: float | None = found["payload"]["heartRate"]["bpm"]
+        return bpm
+
+
+def heart(begin_ms: float, seconds: float) -> Columns:
+    """Two sounds a beat at 60 a minute, m/s²."""
+    t = begin_ms + np.arange(0.0, 1000 * seconds, 10.0)
+    since = ((t - begin_ms) / 1000) % BEAT_S
+    noise = np.random.default_rng(0).normal(size=len(t))
+    first = np.exp(-(((since - 0.2) / 0.035) ** 2)) * np.sin(2 * math.pi * 11 * since)
+    second = 0.4 * np.exp(-(((since - 0.5) / 0.025) ** 2)) * np.sin(2 * math.pi * 20 * since)
+    az = 9.81 + 0.1 * (first + second) + 0.003 * noise
+    return Columns(t=t, ax=np.zeros_like(t), ay=np.zeros_like(t), az=az)
+
+
+def watched(clock: Clock) -> tuple[Live, Screen]:
+    session = Session(id="1f0e1e36-3a07-4d3f-9b0a-5f5a0f9a7d11", started_at_ms=clock.ms)
+    live = Live(session, Room(clock.monotonic_ms), clock, Metrics(), backlog_ms=30_000)
+    screen = Screen()
+    live.room.join(Member(screen, Audience.ANALYST))
+    return live, screen
+
+
+async def test_no_rate_is_told_of_a_heart_that_is_heard_no_more() -> None:
+    clock = Clock()
+    live, screen = watched(clock)
+    live.start_line()
+    for _ in range(13):
+        live.show(heart(clock.ms, 1.0), None)
+        clock.ms += 1000
+        await live.analyse()
+    assert screen.rate is not None
+    assert abs(screen.rate - 60) < 3
+    clock.ms += SILENT_MS
+    for _ in range(4):
+        clock.ms += 1000
+        await live.analyse()
+        assert screen.rate is None
+    live.stop_line()
+
+
+async def test_a_rate_is_not_made_of_what_the_store_remembers() -> None:
+    """Somebody opens a session whose sensor fell silent before this relay began."""
+    clock = Clock()
+    live, screen = watched(clock)
+    live.prime(heart(clock.ms - 3_600_000, 20.0))
+    live.start_line()
+    for _ in range(5):
+        clock.ms += 1000
+        await live.analyse()
+        assert screen.rate is None
+    live.stop_line()
