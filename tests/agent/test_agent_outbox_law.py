@@ -114,7 +114,8 @@ class Law(RuleBasedStateMachine):
         held_by_writer = threading.Event()
         self.outbox._writer.submit(held_by_writer.wait)
         committing = asyncio.create_task(self.outbox.commit())
-        await asyncio.sleep(0)
+        while not (self.outbox._lock.locked() or committing.done()):
+            await asyncio.sleep(0)
         gathered = set(self.pending)
         await self._ack(chosen)
         self.send_live(sent)
