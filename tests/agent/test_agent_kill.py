@@ -33,6 +33,7 @@ STAGES = ("broker_connected", "broker_connected", "agent_started", "broker_conne
 def live(arguments: list[str], log: str) -> None:
     """One life of `homeside agent`, in a forked process."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(descriptor, b"\n")  # the life before may have been killed within a line
     os.dup2(descriptor, 2)
     sys.argv = ["homeside agent", *arguments]
     from agent.__main__ import agent_app
