@@ -14,7 +14,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
+from nats.js.api import AckPolicy, ClusterInfo, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from relay.bus.mqtt import Receive
@@ -34,9 +34,21 @@ PENDING_WITHIN_S = 0.5
 UNDONE = 20_000
 """Messages of a partition that may be taken and not yet committed; beyond it the stream holds the rest."""
 LOOK_EVERY_S = 1.0
+HEARD_WITHIN_S = 5.0
+"""A copy that the stream's leader has not heard of for longer counts as away: it hears of each once a second."""
 PAUSE_S = 0.1
 
 log = structlog.get_logger(__name__)
+
+
+def has_majority(cluster: ClusterInfo | None) -> bool:
+    """Whether the leader of a stream lately heard of so many copies that they are, with its own, more than half.
+
+    A leader that is cut off goes on answering for a while, and says so of its copies (`active`, in nanoseconds).
+    """
+    copies = cluster.replicas or [] if cluster else []
+    heard = sum(not copy.offline and (copy.active or 0) < HEARD_WITHIN_S * 1e9 for copy in copies)
+    return 2 * (1 + heard) > 1 + len(copies)
 
 
 class Turns(Protocol):
@@ -119,7 +131,7 @@ class NatsBus:
             except (NatsError, TimeoutError, OSError):
                 self._ready(ready=False)
             else:
-                self._ready(ready=self._link.connected.is_set())
+                self._ready(ready=self._link.connected.is_set() and has_majority(info.cluster))
                 self._metrics.stream_messages.set(info.state.messages)
 
     def _ready(self, *, ready: bool) -> None:

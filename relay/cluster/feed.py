@@ -37,6 +37,8 @@ LOOK_EVERY_S = 0.1
 SILENT_S = 15.0
 ANSWERS_WITHIN_S = 0.05
 """What the first socket of a session waits here to learn who is in its rooms elsewhere."""
+TOLD_EVERY_S = 5.0
+"""Who is in a room is said again so often: a word may be lost, as when the other relay has only just begun to hear."""
 WATCH_WITHIN_S = 2.0
 QUIET_S = (0.7, 2.0, 5.0)
 """After so long a silence the database is asked what was missed: no later message would tell."""
@@ -67,6 +69,7 @@ class _Watch:
     filling: asyncio.Task[None] | None = None
     silence: asyncio.TimerHandle | None = None
     quiet: asyncio.TimerHandle | None = None
+    again: asyncio.TimerHandle | None = None
 
 
 Pending = Callable[[str], Awaitable[list[bytes]]]
@@ -111,7 +114,7 @@ class ClusterFeed:
             return
         watch.ready.set()
         self._stop_filling(watch)
-        for handle in (watch.silence, watch.quiet):
+        for handle in (watch.silence, watch.quiet, watch.again):
             if handle is not None:
                 handle.cancel()
         if watch.silence is not None:
@@ -141,6 +144,7 @@ class ClusterFeed:
         self._tell(live, ask=True)
         await asyncio.sleep(ANSWERS_WITHIN_S)
         watch.ready.set()
+        self._tell_again(watch)
         self._show_held(watch)
         self._expect_more(watch)
 
@@ -302,6 +306,12 @@ class ClusterFeed:
         browser = presence.patient is not None and live.session.kit is None
         said = _Said(self._link.name, presence.viewers_here, browser, presence.boot if browser else None, ask)
         self._link.say(subjects.live(live.session.id, "presence"), msgspec.json.encode(said))
+
+    def _tell_again(self, watch: _Watch) -> None:
+        if self._watches.get(watch.live.session.id) is not watch:
+            return
+        self._tell(watch.live)
+        watch.again = asyncio.get_running_loop().call_later(TOLD_EVERY_S, self._tell_again, watch)
 
     def _presence(self, watch: _Watch, said: _Said) -> None:
         live = watch.live

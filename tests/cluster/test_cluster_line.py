@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from itertools import pairwise
+from typing import Any
 from uuid import uuid4
 
 import httpx
+import nats
 
+from relay.cluster.subjects import live
 from tests.cluster.program import ClusterProgram
 from tests.contract.sockets import EPOCH, Socket, sine
 from tests.relay.kits import Kit
@@ -98,6 +102,25 @@ async def test_a_phone_on_one_relay_is_watched_on_another(cluster: ClusterProgra
             await asyncio.to_thread(cluster.until, lambda: measured(cluster.relays[2], created), "patient elsewhere")
             await second.send({"type": "samples_batch", "payload": {"samples": [{"t": 1, "az": 1}]}})
             assert (await second.message("error"))["payload"]["code"] == "SESSION_HAS_PATIENT"
+
+
+async def test_who_is_in_the_room_is_said_again(cluster: ClusterProgram) -> None:
+    """Words between relays may be lost; here one is wrong instead, and is put right."""
+    created = httpx.post(f"{cluster.relays[0]}/api/v1/sessions").json()["sessionId"]
+    wrong = {"relay": "relay-2", "viewers": 7, "patient": False}
+    async with (
+        Socket(ws(cluster.relays[0], created, role="patient")) as patient,
+        Socket(ws(cluster.relays[1], created, role="viewer")),
+    ):
+        await patient.status("viewer_connected")
+        between = await nats.connect(cluster.nats[0])
+        await between.publish(live(created, "presence"), json.dumps(wrong).encode())
+        await patient.until(lambda got: _viewer_counts(got)[-2:] == [7, 1])
+        await between.close()
+
+
+def _viewer_counts(got: list[dict[str, Any]]) -> list[int]:
+    return [one["payload"]["viewerCount"] for one in got if one["type"] == "status_update"]
 
 
 async def test_a_viewer_goes_on_where_it_was_on_another_relay(cluster: ClusterProgram) -> None:

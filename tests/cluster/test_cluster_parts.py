@@ -7,9 +7,11 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nats.js.api import ClusterInfo, PeerInfo
 
 from core.contracts.topics import FROM_KITS, Lane
 from relay.cluster import subjects
+from relay.cluster.bus import has_majority
 from relay.cluster.link import is_cluster, servers
 from relay.cluster.ranks import GONE_AFTER_MS, Roll
 from relay.errors import SettingsError
@@ -96,3 +98,11 @@ def test_the_order_in_which_relays_speak_does_not_matter(order: list[str]) -> No
     for relay in itertools.chain(order, order):
         presence.heard(relay, Elsewhere(viewers=1))
     assert presence.viewer_count == 3
+
+
+@pytest.mark.parametrize(
+    ("heard_s_ago", "well"), [([], True), ([0.1, 0.9], True), ([0.1, 20.0], True), ([6.0, 20.0], False)]
+)
+def test_a_leader_alone_has_no_majority(heard_s_ago: list[float], well: bool) -> None:
+    copies = [PeerInfo(name=f"n{n}", offline=False, active=int(ago * 1e9)) for n, ago in enumerate(heard_s_ago)]
+    assert has_majority(ClusterInfo(leader="n", replicas=copies)) is well
