@@ -221,6 +221,10 @@ class Live:
         silent_ms = self.clock.monotonic_ms() - self.newest_at_ms
         return None if self.late_ms is None else self.late_ms + silent_ms
 
+    def tell_analysts(self) -> None:
+        """What is known of the session has changed."""
+        self.room.publish(self.info(), (Audience.ANALYST,))
+
     def info(self) -> bytes:
         session = self.session
         payload = {

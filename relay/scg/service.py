@@ -210,6 +210,7 @@ class ScgService:
             return
         ended = session.ended_at_ms is not None and live.session.ended_at_ms is None
         live.session = session
+        live.tell_analysts()
         if ended:
             live.announce("session_ended")
 
@@ -354,6 +355,7 @@ class ScgService:
         """Put what was learnt of a session (device, unit, sensor, start) into its row."""
         bounded: dict[str, Any] = {k: v[:512] if isinstance(v, str) else v for k, v in changes.items()}
         live.session = replace(live.session, **bounded)
+        live.tell_analysts()
 
         def stored() -> None:
             self.feed.changed(live)

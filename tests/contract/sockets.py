@@ -68,6 +68,15 @@ class Socket:
         found = await self.until(lambda got: payloads(got)[number - 1 :] and payloads(got))
         return found[number - 1]
 
+    async def sensor(self, needed: str) -> dict[str, Any]:
+        """What the sensor said of itself, once it said what is `needed`."""
+
+        def told(got: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            sensors = [m["payload"]["sensor"] for m in got if m["type"] == "session_info"]
+            return [sensor for sensor in sensors if sensor and sensor.get(needed)]
+
+        return (await self.until(told))[-1]
+
     def points(self) -> list[dict[str, Any]]:
         return [p for m in self.got if m["type"] == "interpolated_batch" for p in m["payload"]["interpolatedSamples"]]
 

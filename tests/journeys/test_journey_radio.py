@@ -100,13 +100,13 @@ async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path,
             await comes(lambda viewer=viewer: len(viewer.points()) > POINTS, within_s=120)
         rates = [await viewer.until(_a_rate(viewer), within_s=120) for viewer in viewers] if clocked else []
         await comes(lambda: {one["batteryPercent"] for one in told(agent)["sources"]} == {80}, within_s=60)
-        infos = [(await viewer.message("session_info"))["payload"] for viewer in viewers]
+        sensors = [await viewer.sensor("kind") for viewer in viewers]
         sources = told(agent)["sources"]
     relay.stop()
     for one in sources if clocked else ():
         _can_be_refitted(tmp_path / "relay", one["session"])
     assert [rate["bpm"] for rate in rates] == [pytest.approx(64, abs=4)] * len(rates), "as the simulated chest beats"
-    assert [info["sensor"]["kind"] for info in infos] == [KINDS[device] for device in devices]
+    assert [sensor["kind"] for sensor in sensors] == [KINDS[device] for device in devices]
     assert [one["lost"] for one in sources] == [0, 0, 0]
     for viewer in viewers:
         points = viewer.points()

@@ -34,6 +34,8 @@ SCHEMA: dict[str, Any] = {
     },
 }
 RETRIED = frozenset({500, 502, 503, 504})
+PAUSES_S = (0.2, 0.4)
+"""Before the second try and the third: whoever signed waits for the words meanwhile."""
 KAZAKH_SHARE = 1e-3
 BEDSIDE = tuple(
     """
@@ -90,6 +92,7 @@ class Gemini:
         """What `letters` say in `language`."""
         contents = json.dumps({"letters": letters, "draft": draft, "before": before, "language": language})
         self._budget.called()
+        await self._open()
         try:
             async with asyncio.timeout(self._timeout_s):
                 return _read(await self._ask(contents))
@@ -97,16 +100,14 @@ class Gemini:
             raise LlmTimeout(f"Gemini did not answer within {self._timeout_s:g} s. Try again.") from None
 
     async def _ask(self, contents: str) -> str:
-        await self._open()
-        delay = 0.2
-        while True:
+        for delay in PAUSES_S:
             try:
                 return await self._once(contents)
             except LlmFailed as error:
                 if not error.again or not self._budget.take():
                     raise
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
-            delay *= 2
+        return await self._once(contents)
 
     async def _once(self, contents: str) -> str:
         import httpx2
