@@ -27,6 +27,9 @@ EXTRAS ?= agent,relay
 # Two files of tests at a time: they wait for processes more than they work.
 SIDE_BY_SIDE ?= -n 2 --dist loadfile
 
+# What fails is tried once more, and what then passes is printed in full with its first failure (make test TWICE= for once).
+TWICE ?= --reruns 1
+
 # Words for pytest (make test TESTS='tests/core -k clock') and for the demonstration (make demo DEMO='--port 8010').
 TESTS ?=
 DEMO ?=
@@ -71,7 +74,7 @@ demo: $(VENV)/.homeside $(VENV)/.media ## a beating heart in the browser: relay,
 	@$(RUN) -m homeside demo $(DEMO)
 
 test: check peers $(VENV)/.pages $(VENV)/.media ## everything: check, then all tests against real peers
-	$(RUN) -m pytest $(SIDE_BY_SIDE) --durations=25 --durations-min=4 $(TESTS)
+	$(RUN) -m pytest $(SIDE_BY_SIDE) $(TWICE) --durations=25 --durations-min=4 $(TESTS)
 
 check: $(VENV)/.homeside $(VENV)/.dev ## format, lint, types, the house's laws, what may not be in the tree
 	$(RUN) -m ruff format --check .

@@ -48,6 +48,13 @@ def fail_if_skipped(report: Any) -> Any:
     return report
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What passed only when it was tried again is no success to be silent about: its first failure, whole."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.write_sep("!", f"failed once: {report.nodeid}")
+        report.toterminal(terminalreporter._tw)
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     return peers.REPO_ROOT
