@@ -221,8 +221,9 @@ class Live:
         silent_ms = self.clock.monotonic_ms() - self.newest_at_ms
         return None if self.late_ms is None else self.late_ms + silent_ms
 
-    def tell_analysts(self) -> None:
-        """What is known of the session has changed."""
+    def become(self, session: Session) -> None:
+        """What is known of the session has changed: whoever analyses it hears of that."""
+        self.session = session
         self.room.publish(self.info(), (Audience.ANALYST,))
 
     def info(self) -> bytes:

@@ -209,8 +209,7 @@ class ScgService:
         if session is None or self._live.get(session.id) is not live:
             return
         ended = session.ended_at_ms is not None and live.session.ended_at_ms is None
-        live.session = session
-        live.tell_analysts()
+        live.become(session)
         if ended:
             live.announce("session_ended")
 
@@ -354,8 +353,7 @@ class ScgService:
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
         """Put what was learnt of a session (device, unit, sensor, start) into its row."""
         bounded: dict[str, Any] = {k: v[:512] if isinstance(v, str) else v for k, v in changes.items()}
-        live.session = replace(live.session, **bounded)
-        live.tell_analysts()
+        live.become(replace(live.session, **bounded))
 
         def stored() -> None:
             self.feed.changed(live)
