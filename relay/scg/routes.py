@@ -208,7 +208,7 @@ def _socket(service: ScgService, store: Store, access: Access) -> APIRouter:
         audience = _audience(part, socket.query_params.get("with", ""))
         connection = connection_of(socket.scope)
         Seat(service, store, live, connection, audience, part).take(_after(socket.query_params.get("after")))
-        access.hold(connection, who)
+        access.hold(connection, who, measures=part is Part.PATIENT)
 
     return router
 
