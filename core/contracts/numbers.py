@@ -15,12 +15,11 @@ MOST = 2**53
 """Beyond it a double no longer knows every integer (RFC 7493 section 2.2)."""
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
-_decoder = cache(msgspec.json.Decoder)
 
 
 def decoded(data: bytes | str | msgspec.Raw, kind: type[_T]) -> _T:
     """As `msgspec.json.decode`, with its errors."""
-    decoder: msgspec.json.Decoder[_T] = _decoder(kind)
+    decoder: msgspec.json.Decoder[_T] = _decoder_of(kind)
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -29,6 +28,11 @@ def decoded(data: bytes | str | msgspec.Raw, kind: type[_T]) -> _T:
         except (msgspec.MsgspecError, OverflowError, UnicodeError, RecursionError):
             raise error from None
     return decoder.decode(again)
+
+
+@cache
+def _decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _whole(value: Any) -> Any:
