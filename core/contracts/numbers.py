@@ -19,7 +19,8 @@ _encoder = msgspec.json.Encoder()
 
 def decoded(data: bytes | str | msgspec.Raw, kind: type[_T]) -> _T:
     """As `msgspec.json.decode`, with its errors."""
-    decoder: msgspec.json.Decoder[_T] = _decoder_of(kind)
+    which: Any = kind
+    decoder: msgspec.json.Decoder[_T] = _decoder_of(which)
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
