@@ -57,7 +57,7 @@ async def test_on_sqlite(child: subprocess.Popen[str], tmp_path: Path) -> None:
 
 async def test_on_postgresql(child: subprocess.Popen[str], postgres: Postgres) -> None:
     wanted = await tables(open_engine(database_url(postgres.database(), Path())))
-    for number in (9, 30):
-        url = database_url(postgres.database(), Path())
+    for number in (9, 60):
+        url = database_url(postgres.database(bare=True), Path())
         assert killed(child, url.render_as_string(hide_password=False), number) == "killed"
         assert await tables(open_engine(url)) == wanted
