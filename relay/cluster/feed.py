@@ -73,13 +73,21 @@ class _Watch:
 
 
 Pending = Callable[[str], Awaitable[list[bytes]]]
+Reread = Callable[[Live], Awaitable[None]]
 
 
 class ClusterFeed:
-    """The body of relay.scg.feeds.Feed in a cluster. `reread` is given by the wiring: the service's own."""
+    """The body of relay.scg.feeds.Feed in a cluster. `reread` takes a session's row as it is now."""
 
     def __init__(
-        self, link: Link, store: Store, metrics: Metrics, tracing: Tracing, pending: Pending, backlog_ms: float
+        self,
+        link: Link,
+        store: Store,
+        metrics: Metrics,
+        tracing: Tracing,
+        pending: Pending,
+        backlog_ms: float,
+        reread: Reread,
     ) -> None:
         self._pending = pending
         self._tracing = tracing
@@ -88,7 +96,7 @@ class ClusterFeed:
         self._metrics = metrics
         self._backlog_ms = backlog_ms
         self._watches: dict[str, _Watch] = {}
-        self.reread: Callable[[Live], Awaitable[None]] | None = None
+        self._reread = reread
         link.on_return.append(self._returned)
 
     def shows(self, source: str) -> bool:
@@ -169,8 +177,8 @@ class ClusterFeed:
                 self._take(watch, envelope)
         elif what == "presence":
             self._presence(watch, msgspec.json.decode(message.data, type=_Said))
-        elif what == "changed" and self.reread is not None:
-            await self.reread(watch.live)
+        elif what == "changed":
+            await self._reread(watch.live)
 
     def _take(self, watch: _Watch, envelope: scg.Envelope) -> None:
         watch.held.append(envelope)
