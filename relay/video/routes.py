@@ -198,11 +198,8 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
 
     @router.get("/health", response_model=SignalingHealth, summary="Signaling Service Health")
     async def health() -> dict[str, Any]:
-        return {
-            "status": "healthy",
-            "active_connections": len(service.viewers.sessions()),
-            "service": "WebRTC Signaling",
-        }
+        watching = len(service.viewers.sessions())
+        return {"status": "healthy", "active_connections": watching, "service": "WebRTC Signaling"}
 
     @router.get("/ice-servers", summary="STUN and TURN servers for this relay's clients")
     async def ice_servers(request: Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a viewer's wish means now: a kit's camera, a session's, a file; else the camera that began last, else the sample.
+"""What a wish to watch means now: a kit's camera, a session's or a file; else the newest camera, else the sample.
 
 Knows neither HTTP nor bytes. A camera that sends to another relay is brought here when somebody wants it.
 """

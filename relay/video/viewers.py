@@ -1,6 +1,6 @@
-"""Who watches: a viewer's session from its offer to its last packet, by id. Knows neither HTTP nor where pictures come from.
+"""Who watches: a viewer's session from its offer to its last packet, by id. Knows not where pictures come from.
 
-A session that failed, closed or fell silent is forgotten within seconds; whoever may watch no longer is let out at once.
+A session that failed, closed or fell silent is forgotten within seconds; who may watch no longer is let out at once.
 """
 
 from __future__ import annotations
