@@ -1,4 +1,4 @@
-"""Who is in a session's rooms on all relays. Each says what its own room holds; nobody is asked twice, and words are lost.
+"""Who is in a session's rooms on all relays: each says what its own room holds, and words may be lost.
 
 So what is said is said again while somebody watches, and a kit that is no longer heard is not the patient for ever.
 """
