@@ -20,7 +20,8 @@ from relay.accounts.passwords import Passwords
 from relay.accounts.service import Accounts, Lifetimes
 from relay.accounts.store import AccountStore
 from relay.auth import Tokens, load_secret
-from relay.bus.broker import DoorBounds, EmbeddedBroker, Gate
+from relay.bus.broker import DoorBounds, EmbeddedBroker
+from relay.bus.gate import Gate
 from relay.bus.mqtt import Address, Bus, MqttBus, parse_address
 from relay.bus.switchboard import Switchboard
 from relay.clock import SystemClock

@@ -60,6 +60,11 @@ BAD = (
     Sample(floors.purity, {"firmware_bridge/a.py": "def f(p):\n    return open(p)\n"}, ("firmware_bridge/a.py:2:",)),
     Sample(floors.purity, {"core/a.py": "import datetime\nx = datetime.datetime.now()\n"}, ("core/a.py:2:",)),
     Sample(floors.purity, {"relay/timers/rules.py": "import time\n"}, ("relay/timers/rules.py:1:",)),
+    Sample(
+        floors.purity,
+        {"relay/timers/rules.py": "from relay.timers.turns import begin\n", "relay/timers/turns.py": "import time\n"},
+        ("relay/timers/turns.py:1:",),
+    ),
     Sample(floors.rooms, {"relay/scg/routes.py": "from sqlalchemy import select\n"}, ("relay/scg/routes.py:1:",)),
     Sample(
         floors.rooms,

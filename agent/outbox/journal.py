@@ -1,15 +1,13 @@
-"""The outbox's file: SQLite in WAL mode, one writer, one transaction and one fsync a commit.
+"""The outbox on disk: each change is one transaction, all of it or nothing, and is on the disk when it returns.
 
-Pages are 512 bytes because a commit of 2 kB then dirties two of the kernel's pages instead of four;
-`tests/bench/bench_outbox.py` counts the bytes a day. The lock is held for as long as the file is open:
-two agents on one folder would hand out the same block twice.
+What cannot be read is set aside, counted and reported, never in the way of the rest. Below the quota nothing is
+dropped; above it the oldest goes first.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from agent.errors import OutboxDamaged, OutboxError, OutboxInUse, OutboxUnwritable
+from agent.errors import OutboxDamaged, OutboxUnwritable
 from agent.outbox import salvage
 from agent.outbox.blocks import (
     CARRY,
     INSERT,
     PAGE_BYTES,
-    SCHEMA,
     SELECT,
     Block,
     Change,
@@ -38,11 +35,10 @@ from agent.outbox.blocks import (
     unspelled,
     unstate,
 )
+from agent.outbox.database import Database
 
 log = structlog.get_logger(__name__)
 
-WAL_PAGES = 4000
-"""Checkpoint each 2 MB: a page written every second reaches the main file once in a quarter of an hour."""
 CHECKED_AT_OPEN_BYTES = 64 << 20
 """Up to this size all of the file is checked at each start; a larger one block by block, as it is read."""
 SHRINK_FREE_BYTES = 64 << 20
@@ -51,14 +47,6 @@ CARRIED_AT_ONCE = 500
 MAX_REJECTED = 1000
 """Refused messages are kept for whoever looks into it, but must not fill the card."""
 ROW_OVERHEAD_BYTES = 256
-PRAGMAS = (
-    f"page_size = {PAGE_BYTES}",
-    "locking_mode = EXCLUSIVE",
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    f"wal_autocheckpoint = {WAL_PAGES}",
-    "cell_size_check = ON",
-)
 
 
 class Journal:
@@ -71,7 +59,7 @@ class Journal:
         self.used = 0
         """Bytes in use inside the file as of the last commit: what the quota is held against."""
         self._quota = quota_bytes
-        self._connection: sqlite3.Connection | None = None
+        self._db = Database(path)
 
     def open(self) -> None:
         """Ready to commit, whatever was found: a torn tail is cut, a damaged file is salvaged."""
@@ -88,22 +76,20 @@ class Journal:
         except OutboxDamaged as damage:
             self.rebuild(str(damage))
         self._shrink()
-        self.used = self._used_bytes()
+        self.used = self._db.used_bytes()
 
     @property
     def is_open(self) -> bool:
-        return self._connection is not None
+        return self._db.is_open
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._db.close()
 
     def commit(self, change: Change) -> Dropped:
         """Write one change, all of it or nothing, and have it on the disk when this returns."""
         state = msgspec.structs.replace(self.state)
         incoming = [row(block) for block in change.add]
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             settled = sum(_remove(db, block_id) for block_id in change.remove)
             settled += sum(_narrow(db, block_id, left) for block_id, left in change.narrow.items())
             _set_aside(db, change.reject)
@@ -111,7 +97,7 @@ class Journal:
             db.executemany(INSERT, incoming)
             _account(state, change, settled, dropped)
             db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(state),))
-            self.used = self._used_bytes()
+            self.used = self._db.used_bytes()
         self.state = state
         self.last_id = max([self.last_id, *(block.id for block in change.add)])
         return dropped
@@ -121,7 +107,7 @@ class Journal:
 
         A block that cannot be read is taken out, counted and reported; the others are given.
         """
-        with self._guarded() as db:
+        with self._db.guarded() as db:
             found = db.execute(SELECT + " WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
         blocks, broken = [], []
         for candidate in found:
@@ -145,14 +131,14 @@ class Journal:
             kept, unreadable = self._carry_over(remains)
         lost = max(0, before.messages - kept)
         self.state = msgspec.structs.replace(before, messages=kept, damaged=before.damaged + lost)
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(self.state),))
         self.last_id = max(self._newest_id(), last_id)
         log.error("outbox_salvaged", messages=kept, messages_lost=lost, blocks_unreadable=unreadable)
 
     def present(self, block_ids: list[int]) -> set[int]:
         """Which of these blocks are on disk."""
-        with self._guarded() as db:
+        with self._db.guarded() as db:
             query = "SELECT 1 FROM block WHERE id = ?"
             return {block_id for block_id in block_ids if db.execute(query, (block_id,)).fetchone()}
 
@@ -161,7 +147,7 @@ class Journal:
         kept = unreadable = 0
         rows = remains.blocks()
         while part := list(islice(rows, CARRIED_AT_ONCE)):
-            with self._transaction() as db:
+            with self._db.transaction() as db:
                 for found in part:
                     try:
                         messages = len(unrow(found).messages)
@@ -169,45 +155,19 @@ class Journal:
                         unreadable += 1
                         continue
                     kept += messages * db.execute(CARRY, found).rowcount
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany("INSERT OR IGNORE INTO rejected VALUES (?,?,?,?,?,?,?)", remains.rejected())
         return kept, unreadable
 
     def _connect(self) -> None:
-        try:
-            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0.5)
-        except sqlite3.Error as error:
-            raise _translated(error, self.path) from None
-        self._connection = db
-        try:
-            with self._guarded():
-                self._prepare(db)
-        except OutboxError:
-            self.close()
-            raise
+        self.state = self._db.open()
         self.last_id = self._newest_id()
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        for pragma in PRAGMAS:
-            db.execute(f"PRAGMA {pragma}")
-        version = self._pragma("user_version")
-        if version > 1:
-            raise OutboxError(f"{self.path} was written by a newer homeside: update, or move it away")
-        if version == 0:
-            db.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                db.execute(statement)
-            db.execute("COMMIT")
-        state = unstate(db.execute("SELECT max(body) FROM state WHERE id = 1").fetchone()[0])
-        if state is None:
-            raise OutboxDamaged("its state row cannot be read")
-        self.state = state
 
     def _report_recovery(self, left_over: int) -> None:
         """A WAL at start means an unclean stop before: say what of it was kept and what was not."""
         if not left_over:
             return
-        with self._guarded() as db:
+        with self._db.guarded() as db:
             frames = max(0, db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         log.warning(
@@ -218,9 +178,9 @@ class Journal:
         )
 
     def _check(self) -> None:
-        if self._pragma("page_count") * PAGE_BYTES > CHECKED_AT_OPEN_BYTES:
+        if self._db.pragma("page_count") * PAGE_BYTES > CHECKED_AT_OPEN_BYTES:
             return
-        with self._guarded() as db:
+        with self._db.guarded() as db:
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise OutboxDamaged(verdict)
@@ -229,9 +189,9 @@ class Journal:
             raise OutboxDamaged(f"{self.state.messages} messages were written and {there} are there")
 
     def _shrink(self) -> None:
-        free = self._pragma("freelist_count") * PAGE_BYTES
-        if free > SHRINK_FREE_BYTES and free > 4 * self._used_bytes():
-            with self._guarded() as db:
+        free = self._db.pragma("freelist_count") * PAGE_BYTES
+        if free > SHRINK_FREE_BYTES and free > 4 * self._db.used_bytes():
+            with self._db.guarded() as db:
                 db.execute("VACUUM")
             log.info("outbox_shrunk", bytes_given_back=free)
 
@@ -239,7 +199,7 @@ class Journal:
         """Oldest first, until what comes in fits below the quota."""
         dropped = Dropped()
         query = "SELECT id, enqueued_at, unacked FROM block WHERE kept = 0 ORDER BY id LIMIT 16"
-        while self._used_bytes() + incoming > self._quota and (oldest := db.execute(query).fetchall()):
+        while self._db.used_bytes() + incoming > self._quota and (oldest := db.execute(query).fetchall()):
             for block_id, enqueued_ms, unacked in oldest:
                 db.execute("DELETE FROM block WHERE id = ?", (block_id,))
                 dropped.add(block_id, enqueued_ms, _length(unacked))
@@ -248,7 +208,7 @@ class Journal:
     def _discard(self, broken: list[int]) -> None:
         """Unreadable blocks leave the file; how many messages they held is what is missing from the rest."""
         state = msgspec.structs.replace(self.state)
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             db.executemany("DELETE FROM block WHERE id = ?", [(block_id,) for block_id in broken])
             there = self._count(db)
             lost, state.messages = max(0, state.messages - there), there
@@ -261,35 +221,8 @@ class Journal:
         return sum(_length(found[0]) for found in db.execute("SELECT unacked FROM block"))
 
     def _newest_id(self) -> int:
-        with self._guarded() as db:
+        with self._db.guarded() as db:
             return int(db.execute("SELECT coalesce(max(id), 0) FROM block").fetchone()[0])
-
-    def _used_bytes(self) -> int:
-        return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
-
-    def _pragma(self, name: str) -> int:
-        with self._guarded() as db:
-            return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-
-    @contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection]:
-        if self._connection is None:
-            raise OutboxUnwritable(f"{self.path} is not open")
-        try:
-            yield self._connection
-        except sqlite3.Error as error:
-            raise _translated(error, self.path) from None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._guarded() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
 
 
 def _remove(db: sqlite3.Connection, block_id: int) -> int:
@@ -339,12 +272,3 @@ def _account(state: State, change: Change, settled: int, dropped: Dropped) -> No
         state.session = change.session
     if change.others is not None:
         state.others = change.others
-
-
-def _translated(error: sqlite3.Error, path: Path) -> OutboxError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or not isinstance(error, sqlite3.OperationalError):
-        return OutboxDamaged(f"{path.name}: {error}")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return OutboxInUse(f"{path} is held by another agent: stop it, or give this one its own --state folder")
-    return OutboxUnwritable(f"{path} cannot be written ({error}): free some space, or mount it writable")

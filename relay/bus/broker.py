@@ -12,7 +12,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ from amqtt.errors import AMQTTError
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
-from core.contracts import topics
-from relay.auth import Role, Tokens
 from relay.bus.filters import steady
+from relay.bus.gate import RELAY_USER, Gate
 from relay.bus.mqtt import Address
 from relay.bus.packets import (
     LEVEL_311,
@@ -39,14 +38,11 @@ from relay.bus.packets import (
     refusal,
     topic_of,
 )
-from relay.clock import Clock
 from relay.entrance.certificates import Shown, shown_by
 from relay.entrance.porter import Places, Porter, Room, bind
-from relay.entrance.standing import Standing
-from relay.errors import PortBusy, Unauthorized
+from relay.errors import PortBusy
 from relay.process.metrics import Metrics
 
-RELAY_USER = "relay"
 CONNECT_WITHIN_S = 10.0
 """To say who one is; who only holds a connection open is let go."""
 CONNECT_BYTES = 65_536
@@ -64,61 +60,6 @@ class DoorBounds:
     per_kit: int = 4
     packet_bytes: int = 1_048_576
     bytes_per_s: int = 4 * 1_048_576
-
-
-@dataclass
-class Gate:
-    """Who is admitted, and to which topics."""
-
-    tokens: Tokens
-    clock: Clock
-    standing: Standing = field(default_factory=Standing)
-    relay_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    open: bool = True
-    takes_tokens: bool = True
-
-    def admits(self, said: Connect, shown: Shown | None) -> str | None:
-        """The name a client has proved, empty for nobody in particular on an open door, or None."""
-        if said.username == RELAY_USER:
-            good = secrets.compare_digest((said.password or "").encode(), self.relay_password.encode())
-            return RELAY_USER if good else None
-        if self.open:
-            return said.username or ""
-        name = self._by_certificate(said, shown) if shown is not None else self._by_token(said)
-        if name is not None and said.will is not None and not self.reaches(name, said.will[0], Action.PUBLISH):
-            return None
-        return name
-
-    def _by_certificate(self, said: Connect, shown: Shown) -> str | None:
-        agrees = said.username in (None, "", shown.kit)
-        return shown.kit if agrees and self.standing.trusts_certificate(shown.kit, shown.serial) else None
-
-    def _by_token(self, said: Connect) -> str | None:
-        if not self.takes_tokens:
-            return None
-        try:
-            who = self.tokens.read(said.password or "", now_s=self.clock.now_ms() / 1000)
-        except Unauthorized:
-            return None
-        good = who.role is Role.KIT and who.subject == said.username and topics.valid_kit(who.subject)
-        return who.subject if good and self.standing.refusal(who) is None else None
-
-    def still_trusts(self, name: str, shown: Shown | None, since_s: float) -> bool:
-        if self.open or name == RELAY_USER:
-            return True
-        if shown is not None:
-            return self.standing.trusts_certificate(name, shown.serial)
-        return self.standing.trusts_token(name, since_s)
-
-    def reaches(self, username: str | None, topic: str, action: Action) -> bool:
-        """A kit writes its own lanes up and reads its own lanes down; the relay does all; an open door trusts all."""
-        if username == RELAY_USER or self.open:
-            return True
-        found = topics.parse(topic)
-        if found is None or found.kit != username:
-            return False
-        lanes = topics.FROM_KITS if action is Action.PUBLISH else topics.TO_KITS
-        return found.lane in lanes
 
 
 class AtTheDoor(BaseAuthPlugin):  # type: ignore[misc]

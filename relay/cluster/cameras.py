@@ -20,9 +20,10 @@ from relay.cluster import subjects
 from relay.cluster.link import Link
 from relay.errors import BadOffer, Full, RelayError
 from relay.process.metrics import Metrics
+from relay.video.cameras.places import Camera, Wish
 from relay.video.offers import take_from
 from relay.video.peers import PublisherPeer
-from relay.video.service import Camera, VideoService, Wish
+from relay.video.service import VideoService
 
 EVERY_S = 0.5
 ANSWER_WITHIN_S = 4.0
@@ -101,7 +102,7 @@ class RelayedCameras:
             now_s = asyncio.get_running_loop().time()
             for kit, brought in list(self._brought.items()):
                 self._look(kit, brought, now_s)
-            for camera in self._service.cameras():
+            for camera in self._service.cameras.shown():
                 self._find_again(camera)
             self._metrics.video_relayed.set(len(self._brought))
             await asyncio.sleep(EVERY_S)
@@ -125,7 +126,7 @@ class RelayedCameras:
                 len(one.publication.legs),
                 one.since_ms,
             )
-            for one in self._service.cameras()
+            for one in self._service.cameras.shown()
             if one.publisher is not None and one.kit not in self._brought
         ]
         if own or self._said is None or self._said:
@@ -169,14 +170,14 @@ class RelayedCameras:
             return answer.sdp
 
         def place() -> Any:
-            return self._service.place(sent.kit, sent.codec, sent.session)
+            return self._service.cameras.place(sent.kit, sent.codec, sent.session)
 
         try:
             publisher = await take_from(ask, place, sent.codec, self._service.network)
         except (BadOffer, TimeoutError) as error:
             raise Full(f"The camera of {sent.kit} cannot be brought from its relay: {error}") from error
         publisher.publication.level = sent.level
-        self._brought[sent.kit] = _Brought(self._service.take_in(sent.kit, publisher), publisher, relay)
+        self._brought[sent.kit] = _Brought(self._service.cameras.take_in(sent.kit, publisher), publisher, relay)
         log.info("camera_brought", kit=sent.kit, relay=relay)
 
     async def _asked(self, message: Msg) -> None:
@@ -186,10 +187,10 @@ class RelayedCameras:
     async def _answer(self, message: Msg) -> None:
         asked = msgspec.json.decode(message.data, type=_Asked)
         try:
-            camera = self._service.camera(asked.kit)
+            camera = self._service.cameras.of(asked.kit)
             if asked.kit in self._brought:
                 raise Full(f"The camera of {asked.kit} sends to another relay now")
-            _, sdp = await self._service.watch(asked.sdp, camera.publication, f"relay {asked.relay}")
+            _, sdp = await self._service.viewers.watch(asked.sdp, camera.publication, f"relay {asked.relay}")
             answer = _Answer(sdp=sdp)
         except RelayError as error:
             answer = _Answer(error=str(error))
@@ -218,7 +219,7 @@ class RelayedCameras:
     def _let_go(self, kit: str, brought: _Brought) -> None:
         self._brought.pop(kit, None)
         if brought.camera.publisher is brought.publisher:
-            self._service.give_up(brought.camera, brought.publisher)
+            self._service.cameras.give_up(brought.camera, brought.publisher)
             log.info("camera_let_go", kit=kit, relay=brought.relay)
 
     def _beside(self, work: Awaitable[None]) -> None:

@@ -24,21 +24,18 @@ from core.contracts.errors import ContractError
 from core.contracts.seq_ranges import SeqRanges
 from core.contracts.topics import Lane
 from relay.cluster import subjects
+from relay.cluster.attendance import Attendance, tell
 from relay.cluster.link import Link
 from relay.errors import Full, RelayError
 from relay.process.metrics import Metrics
 from relay.process.tracing import Tracing
 from relay.scg.live import Live
-from relay.scg.rules import Elsewhere
 from relay.scg.store import Store
 
 FILL_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
-SILENT_S = 15.0
 ANSWERS_WITHIN_S = 0.05
 """What the first socket of a session waits here to learn who is in its rooms elsewhere."""
-TOLD_EVERY_S = 5.0
-"""Who is in a room is said again so often: a word may be lost, as when the other relay has only just begun to hear."""
 WATCH_WITHIN_S = 2.0
 QUIET_S = (0.7, 2.0, 5.0)
 """After so long a silence the database is asked what was missed: no later message would tell."""
@@ -48,38 +45,35 @@ HELD = 1_000
 log = structlog.get_logger(__name__)
 
 
-class _Said(msgspec.Struct):
-    """A relay's room of a session, to the other relays."""
-
-    relay: str
-    viewers: int
-    patient: bool
-    boot: str | None = None
-    ask: bool = False
-
-
 @dataclass(eq=False, slots=True)
 class _Watch:
     live: Live
+    attendance: Attendance
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     heard: list[Subscription] = field(default_factory=list)
     stored: dict[str, SeqRanges] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
     held: deque[scg.Envelope] = field(default_factory=deque)
     filling: asyncio.Task[None] | None = None
-    silence: asyncio.TimerHandle | None = None
     quiet: asyncio.TimerHandle | None = None
-    again: asyncio.TimerHandle | None = None
 
 
 Pending = Callable[[str], Awaitable[list[bytes]]]
+Reread = Callable[[Live], Awaitable[None]]
 
 
 class ClusterFeed:
-    """The body of relay.scg.feeds.Feed in a cluster. `reread` is given by the wiring: the service's own."""
+    """The body of relay.scg.feeds.Feed in a cluster. `reread` takes a session's row as it is now."""
 
     def __init__(
-        self, link: Link, store: Store, metrics: Metrics, tracing: Tracing, pending: Pending, backlog_ms: float
+        self,
+        link: Link,
+        store: Store,
+        metrics: Metrics,
+        tracing: Tracing,
+        pending: Pending,
+        backlog_ms: float,
+        reread: Reread,
     ) -> None:
         self._pending = pending
         self._tracing = tracing
@@ -88,7 +82,7 @@ class ClusterFeed:
         self._metrics = metrics
         self._backlog_ms = backlog_ms
         self._watches: dict[str, _Watch] = {}
-        self.reread: Callable[[Live], Awaitable[None]] | None = None
+        self._reread = reread
         link.on_return.append(self._returned)
 
     def shows(self, source: str) -> bool:
@@ -98,7 +92,7 @@ class ClusterFeed:
         while True:
             found = self._watches.get(live.session.id)
             if found is None:
-                found = self._watches[live.session.id] = _Watch(live)
+                found = self._watches[live.session.id] = _Watch(live, Attendance(self._link, live))
                 try:
                     await self._begin(found)
                 finally:
@@ -114,12 +108,9 @@ class ClusterFeed:
             return
         watch.ready.set()
         self._stop_filling(watch)
-        for handle in (watch.silence, watch.quiet, watch.again):
-            if handle is not None:
-                handle.cancel()
-        if watch.silence is not None:
-            live.presence.patient = None
-        live.presence.elsewhere.clear()
+        if watch.quiet is not None:
+            watch.quiet.cancel()
+        watch.attendance.end()
         for subscription in watch.heard:
             _later(subscription.unsubscribe())
 
@@ -141,10 +132,10 @@ class ClusterFeed:
             raise Full("This relay does not hear the others. Try again in a moment.") from error
         if recent is not None and live.line is None:
             live.prime(recent)
-        self._tell(live, ask=True)
+        tell(self._link, live, ask=True)
         await asyncio.sleep(ANSWERS_WITHIN_S)
         watch.ready.set()
-        self._tell_again(watch)
+        watch.attendance.tell_again()
         self._show_held(watch)
         self._expect_more(watch)
 
@@ -158,7 +149,7 @@ class ClusterFeed:
         if envelope is None or envelope.number is None:
             return
         if envelope.session == watch.live.session.id:
-            self._measures(watch)
+            watch.attendance.kit_measures()
         self._take(watch, envelope)
 
     async def _from_relay(self, watch: _Watch, message: Msg) -> None:
@@ -168,9 +159,9 @@ class ClusterFeed:
             if envelope is not None and envelope.number is not None:
                 self._take(watch, envelope)
         elif what == "presence":
-            self._presence(watch, msgspec.json.decode(message.data, type=_Said))
-        elif what == "changed" and self.reread is not None:
-            await self.reread(watch.live)
+            watch.attendance.heard(message.data)
+        elif what == "changed":
+            await self._reread(watch.live)
 
     def _take(self, watch: _Watch, envelope: scg.Envelope) -> None:
         watch.held.append(envelope)
@@ -285,58 +276,19 @@ class ClusterFeed:
     def _returned(self) -> None:
         """The connection was away: what was missed shows by its numbers, and rooms are told anew."""
         for watch in self._watches.values():
-            self._tell(watch.live, ask=True)
+            tell(self._link, watch.live, ask=True)
 
-    # -- who is there ----------------------------------------------------------------------------------------------
+    # -- who is there, and what is known of the session -------------------------------------------------------------
 
     def present(self, live: Live) -> None:
-        self._tell(live)
+        tell(self._link, live)
 
     def changed(self, live: Live) -> None:
         self._link.say(subjects.live(live.session.id, "changed"), b"")
 
     def gone(self, relay: str) -> None:
-        """A relay went, and everybody in its rooms with it; they will come back on another."""
         for watch in self._watches.values():
-            for status in watch.live.presence.heard(relay, None):
-                watch.live.announce(status)
-
-    def _tell(self, live: Live, *, ask: bool = False) -> None:
-        presence = live.presence
-        browser = presence.patient is not None and live.session.kit is None
-        said = _Said(self._link.name, presence.viewers_here, browser, presence.boot if browser else None, ask)
-        self._link.say(subjects.live(live.session.id, "presence"), msgspec.json.encode(said))
-
-    def _tell_again(self, watch: _Watch) -> None:
-        if self._watches.get(watch.live.session.id) is not watch:
-            return
-        self._tell(watch.live)
-        watch.again = asyncio.get_running_loop().call_later(TOLD_EVERY_S, self._tell_again, watch)
-
-    def _presence(self, watch: _Watch, said: _Said) -> None:
-        live = watch.live
-        for status in live.presence.heard(said.relay, Elsewhere(said.viewers, said.patient, said.boot)):
-            live.announce(status)
-        if said.ask:
-            self._tell(live)
-
-    def _measures(self, watch: _Watch) -> None:
-        """The kit is heard: it is the patient until it is silent for long, or says that it goes."""
-        live = watch.live
-        if watch.silence is not None:
-            watch.silence.cancel()
-        watch.silence = asyncio.get_running_loop().call_later(SILENT_S, self._silent, watch)
-        if live.presence.patient is None:
-            live.presence.seat(watch)
-            live.announce("patient_connected")
-
-    def _silent(self, watch: _Watch) -> None:
-        if watch.silence is not None:
-            watch.silence.cancel()
-            watch.silence = None
-        if watch.live.presence.patient is watch:
-            watch.live.presence.patient = None
-            watch.live.announce("patient_disconnected")
+            watch.attendance.gone(relay)
 
     async def _status(self, watch: _Watch, message: Msg) -> None:
         envelope = _decoded(message.data)
@@ -347,7 +299,7 @@ class ClusterFeed:
         except ContractError:
             return
         if state != "online":
-            self._silent(watch)
+            watch.attendance.kit_silent()
 
 
 def _bound(heard: Callable[[_Watch, Msg], Awaitable[None]], watch: _Watch) -> Callable[[Msg], Awaitable[None]]:

@@ -23,8 +23,8 @@ from relay.cluster.link import Link
 from relay.cluster.members import Members
 from relay.errors import StoreUnavailable
 from relay.fleet.others import Rows
+from relay.fleet.register import Register
 from relay.fleet.rules import Told
-from relay.fleet.service import FleetService
 
 AT_ONCE = 200
 """Kits a message: far below the megabyte that NATS takes, with reports of every length."""
@@ -45,7 +45,7 @@ class _Said(msgspec.Struct, omit_defaults=True):
 
 
 class FleetPeers:
-    """The body of relay.fleet.others.Others in a cluster. `run` hears the others for a service."""
+    """The body of relay.fleet.others.Others in a cluster. `run` hears the others for a register."""
 
     alone = False
 
@@ -60,34 +60,34 @@ class FleetPeers:
     def changed(self, rows: Rows, key: str = "") -> None:
         self._say(_Said(self._link.name, rows=rows, key=key))
 
-    async def run(self, service: FleetService) -> None:
+    async def run(self, register: Register) -> None:
         """Hear the others; after every time without them, read all anew and ask what was missed."""
 
         async def heard(message: Msg) -> None:
-            await self._heard(service, msgspec.json.decode(message.data, type=_Said))
+            await self._heard(register, msgspec.json.decode(message.data, type=_Said))
 
         self._link.on_return.append(self._back.set)
-        self._members.on_gone.append(service.gone)
+        self._members.on_gone.append(register.gone)
         subscription = await self._link.hear(subjects.FLEET, heard)
         try:
             while True:
                 self._back.clear()
-                await service.load()
+                await register.load()
                 self._say(_Said(self._link.name, ask=True))
                 await self._back.wait()
         finally:
             self._link.on_return.remove(self._back.set)
-            self._members.on_gone.remove(service.gone)
+            self._members.on_gone.remove(register.gone)
             await subscription.unsubscribe()
 
-    async def _heard(self, service: FleetService, said: _Said) -> None:
-        service.overheard(said.relay, said.told)
+    async def _heard(self, register: Register, said: _Said) -> None:
+        register.overheard(said.relay, said.told)
         if said.ask:
-            self.tell(service.told_here())
+            self.tell(register.told_here())
         if said.rows is None:
             return
         try:
-            await service.reread(said.rows, said.key)
+            await register.reread(said.rows, said.key)
         except StoreUnavailable:
             await asyncio.sleep(RETRY_S)
             self._back.set()

@@ -6,7 +6,7 @@ What it answers but cannot keep is Unstorable: no further try would help.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,8 +22,6 @@ from relay.errors import StoreUnavailable, Unstorable
 Row = dict[str, Any]
 AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a database that does not answer, or not as it should, raises."""
-ANSWER_WITHIN_S = 10.0
-"""How long somebody who asked may wait for a commit: a full disk takes nothing for hours, and a page must say so."""
 DATA_EXCEPTION = "22"
 """The class of SQLSTATE codes of values that cannot be kept (ISO/IEC 9075-2, table of SQLSTATE classes)."""
 _turns: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
@@ -53,6 +51,11 @@ def unstorable(error: BaseException) -> bool:
     return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "").startswith(DATA_EXCEPTION)
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what the database said; the kind of error where it said nothing, as one that timed out."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 @asynccontextmanager
 async def _turn(engine: AsyncEngine, *, write: bool) -> AsyncIterator[None]:
     if not write or engine.dialect.name != "sqlite":
@@ -69,12 +72,3 @@ async def rows(connection: AsyncConnection, query: Executable) -> list[Row]:
 async def first(connection: AsyncConnection, query: Executable) -> Row | None:
     row = (await connection.execute(query)).mappings().first()
     return dict(row) if row is not None else None
-
-
-async def answered(committing: Awaitable[None]) -> None:
-    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            await committing
-    except TimeoutError:
-        raise StoreUnavailable("The database takes nothing now: its disk may be full. Try again later.") from None

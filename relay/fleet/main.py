@@ -14,10 +14,11 @@ from relay.entrance.access import Access
 from relay.errors import Forbidden, Unauthorized
 from relay.fleet.gateway import ReleaseFolder
 from relay.fleet.others import Alone
+from relay.fleet.register import TYPES, Register
 from relay.fleet.releases import Releases
 from relay.fleet.routes import application
 from relay.fleet.rules import Kit, Release
-from relay.fleet.service import TYPES, FleetService
+from relay.fleet.service import FleetService
 from relay.fleet.store import FleetStore
 from relay.ground import Ground, Part
 
@@ -35,18 +36,19 @@ async def open_fleet(ground: Ground) -> Part:
         token = ground.access.link(kit, Role.KIT)
         return f"{base}/fleet/api/v1/bundles/{release.file}?token={token}"
 
-    service = FleetService(store, releases, known, now_ms, ground.kits.command, link, others)
-    await service.load()
-    ground.kits.listen_status(service.heard)
-    ground.kits.listen_presence(service.presence)
-    ground.kits.answer(TYPES, service.take)
+    register = Register(store, releases, known, now_ms, ground.kits.command, link, others)
+    await register.load()
+    ground.kits.listen_status(register.heard)
+    ground.kits.listen_presence(register.presence)
+    ground.kits.answer(TYPES, register.take)
+    service = FleetService(store, register, now_ms, others)
     return Part(
         "fleet",
         application(service, _operator(ground.access, ground.accounts), ground.access),
         duties={
             "fleet_store": store.run,
             "rollouts": releases.watch_for_ever,
-            **({"fleet_peers": partial(others.run, service)} if isinstance(others, FleetPeers) else {}),
+            **({"fleet_peers": partial(others.run, register)} if isinstance(others, FleetPeers) else {}),
         },
         drained=store.drained,
     )

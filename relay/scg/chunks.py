@@ -13,7 +13,7 @@ from core.contracts.scg import Columns
 from core.contracts.seq_ranges import SeqRanges
 
 if TYPE_CHECKING:
-    from relay.scg.store import Entry
+    from relay.scg.entries import Entry
 
 SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
 """A chunk below SMALL (half a minute at 100 Hz) is joined with its neighbours until they are FULL."""

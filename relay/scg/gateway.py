@@ -1,4 +1,4 @@
-"""The side towards the kits: a kit is a patient without a socket, in the same service a phone's socket reaches."""
+"""The side towards the kits: a kit is a patient without a socket, in the same intake a phone's socket reaches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import msgspec
 from core.contracts import scg
 from core.contracts.errors import InvalidMessage
 from relay.bus.switchboard import KitSender, acknowledge
+from relay.scg.feeds import Feed
+from relay.scg.intake import Intake
 from relay.scg.live import Live
-from relay.scg.service import ScgService, canonical
-from relay.scg.store import Store
+from relay.scg.sessions import LiveSessions, canonical
+from relay.scg.writer import Writer
 
 TYPES = ("session_started", "samples_batch", "session_ended")
 EPOCH, LAST_YEAR = datetime(1970, 1, 1, tzinfo=UTC), 9999
@@ -20,16 +22,18 @@ EPOCH, LAST_YEAR = datetime(1970, 1, 1, tzinfo=UTC), 9999
 class KitGateway:
     """`take` answers the TYPES of a kit's messages; `presence` lets go of a patient that went."""
 
-    def __init__(self, service: ScgService, store: Store) -> None:
-        self._service = service
-        self._store = store
+    def __init__(self, sessions: LiveSessions, intake: Intake, writer: Writer, feed: Feed) -> None:
+        self._sessions = sessions
+        self._intake = intake
+        self._writer = writer
+        self._feed = feed
 
     async def take(self, sender: KitSender, envelope: scg.Envelope, *, present: bool) -> None:
         if envelope.session is None:
             raise InvalidMessage("Expected session beside type and payload")
         session_id = canonical(envelope.session)
-        await self._store.space()
-        live = await self._service.live(session_id, kit=sender.name)
+        await self._writer.space()
+        live = await self._sessions.of(session_id, kit=sender.name)
         if live.session.kit != sender.name:
             raise InvalidMessage("This session belongs to somebody else; begin another with a UUID of its own")
         if envelope.type == "samples_batch":
@@ -39,12 +43,12 @@ class KitGateway:
         else:
             ended = scg.decode_payload(envelope.payload, scg.SessionEnded)
             done = acknowledge(sender, envelope)
-            self._store.submit(self._service.ended(live, _epoch_ms(ended.ended_at), done))
+            self._writer.submit(self._intake.ended(live, _epoch_ms(ended.ended_at), done))
 
     def presence(self, sender: KitSender, online: bool) -> None:
         if online:
             return
-        for live in self._service.of_kit(sender.name):
+        for live in self._sessions.of_kit(sender.name):
             if live.presence.patient is sender:
                 live.presence.patient = None
                 live.announce("patient_disconnected")
@@ -52,14 +56,14 @@ class KitGateway:
     def _samples(self, live: Live, sender: KitSender, envelope: scg.Envelope, *, present: bool) -> None:
         batch = scg.decode_payload(envelope.payload, scg.SamplesBatch)
         columns = scg.columns(batch)
-        if present and self._service.feed.shows(sender.source) and not live.presence.measured:
+        if present and self._feed.shows(sender.source) and not live.presence.measured:
             live.presence.seat(sender)
             live.announce("patient_connected")
-        self._service.take(live, envelope, batch, columns, sender, present=present)
+        self._intake.take(live, envelope, batch, columns, sender, present=present)
 
     def _started(self, live: Live, sender: KitSender, envelope: scg.Envelope) -> None:
         started = scg.decode_payload(envelope.payload, scg.SessionStarted)
-        self._service.describe(
+        self._intake.describe(
             live,
             acknowledge(sender, envelope),
             started_at_ms=_epoch_ms(started.started_at),

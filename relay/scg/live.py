@@ -23,8 +23,8 @@ from relay.clock import Clock
 from relay.errors import SessionTaken
 from relay.process.metrics import Metrics
 from relay.rooms import EVERYONE, WATCHERS, Audience, Member, Room
+from relay.scg.entries import Session
 from relay.scg.rules import Line, Presence, delay_ms
-from relay.scg.store import Session
 
 if TYPE_CHECKING:
     from core.signals.heart_rate import Analysis, HeartTracker

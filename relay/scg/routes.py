@@ -19,8 +19,10 @@ from relay.errors import RelayError, SessionNotFound
 from relay.rooms import Audience, Member
 from relay.scg.live import Live
 from relay.scg.rules import Part
-from relay.scg.service import ScgService, canonical
-from relay.scg.store import Store
+from relay.scg.service import ScgService
+from relay.scg.sessions import LiveSessions, canonical
+from relay.scg.sockets import Sockets
+from relay.scg.writer import Writer
 from relay.wire import Connection, connection_of
 
 CLOSE_BAD_ID, CLOSE_UNKNOWN, CLOSE_UNAUTHORIZED, CLOSE_FORBIDDEN, CLOSE_FULL = 1008, 4404, 4401, 4403, 1013
@@ -67,21 +69,21 @@ class Listing(BaseModel):
 
 
 class Seat:
-    """A socket in a session's room: hands its messages to the service, and its acknowledgements back."""
+    """One socket in a session's room: hands its messages on, and its acknowledgements back."""
 
     source = "socket"
 
     def __init__(
         self,
-        service: ScgService,
-        store: Store,
+        sockets: Sockets,
+        writer: Writer,
         live: Live,
         connection: Connection,
         audience: Audience,
         part: Part,
     ) -> None:
-        self._service = service
-        self._store = store
+        self._sockets = sockets
+        self._writer = writer
         self._live = live
         self._connection = connection
         self._member = Member(connection, audience)
@@ -89,14 +91,14 @@ class Seat:
 
     def take(self, after: float | None = None) -> None:
         """Enter the room; from now on the connection speaks to this seat."""
-        self._service.enter(self._live, self._member, self._part, after)
+        self._sockets.enter(self._live, self._member, self._part, after)
         self._connection.attach(self)
 
     def received(self, data: str | bytes) -> None:
-        self._service.message(self._live, self._member, self._part, data, self)
-        if self._store.full:
+        self._sockets.message(self._live, self._member, self._part, data, self)
+        if self._writer.full:
             self._connection.pause_receiving()
-            self._store.when_space(self._connection.resume_receiving)
+            self._writer.when_space(self._connection.resume_receiving)
 
     def full(self) -> None:
         self._live.room.fall_behind(self._member)
@@ -108,17 +110,19 @@ class Seat:
         self._live.room.catch_up(self._member)
 
     def lost(self) -> None:
-        self._service.leave(self._live, self._member, self._part)
+        self._sockets.leave(self._live, self._member, self._part)
 
     def ack(self, boot: str, seq: int) -> None:
         self._live.room.send(self._member, scg.ack(boot, [[seq, seq]]))
 
 
-def application(service: ScgService, store: Store, access: Access, public_url: str) -> FastAPI:
+def application(
+    service: ScgService, sessions: LiveSessions, sockets: Sockets, writer: Writer, access: Access, public_url: str
+) -> FastAPI:
     """The OpenSCG API as an application of its own, with its own error bodies and its own OpenAPI document."""
     app = FastAPI(title="OpenSCG", version="0.1", docs_url=None, redoc_url=None)
     app.include_router(_sessions(service, access, public_url))
-    app.include_router(_socket(service, store, access))
+    app.include_router(_socket(sessions, sockets, writer, access))
     app.add_exception_handler(RelayError, _on_error)
     app.add_exception_handler(ContractError, _on_contract_error)
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
@@ -178,7 +182,7 @@ def _sessions(service: ScgService, access: Access, public_url: str) -> APIRouter
     return router
 
 
-def _socket(service: ScgService, store: Store, access: Access) -> APIRouter:
+def _socket(sessions: LiveSessions, sockets: Sockets, writer: Writer, access: Access) -> APIRouter:
     router = APIRouter()
 
     @router.websocket("/ws/{session_id}")
@@ -195,19 +199,19 @@ def _socket(service: ScgService, store: Store, access: Access) -> APIRouter:
             who = access.principal(socket)
             if part is not Part.PATIENT:
                 access.may_view(who, found)
-            live = await service.live(found)
+            live = await sessions.of(found)
             if part is Part.PATIENT:
                 access.may_feed(who, found, live.session.kit)
             elif not access.feeds(who, found, live.session.kit):
                 part = Part.VIEWER
-            service.check_room()
-            await service.feed.watch(live)
+            sockets.check_room()
+            await sockets.expect(live)
         except RelayError as error:
             await socket.close(_CLOSE_CODES.get(error.status, 1011), str(error)[:120])
             return
         audience = _audience(part, socket.query_params.get("with", ""))
         connection = connection_of(socket.scope)
-        Seat(service, store, live, connection, audience, part).take(_after(socket.query_params.get("after")))
+        Seat(sockets, writer, live, connection, audience, part).take(_after(socket.query_params.get("after")))
         access.hold(connection, who, measures=part is Part.PATIENT)
 
     return router

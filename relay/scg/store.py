@@ -1,16 +1,11 @@
-"""Heart sessions at rest, and the one writer that puts them there. An acknowledgement follows the commit.
+"""Heart sessions at rest: a batch goes in all at once, and what is read of a session comes in the order of its times.
 
-Whatever arrives between two commits goes in together: one transaction, one wait for the disk, however many sessions.
+A message is stored once, however often and by however many relays it is put; small chunks are joined later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,17 +14,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from core.contracts.scg import ClockNote, Columns
+from core.contracts.scg import Columns
 from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.db.months import month_of, read_month
-from relay.db.transactions import AWAY, answered, rows, transaction, unstorable
+from relay.db.transactions import AWAY, reason, rows, transaction, unstorable
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
 from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
+from relay.scg.entries import Entry, Session
 
-RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 MANY_SMALL = 240
 COMPACT_EVERY_S = 30.0
 SETTLED = {
@@ -42,173 +37,33 @@ SETTLED = {
 """What a constraint says of a message that need not be stored; with any other it is tried again."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A row of scg_sessions but its month; times in epoch ms."""
-
-    id: str
-    started_at_ms: float
-    ended_at_ms: float | None = None
-    kit: str | None = None
-    user_agent: str = ""
-    platform: str = ""
-    unit: str = "m/s2"
-    sensor: dict[str, Any] | None = None
-    thinned_hz: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One message to be committed. `done` is called after the commit, in the order of submission.
-
-    A session that `begins` is put only where none is: another relay may have begun and described it meanwhile.
-    """
-
-    session: str
-    done: Callable[[], None]
-    columns: Columns | None = None
-    boot: str | None = None
-    seq: int | None = None
-    clock: ClockNote | None = None
-    put: Session | None = None
-    begins: bool = False
-    ended_at_ms: float | None = None
-
-    @property
-    def weight(self) -> int:
-        return len(self.columns) if self.columns is not None else 1
-
-
 _SESSIONS = sa.select(*(scg_sessions.c[name] for name in Session.__slots__))
 _INSERT = sa.insert(scg_chunks).values(month=month_of(sa.bindparam("of")))
 
 
 class Store:
-    """Reads sessions, and writes what was submitted. `run` must be running for anything to be committed.
+    """`history` is a replica, for recordings that are over; it may lag behind.
 
-    `history` is a replica, for recordings that are over; it may lag behind.
+    Reading raises StoreUnavailable where the database does not answer.
     """
 
-    def __init__(
-        self,
-        engine: AsyncEngine,
-        metrics: Metrics,
-        *,
-        max_samples: int,
-        commit_every_s: float,
-        history: AsyncEngine | None = None,
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, metrics: Metrics, *, history: AsyncEngine | None = None) -> None:
         self._engine = engine
         self._history = history or engine
         self._insert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
         self._metrics = metrics
-        self._max_samples = max_samples
-        self._commit_every_s = commit_every_s
-        self._pending: list[Entry] = []
-        self._weight = 0
-        self._work = asyncio.Event()
-        self._urgent = asyncio.Event()
-        self._space = asyncio.Event()
-        self._space.set()
-        self._submitted = self._committed = 0
-        self._waiting_of: Counter[str] = Counter()
-        self._drains: list[tuple[int, asyncio.Future[None]]] = []
-        self._waiting: list[Callable[[], None]] = []
 
-    told = staticmethod(answered)
+    async def keep(self, batch: list[Entry]) -> list[Entry]:
+        """Commit a batch; gives what of it is stored now: all, together; else what can be, one by one.
 
-    @property
-    def full(self) -> bool:
-        return not self._space.is_set()
-
-    def submit(self, entry: Entry) -> None:
-        """Hand over a message for the next commit. Ask `full` first: a sender is made to wait, never dropped."""
-        self._pending.append(entry)
-        self._weight += entry.weight
-        self._metrics.pending_samples.set(self._weight)
-        if self._weight >= self._max_samples:
-            self._space.clear()
-        self._submitted += 1
-        self._waiting_of[entry.session] += 1
-        self._work.set()
-        if entry.columns is None:
-            self._urgent.set()
-
-    async def space(self) -> None:
-        await self._space.wait()
-
-    def when_space(self, resume: Callable[[], None]) -> None:
-        self._waiting.append(resume)
-
-    async def drained(self, session: str | None = None) -> None:
-        """Returns when all submitted before this call, or of a session, is committed; StoreUnavailable if not soon."""
-        if self._committed < self._submitted if session is None else self._waiting_of[session]:
-            done = asyncio.get_running_loop().create_future()
-            self._drains.append((self._submitted, done))
-            self._urgent.set()
-            await answered(done)
-
-    async def run(self) -> None:
-        """Commit for ever, samples after a short rest, what somebody waits for at once.
-
-        A database that fails is tried again; what waits for it stays, and is counted. What it cannot keep is given up,
-        without an acknowledgement, and holds up nobody else's.
+        What the database cannot keep is given up and counted. StoreUnavailable: all of it is to be tried again.
         """
-        delay = RETRY_FIRST_S
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            batch, self._pending = self._pending, []
-            try:
-                kept = await self._kept(batch)
-            except AWAY as error:
-                log.error("commit_failed", error=str(error).splitlines()[0], entries=len(batch), retry_s=delay)
-                self._metrics.commit_failures.inc()
-                self._put_back(batch)
-                await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
-                delay = min(delay * 2, RETRY_MOST_S)
-                continue
-            except BaseException:
-                self._put_back(batch)
-                raise
-            delay = RETRY_FIRST_S
-            self._settle(batch, kept)
-            self._urgent.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), self._commit_every_s)
-
-    def _put_back(self, batch: list[Entry]) -> None:
-        self._pending = batch + self._pending
-        self._work.set()
-
-    def _settle(self, batch: list[Entry], kept: list[Entry]) -> None:
-        """All of the batch is dealt with; what was kept is told to whoever waits for it."""
-        self._weight -= sum(entry.weight for entry in batch)
-        self._metrics.pending_samples.set(self._weight)
-        for entry in kept:
-            entry.done()
-        self._waiting_of -= Counter(entry.session for entry in batch)
-        if self._weight < self._max_samples // 2 and self.full:
-            self._space.set()
-            waiting, self._waiting = self._waiting, []
-            for resume in waiting:
-                resume()
-        self._committed += len(batch)
-        self._release_drains()
-
-    def _release_drains(self) -> None:
-        left = []
-        for target, done in self._drains:
-            if target > self._committed:
-                left.append((target, done))
-            elif not done.done():
-                done.set_result(None)
-        self._drains = left
+        try:
+            return await self._kept(batch)
+        except AWAY as error:
+            raise StoreUnavailable(reason(error)) from error
 
     async def _kept(self, batch: list[Entry]) -> list[Entry]:
-        """What of a batch is stored now: all, together; else what can be, one by one."""
         try:
             await self._commit(batch)
         except AWAY as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from relay.clock import Timescale, Wake
 from relay.rooms import Audience, Member, Room
-from relay.timers import rules, views
+from relay.timers import expiry, views
 from relay.timers.states import Changed, Event, State, TimeWarning, deadline_ms
 
 
@@ -37,7 +37,7 @@ class Live:
 
     def settle(self, now_ms: int) -> tuple[Event, ...]:
         """Bring the state up to now; what happened meanwhile."""
-        step = rules.settle(self.state, now_ms)
+        step = expiry.settle(self.state, now_ms)
         self.state = step.state
         return step.events
 

@@ -22,7 +22,7 @@ from relay.clock import Timescale
 from relay.errors import Conflict, Full, NotAllowed, ParticipantNotFound, RelayError, SessionNotFound, TooMany
 from relay.process.metrics import Metrics
 from relay.rooms import Member, Room
-from relay.timers import rules, views
+from relay.timers import expiry, rules, views
 from relay.timers.live import Live
 from relay.timers.plans import begin, newcomer
 from relay.timers.states import (
@@ -117,7 +117,7 @@ class TimersService:
         now_ms = self.now_ms()
         states = await self._store.recent(limit)
         held = [live.state if (live := self._live.get(state.plan.session_id)) else state for state in states]
-        return [views.whole(rules.settle(state, now_ms).state, now_ms) for state in held]
+        return [views.whole(expiry.settle(state, now_ms).state, now_ms) for state in held]
 
     def view(self, live: Live) -> dict[str, Any]:
         return views.whole(*self._current(live))

@@ -18,8 +18,9 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from relay.commits import answered
 from relay.db.models import timer_audit, timer_clock, timer_sessions
-from relay.db.transactions import AWAY, answered, rows, transaction, unstorable
+from relay.db.transactions import AWAY, reason, rows, transaction, unstorable
 from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 
@@ -114,7 +115,7 @@ class Store:
             try:
                 await self._keep(changed, adjustments)
             except AWAY as error:
-                log.error("commit_failed", error=str(error).splitlines()[0], timers=len(changed), retry_s=delay)
+                log.error("commit_failed", error=reason(error), timers=len(changed), retry_s=delay)
                 self._metrics.commit_failures.inc()
                 self._put_back(changed, adjustments)
                 await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret

@@ -17,10 +17,10 @@ import structlog
 
 from relay.errors import BadOffer, Full
 from relay.process.metrics import Metrics
+from relay.video.cameras.places import Camera
 from relay.video.offers import hand_to
 from relay.video.peers import Network, Viewer
 from relay.video.publication import Publication
-from relay.video.service import Camera
 
 if TYPE_CHECKING:
     import httpx2

@@ -6,7 +6,8 @@ from relay.auth import Principal, Role
 from relay.entrance.access import STAFF
 from relay.errors import Forbidden
 from relay.video.publication import Publication
-from relay.video.service import Sent, VideoService
+from relay.video.service import Sent
+from relay.video.viewers import Viewers
 
 
 def must_be_staff(who: Principal) -> None:
@@ -46,7 +47,7 @@ def own(who: Principal) -> str | None:
     return None if who.role in STAFF else who.subject
 
 
-def may_end(who: Principal, service: VideoService, session: str) -> None:
-    if session not in service.sessions(own(who)):
-        service.session(session[:64])
+def may_end(who: Principal, viewers: Viewers, session: str) -> None:
+    if session not in viewers.sessions(own(who)):
+        viewers.session(session[:64])
         raise Forbidden("This session is somebody else's.")

@@ -21,10 +21,11 @@ from relay.entrance.ports import allowed_methods
 from relay.errors import BadOffer, Full, RelayError, TooLarge
 from relay.openapi30 import as_3_0
 from relay.video import rules
+from relay.video.cameras.places import Wish
 from relay.video.cameras.routes import Detail, Kit, cameras, recordings
 from relay.video.handoff import Server
 from relay.video.permissions import bound_to, may_end, may_publish, may_watch, own
-from relay.video.service import VideoService, Wish
+from relay.video.service import VideoService
 
 SERVICE, VERSION = "AI Video Streaming Backend", "1.0.0"
 MOST_BODY = 131_072
@@ -175,29 +176,30 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
             raise BadOffer(f"Expected type 'offer', got '{body.type[:40]}'")
         publication = await service.source(Wish(body.video_path, body.kit, body.session))
         may_watch(who, publication)
-        session, sdp = await service.watch(body.sdp, publication, who.subject, bound_to(who))
-        access.hold(service.session(session), who)
+        session, sdp = await service.viewers.watch(body.sdp, publication, who.subject, bound_to(who))
+        access.hold(service.viewers.session(session), who)
         return {"sdp": sdp, "type": "answer", "session_id": session}
 
     @router.get("/sessions", response_model=Sessions, summary="List Active Sessions")
     async def sessions(request: Request) -> dict[str, Any]:
-        found = service.sessions(own(access.principal(request)))
+        found = service.viewers.sessions(own(access.principal(request)))
         return {"active_sessions": found, "count": len(found)}
 
     @router.get("/session/{session_id}", response_model=States, responses=missing, summary="Get Session Information")
     async def session(request: Request, session_id: str) -> dict[str, str]:
-        may_end(access.principal(request), service, session_id)
-        return service.session(session_id).states()
+        may_end(access.principal(request), service.viewers, session_id)
+        return service.viewers.session(session_id).states()
 
     @router.delete("/session/{session_id}", response_model=Closed, responses=missing, summary="Close Session")
     async def close(request: Request, session_id: str) -> dict[str, Any]:
-        may_end(access.principal(request), service, session_id)
-        remaining = await service.close(session_id)
+        may_end(access.principal(request), service.viewers, session_id)
+        remaining = await service.viewers.end(session_id)
         return {"status": "success", "message": f"Session {session_id} closed", "active_connections": remaining}
 
     @router.get("/health", response_model=SignalingHealth, summary="Signaling Service Health")
     async def health() -> dict[str, Any]:
-        return {"status": "healthy", "active_connections": len(service.sessions()), "service": "WebRTC Signaling"}
+        watching = len(service.viewers.sessions())
+        return {"status": "healthy", "active_connections": watching, "service": "WebRTC Signaling"}
 
     @router.get("/ice-servers", summary="STUN and TURN servers for this relay's clients")
     async def ice_servers(request: Request) -> dict[str, Any]:
@@ -230,13 +232,13 @@ def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRoute
     async def publish(request: Request, kit: Kit, session: UUID | None = None) -> Response:
         """A kit, or any WHIP client with a kit's token, begins to send its camera."""
         may_publish(access.principal(request), kit)
-        found, sdp = await service.publish(await _sdp(request), kit, str(session) if session else None)
+        found, sdp = await service.cameras.publish(await _sdp(request), kit, str(session) if session else None)
         return _created(request, f"/api/whip/{kit}/{found}", sdp, service)
 
     @router.delete("/whip/{kit}/{publishing}", summary="Stop publishing (WHIP)", response_class=Response)
     async def unpublish(request: Request, kit: Kit, publishing: str) -> Response:
         may_publish(access.principal(request), kit)
-        await service.unpublish(kit, publishing)
+        await service.cameras.unpublish(kit, publishing)
         return Response(status_code=200)
 
     @router.post(
@@ -254,18 +256,18 @@ def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRoute
         may_watch(who, publication)
         sdp = await _sdp(request)
         try:
-            found, answer = await service.watch(sdp, publication, who.subject, bound_to(who))
+            found, answer = await service.viewers.watch(sdp, publication, who.subject, bound_to(who))
         except Full:
             if not beyond.whep or kit == "sample":
                 raise
             return Response(status_code=307, headers={"Location": beyond.whep_of(kit)})
-        access.hold(service.session(found), who)
+        access.hold(service.viewers.session(found), who)
         return _created(request, f"/api/whep/{kit}/{found}", answer, service)
 
     @router.delete("/whep/{kit}/{session_id}", summary="Stop playing (WHEP)", response_class=Response)
     async def stop(request: Request, kit: Kit, session_id: str) -> Response:
-        may_end(access.principal(request), service, session_id)
-        await service.close(session_id)
+        may_end(access.principal(request), service.viewers, session_id)
+        await service.viewers.end(session_id)
         return Response(status_code=200)
 
     @router.options("/whip/{kit}", include_in_schema=False)

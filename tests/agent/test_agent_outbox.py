@@ -188,7 +188,7 @@ async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkey
     """A file that may not grow stands for a full card: the same error from the same call."""
     outbox = Outbox(tmp_path / "outbox.db", QUOTA, "a")
     await outbox.open()
-    await outbox._in_writer(lambda: outbox._journal._connection.execute("PRAGMA max_page_count = 8"))
+    await outbox._in_writer(lambda: outbox._journal._db._connection.execute("PRAGMA max_page_count = 8"))
     monkeypatch.setattr("agent.outbox.outbox.COMMIT_AFTER_S", 0.02)
     monkeypatch.setattr("agent.outbox.outbox.RETRY_S", 0.05)
     with capture_logs() as logs:
@@ -199,7 +199,7 @@ async def test_disk_that_refuses_costs_nothing_but_memory(tmp_path: Path, monkey
             while not any(entry["event"] == "outbox_unwritable" for entry in logs):
                 await asyncio.sleep(0.01)
         assert outbox.figures.messages == 40
-        await outbox._in_writer(lambda: outbox._journal._connection.execute("PRAGMA max_page_count = 100000"))
+        await outbox._in_writer(lambda: outbox._journal._db._connection.execute("PRAGMA max_page_count = 100000"))
         async with asyncio.timeout(5):
             while outbox._journal.state.messages < 40:
                 await asyncio.sleep(0.01)

@@ -65,8 +65,8 @@ def torn(tmp_path_factory: pytest.TempPathFactory) -> Torn:
     journal.open()
     for number in range(IN_FILE):
         commit(journal, number)
-    assert journal._connection is not None
-    journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert journal._db._connection is not None
+    journal._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     ends = []
     for number in range(IN_FILE, IN_FILE + IN_WAL):
         commit(journal, number)
@@ -240,8 +240,8 @@ def test_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     journal = Journal(path, 1 << 30)
     journal.open()
-    assert journal._connection is not None
-    journal._connection.execute("PRAGMA user_version = 9")
+    assert journal._db._connection is not None
+    journal._db._connection.execute("PRAGMA user_version = 9")
     journal.close()
     with pytest.raises(OutboxError, match="newer homeside"):
         Journal(path, 1 << 30).open()
@@ -253,9 +253,9 @@ def test_damage_met_while_running_is_salvaged_too(torn: Torn, tmp_path: Path) ->
     path = torn.copy(tmp_path / "x")
     journal = Journal(path, 1 << 30)
     journal.open()
-    assert journal._connection is not None
-    journal._connection.execute("UPDATE block SET body = x'00' WHERE id = 17")
-    journal._connection.execute("UPDATE block SET unacked = '[[1,1]]' WHERE id = 18")
+    assert journal._db._connection is not None
+    journal._db._connection.execute("UPDATE block SET body = x'00' WHERE id = 17")
+    journal._db._connection.execute("UPDATE block SET unacked = '[[1,1]]' WHERE id = 18")
     with capture_logs() as logs:
         found = everything(journal)
     assert len(found) == len(torn.committed) - 2 * PER_BLOCK
@@ -274,13 +274,13 @@ async def test_what_memory_still_holds_of_a_ruined_file_is_written_again(tmp_pat
         outbox.put("samples_batch", {"noise": random.Random(n).randbytes(90).hex()}, SESSION, n)
         assert outbox.next_live() is not None
     await outbox.commit()
-    assert outbox._journal._connection is not None
-    outbox._journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert outbox._journal._db._connection is not None
+    outbox._journal._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(PAGE_BYTES)
         file.write(random.Random(1).randbytes(size - PAGE_BYTES))
-    outbox._journal._connection.execute("PRAGMA shrink_memory")
+    outbox._journal._db._connection.execute("PRAGMA shrink_memory")
     outbox.put("samples_batch", {"x": 1}, SESSION, 1)
     with capture_logs() as logs:
         await outbox.commit()

@@ -18,8 +18,13 @@ from core.contracts import scg
 from relay.clock import SystemClock
 from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.process.metrics import Metrics
-from relay.scg.service import Bounds, ScgService
+from relay.process.tracing import Untraced
+from relay.scg.feeds import Alone
+from relay.scg.intake import Intake
+from relay.scg.service import ScgService
+from relay.scg.sessions import Bounds, LiveSessions
 from relay.scg.store import Store
+from relay.scg.writer import Writer
 from tests.bench.rows import Row, show
 
 SESSIONS, SAMPLES, BATCHES = 50, 100, 40
@@ -47,23 +52,26 @@ async def _ours(folder: Path) -> float:
     clock, metrics = SystemClock(), Metrics()
     engine = open_engine(sqlite_url(folder))
     await migrate(engine)
-    store = Store(engine, metrics, max_samples=2_000_000, commit_every_s=0.05)
-    bounds = Bounds(live_sessions=1000, sockets=10, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
-    service = ScgService(store, clock, metrics, bounds)
-    writing = asyncio.create_task(store.run())
-    lives = [await service.live((await service.create(user_agent="", platform="")).id) for _ in range(SESSIONS)]
+    store = Store(engine, metrics)
+    writer = Writer(store.keep, metrics, max_samples=2_000_000, commit_every_s=0.05)
+    bounds = Bounds(live_sessions=1000, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
+    sessions = LiveSessions(store, writer, clock, metrics, bounds)
+    intake = Intake(writer, metrics, Alone(), Untraced())
+    service = ScgService(store, writer, sessions, intake, clock)
+    writing = asyncio.create_task(writer.run())
+    lives = [await sessions.of((await service.create(user_agent="", platform="")).id) for _ in range(SESSIONS)]
     messages = [(live, _message(live.session.id, seq)) for seq in range(1, BATCHES + 1) for live in lives]
     sender = Acked()
     began = time.perf_counter()
     for number, (live, body) in enumerate(messages):
         envelope = scg.decode_envelope(body)
         batch = scg.decode_payload(envelope.payload, scg.SamplesBatch)
-        await store.space()
-        service.take(live, envelope, batch, scg.columns(batch), sender)
+        await writer.space()
+        intake.take(live, envelope, batch, scg.columns(batch), sender)
         if number % 20 == 0:
             await asyncio.sleep(0)
     while sender.count < len(messages):
-        await store.drained()
+        await writer.drained()
     took = time.perf_counter() - began
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)

@@ -32,7 +32,9 @@ from relay.process.metrics import Metrics
 from relay.retention.rules import Fate
 from relay.retention.store import RetentionStore
 from relay.scg.chunks import in_order
-from relay.scg.store import Entry, Session, Store
+from relay.scg.entries import Entry, Session
+from relay.scg.store import Store
+from relay.scg.writer import Writer
 from tests.bench.rows import Row, show
 from tests.peers_postgres import Postgres
 
@@ -71,10 +73,7 @@ async def _measured(server: Postgres) -> list[Row]:
     found = {kind: await _filled(server.database(), kind, sessions) for kind in (OURS, ONE, HASHED)}
     stored = await _in_turns({kind: partial(_stored, engine) for kind, engine in found.items()}, TURNS)
     every = [session for of_month in sessions for session in of_month]
-    reading = {
-        kind: _timed(Store(engine, Metrics(), max_samples=10, commit_every_s=1).samples, every)
-        for kind, engine in found.items()
-    }
+    reading = {kind: _timed(Store(engine, Metrics()).samples, every) for kind, engine in found.items()}
     read = await _in_turns(reading | {BARE: _timed(partial(_bare, found[ONE]), every)}, READS)
     removed = {kind: await _removed(engine, kind, sessions[0]) for kind, engine in found.items()}
     for engine in found.values():
@@ -149,18 +148,18 @@ def _samples(count: int, first: int = 0) -> Columns:
 
 
 async def _stored(engine: AsyncEngine) -> float:
-    store = Store(engine, Metrics(), max_samples=10**7, commit_every_s=0.05)
+    writer = Writer(Store(engine, Metrics()).keep, Metrics(), max_samples=10**7, commit_every_s=0.05)
     sessions = [str(uuid4()) for _ in range(SENDING)]
     part = _samples(EACH)
-    writing = asyncio.create_task(store.run())
+    writing = asyncio.create_task(writer.run())
     began = time.perf_counter()
     for session in sessions:
         put = Session(id=session, started_at_ms=1.0)
-        store.submit(Entry(session=session, done=_nothing, put=put, begins=True))
+        writer.submit(Entry(session=session, done=_nothing, put=put, begins=True))
     for seq in range(MESSAGES):
         for session in sessions:
-            store.submit(Entry(session=session, done=_nothing, columns=part, boot="b", seq=seq))
-        await store.drained()
+            writer.submit(Entry(session=session, done=_nothing, columns=part, boot="b", seq=seq))
+        await writer.drained()
     took = time.perf_counter() - began
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.cluster.leases import Fence, Turn
-from relay.db.engine import database_url, migrate, open_engine
 from relay.db.leases import Leases, fence
 from relay.errors import LeaseLost
+from tests.databases import with_tables
 from tests.peers_postgres import Postgres
 
 SHORT_S, LONG_S = 0.2, 60.0
@@ -21,10 +20,8 @@ SHORT_S, LONG_S = 0.2, 60.0
 
 @pytest.fixture
 async def engine(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
-    found = open_engine(database_url(postgres.database(), Path()))
-    await migrate(found)
-    yield found
-    await found.dispose()
+    async with with_tables(postgres.database()) as found:
+        yield found
 
 
 async def taken(leases: Leases, holder: str, lasts_s: float = LONG_S, within: float = 20.0) -> int:

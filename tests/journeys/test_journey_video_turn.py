@@ -72,7 +72,7 @@ async def test_the_relay_sends_through_turn_as_well(coturn: Coturn, tmp_path: Pa
     viewer.on("track", track.set_result)
     try:
         await viewer.setLocalDescription(await viewer.createOffer())
-        _, answer = await service.watch(viewer.localDescription.sdp, await service.sample(), "anna")
+        _, answer = await service.viewers.watch(viewer.localDescription.sdp, await service.sample(), "anna")
         assert " typ relay" in answer
         assert " typ host" not in answer
         await viewer.setRemoteDescription(RTCSessionDescription(answer, "answer"))

@@ -24,6 +24,8 @@ WORLD = (
     *("subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid", "uvicorn", "websockets"),
 )
 CLOCKS_AND_FILES = ("open", "print", "input", "datetime.now", "datetime.utcnow", "datetime.today", "date.today")
+PURE = ("rules", "expiry")
+"""What modules are called that decide, in the rooms of the relay's APIs."""
 WEB = ("fastapi", "starlette", "uvicorn")
 DATABASE = ("sqlalchemy", "aiosqlite", "sqlite3", "asyncpg", "alembic", "relay.db")
 
@@ -41,10 +43,27 @@ def floors(root: Path) -> list[str]:
 
 
 def purity(root: Path) -> list[str]:
-    """core, firmware_bridge and every `rules` reach nothing outside: no I/O, clock, thread, task, chance or log."""
+    """core, firmware_bridge and what decides in a room reach nothing outside: no I/O, clock, task, chance or log.
+
+    What those import from the rooms is as pure as they are.
+    """
     pure = [source for source in read(root, "core", "firmware_bridge") if not source.path.startswith(ON_BOARDS)]
-    rules = [source for source in read(root, *(f"relay/{room}" for room in ROOMS)) if source.name == "rules"]
-    return [found for source in pure + rules for found in touches_the_world(source)]
+    sources = {source.dotted: source for room in ROOMS for source in read(root, f"relay/{room}")}
+    ruled = parts_of_rules(sources)
+    return [found for source in (*pure, *ruled) for found in touches_the_world(source)]
+
+
+def parts_of_rules(sources: dict[str, Source]) -> list[Source]:
+    """The PURE ones, the modules of the relay's rooms that they import, and those that these import."""
+    found: dict[str, Source] = {}
+    waiting = [source for source in sources.values() if source.name in PURE]
+    while waiting:
+        source = waiting.pop()
+        if source.dotted not in found:
+            found[source.dotted] = source
+            imported = {module.rsplit(".", cut)[0] for _, module in source.imports() for cut in (0, 1)}
+            waiting += [sources[module] for module in imported & sources.keys()]
+    return list(found.values())
 
 
 def touches_the_world(source: Source) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -28,8 +27,9 @@ from relay.db import engine as database
 from relay.db import months
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import StoreUnavailable
-from relay.process.metrics import Metrics
-from relay.scg.store import Entry, Session, Store
+from relay.scg.entries import Entry, Session
+from relay.scg.store import Store
+from tests.databases import with_tables, writing
 from tests.peers_postgres import Postgres
 
 PER = 10
@@ -50,23 +50,10 @@ def begin(session: str) -> Entry:
     return Entry(session=session, done=lambda: None, put=row, begins=True)
 
 
-@asynccontextmanager
-async def storing(engine: AsyncEngine) -> AsyncIterator[Store]:
-    store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=0.0)
-    writing = asyncio.create_task(store.run())
-    try:
-        yield store
-    finally:
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-
-
 @pytest.fixture
 async def engine(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
-    found = open_engine(database_url(postgres.database(), Path()))
-    await migrate(found)
-    yield found
-    await found.dispose()
+    async with with_tables(postgres.database()) as found:
+        yield found
 
 
 async def run(engine: AsyncEngine, *statements: str, **values: Any) -> None:
@@ -164,12 +151,12 @@ async def test_rows_come_through_and_go_back_as_they_were(
     await migrate(engine)
     assert await _rows(engine) == before
     new = str(uuid4())
-    async with storing(engine) as store:
-        store.submit(begin(new))
+    async with writing(engine) as (store, writer):
+        writer.submit(begin(new))
         for session in (sessions[0], new):
             for seq in (3, 4):
-                store.submit(message(session, seq))
-        await store.drained()
+                writer.submit(message(session, seq))
+        await writer.drained()
         assert [await store.count(session) for session in (*sessions, new)] == [10 * PER, 9 * PER, 9 * PER, 2 * PER]
         assert (await store.seen(sessions[0]))["b"].ranges() == [[1, 4]]
         assert await store.compact(sessions[1]) == 6
@@ -181,7 +168,7 @@ async def test_rows_come_through_and_go_back_as_they_were(
         await run(engine, "INSERT INTO scg_chunks SELECT * FROM scg_chunks")
     await migrate(engine)
     assert await _rows(engine) == after
-    async with storing(engine) as store:
+    async with writing(engine) as (store, writer):
         assert [await store.count(session) for session in (*sessions, new)] == [10 * PER, 9 * PER, 9 * PER, 2 * PER]
     await run(engine, "DELETE FROM scg_sessions")
     assert await _rows(engine) == []
@@ -198,12 +185,12 @@ async def test_a_session_is_read_from_the_one_table_of_its_month(engine: AsyncEn
         if "FROM scg_chunks" in statement:
             asked.append((statement, values))
 
-    async with storing(engine) as store:
-        store.submit(begin(new))
+    async with writing(engine) as (store, writer):
+        writer.submit(begin(new))
         for session in (old, new):
             for seq in range(1, 6):
-                store.submit(message(session, seq))
-                await store.drained()
+                writer.submit(message(session, seq))
+                await writer.drained()
         for session, month in ((old, OLD), (new, await month_of(engine, new))):
             asked.clear()
             sa.event.listen(engine.sync_engine, "before_cursor_execute", hear)
@@ -228,9 +215,9 @@ async def _touched(engine: AsyncEngine, statement: str, values: Any) -> set[str]
 async def test_a_session_cannot_be_of_two_months(engine: AsyncEngine) -> None:
     """So that the key, which on a partitioned table must name the month, guards as it did without."""
     old = await old_month(engine)
-    async with storing(engine) as store:
-        store.submit(message(old, 1))
-        await store.drained()
+    async with writing(engine) as (_, writer):
+        writer.submit(message(old, 1))
+        await writer.drained()
     other = "session_id, boot, first_seq + 1, samples, t_min, t_max, body, '2020-03-01' FROM scg_chunks"
     names = "session_id, boot, first_seq, samples, t_min, t_max, body, month"
     with pytest.raises(IntegrityError):
@@ -267,15 +254,15 @@ async def test_several_relays_make_the_same_months_at_once_while_samples_come(en
     there = await without_months(engine)
     relays = [open_engine(engine.url) for _ in range(4)]
     session, acknowledged = str(uuid4()), list[int]()
-    async with storing(engine) as store:
-        store.submit(begin(session))
-        await store.drained()
+    async with writing(engine) as (store, writer):
+        writer.submit(begin(session))
+        await writer.drained()
         making = asyncio.gather(*(_tries(relay) for relay in relays), *(migrate(one) for one in relays))
         for seq in range(1, 41):
-            store.submit(message(session, seq, done=partial(acknowledged.append, seq)))
+            writer.submit(message(session, seq, done=partial(acknowledged.append, seq)))
             await asyncio.sleep(0.002)
         await making
-        await store.drained()
+        await writer.drained()
         assert acknowledged == list(range(1, 41))
         assert await store.count(session) == 40 * PER
     for relay in relays:
@@ -294,18 +281,18 @@ async def _tries(relay: AsyncEngine) -> None:
 async def test_what_has_no_table_of_its_month_lies_in_the_default_one(engine: AsyncEngine) -> None:
     await without_months(engine)
     session = str(uuid4())
-    async with storing(engine) as store:
-        store.submit(begin(session))
+    async with writing(engine) as (store, writer):
+        writer.submit(begin(session))
         for seq in range(1, 6):
-            store.submit(message(session, seq))
-            await store.drained()
+            writer.submit(message(session, seq))
+            await writer.drained()
         assert await column(engine, "SELECT count(*) FROM scg_chunks_default") == [5]
         await months.keep(engine, unfenced)
         present = await month_of(engine, session)
         assert present not in await tables(engine)
-        store.submit(message(session, 6))
-        store.submit(message(session, 2))
-        await store.drained()
+        writer.submit(message(session, 6))
+        writer.submit(message(session, 2))
+        await writer.drained()
         assert await store.compact(session) == 5
         assert await store.count(session) == 6 * PER
         await run(engine, "DELETE FROM scg_sessions")
@@ -315,9 +302,9 @@ async def test_what_has_no_table_of_its_month_lies_in_the_default_one(engine: As
 
 async def test_a_month_is_dropped_when_it_is_over_and_nothing_is_left(engine: AsyncEngine) -> None:
     old = await old_month(engine)
-    async with storing(engine) as store:
-        store.submit(message(old, 1))
-        await store.drained()
+    async with writing(engine) as (store, writer):
+        writer.submit(message(old, 1))
+        await writer.drained()
         await months.keep(engine, unfenced)
         left = await tables(engine)
         assert left[0] == OLD
@@ -325,8 +312,8 @@ async def test_a_month_is_dropped_when_it_is_over_and_nothing_is_left(engine: As
         await run(engine, "DELETE FROM scg_chunks")
         await months.keep(engine, unfenced)
         assert await tables(engine) == left[1:]
-        store.submit(message(old, 2))
-        await store.drained()
+        writer.submit(message(old, 2))
+        await writer.drained()
         assert await store.count(old) == PER
         assert await column(engine, "SELECT month FROM scg_chunks_default") == [OLD]
 
@@ -357,25 +344,25 @@ async def test_an_older_relay_beside_is_told_to_try_again_not_that_it_is_stored(
 async def test_a_table_that_is_away_keeps_a_message_waiting(engine: AsyncEngine) -> None:
     """A broken constraint is no proof that something is stored."""
     session, acknowledged = str(uuid4()), asyncio.Event()
-    async with storing(engine) as store:
-        store.submit(begin(session))
-        await store.drained()
+    async with writing(engine) as (store, writer):
+        writer.submit(begin(session))
+        await writer.drained()
         await without_months(engine)
         await run(engine, "ALTER TABLE scg_chunks DETACH PARTITION scg_chunks_default")
-        store.submit(message(session, 1, done=acknowledged.set))
+        writer.submit(message(session, 1, done=acknowledged.set))
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(store.drained(), 0.5)
+            await asyncio.wait_for(writer.drained(), 0.5)
         assert not acknowledged.is_set()
         await run(engine, "ALTER TABLE scg_chunks ATTACH PARTITION scg_chunks_default DEFAULT")
-        await asyncio.wait_for(store.drained(), 30)
+        await asyncio.wait_for(writer.drained(), 30)
         assert acknowledged.is_set()
         assert await store.count(session) == PER
 
 
 async def test_what_comes_late_for_a_recording_that_was_removed_keeps_nobody_waiting(engine: AsyncEngine) -> None:
     session = str(uuid4())
-    async with storing(engine) as store:
+    async with writing(engine) as (store, writer):
         for boot in ("b", None):
-            store.submit(message(session, 1, boot))
-        await asyncio.wait_for(store.drained(), 30)
+            writer.submit(message(session, 1, boot))
+        await asyncio.wait_for(writer.drained(), 30)
         assert await store.count(session) == 0

@@ -28,7 +28,9 @@ from relay.process.metrics import Metrics
 from relay.retention.rules import DAY_MS, Fate, Policy, Recording, due, fate, thinned
 from relay.retention.service import Retention
 from relay.retention.store import RetentionStore
-from relay.scg.store import Entry, Session, Store
+from relay.scg.entries import Entry, Session
+from relay.scg.store import Store
+from tests.databases import writer_of
 from tests.peers_postgres import Postgres
 
 NOW = 1.8e12
@@ -60,17 +62,17 @@ async def record(
 ) -> str:
     """Ten seconds in two messages; its id."""
     session, begin = session or str(uuid4()), NOW - days_ago * DAY_MS
-    store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=0.0)
-    writing = asyncio.create_task(store.run())
+    writer = writer_of(Store(engine, Metrics()))
+    writing = asyncio.create_task(writer.run())
     row = Session(id=session, started_at_ms=begin, kit=kit)
-    store.submit(Entry(session=session, done=lambda: None, put=row, begins=True))
+    writer.submit(Entry(session=session, done=lambda: None, put=row, begins=True))
     for seq in (1, 2):
         part = columns(begin + (seq - 1) * 5000, 5)
-        store.submit(Entry(session=session, done=lambda: None, columns=part, boot=boot, seq=seq))
-        await store.drained()
+        writer.submit(Entry(session=session, done=lambda: None, columns=part, boot=boot, seq=seq))
+        await writer.drained()
     if ended:
-        store.submit(Entry(session=session, done=lambda: None, ended_at_ms=begin + 10_000))
-    await store.drained()
+        writer.submit(Entry(session=session, done=lambda: None, ended_at_ms=begin + 10_000))
+    await writer.drained()
     writing.cancel()
     return session
 
@@ -163,7 +165,7 @@ async def test_an_old_recording_is_thinned_once_and_says_so(engine: AsyncEngine)
     for _ in range(2):
         await sweep(engine, Policy(thin_days=30, thin_hz=25))
         assert await kept(engine) == {old: 250, young: 1000}
-    store = Store(engine, Metrics(), max_samples=10, commit_every_s=1)
+    store = Store(engine, Metrics())
     found, session = await store.samples(old), await store.session(old)
     assert found is not None
     assert session is not None

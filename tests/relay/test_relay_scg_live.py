@@ -12,9 +12,9 @@ import numpy as np
 from core.contracts.scg import Columns
 from relay.process.metrics import Metrics
 from relay.rooms import Audience, Member, Room
+from relay.scg.entries import Session
 from relay.scg.live import CROWD, SILENT_MS, Live
 from relay.scg.rules import Part
-from relay.scg.store import Session
 
 BEAT_S = 1.0
 

@@ -15,16 +15,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.contracts.scg import ClockNote, Columns
 from relay.clock import SystemClock
-from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.db.models import scg_chunks
 from relay.errors import SessionNotFound, StoreUnavailable
 from relay.process.metrics import Metrics
+from relay.process.tracing import Untraced
+from relay.scg.entries import Entry, Session
+from relay.scg.feeds import Alone
+from relay.scg.intake import Intake
 from relay.scg.live import Live
-from relay.scg.service import Bounds, ScgService
-from relay.scg.store import Entry, Session, Store
+from relay.scg.service import ScgService
+from relay.scg.sessions import Bounds, LiveSessions
+from relay.scg.store import Store
+from relay.scg.writer import Writer
+from tests.databases import with_tables, writer_of, writing
 
 SESSION = "00000000-0000-4000-8000-000000000001"
-BOUNDS = Bounds(live_sessions=9, sockets=9, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
 
 
 def _columns(seq: int) -> Columns:
@@ -34,27 +39,37 @@ def _columns(seq: int) -> Columns:
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    found = open_engine(sqlite_url(tmp_path))
-    await migrate(found)
-    yield found
-    await found.dispose()
+    async with with_tables(folder=tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
-async def store(engine: AsyncEngine) -> AsyncIterator[Store]:
-    found = Store(engine, Metrics(), max_samples=100_000, commit_every_s=0)
-    writing = asyncio.create_task(found.run())
-    yield found
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
+async def joined(engine: AsyncEngine) -> AsyncIterator[tuple[Store, Writer]]:
+    async with writing(engine) as found:
+        yield found
 
 
-async def _fill(store: Store, boots: dict[str | None, range]) -> list[tuple[str | None, int]]:
+@pytest.fixture
+def store(joined: tuple[Store, Writer]) -> Store:
+    return joined[0]
+
+
+@pytest.fixture
+def writer(joined: tuple[Store, Writer]) -> Writer:
+    return joined[1]
+
+
+def _sessions(store: Store, writer: Writer) -> LiveSessions:
+    bounds = Bounds(live_sessions=9, ring_frames=64, ring_ms=10_000, backlog_ms=30_000)
+    return LiveSessions(store, writer, SystemClock(), Metrics(), bounds)
+
+
+async def _fill(writer: Writer, boots: dict[str | None, range]) -> list[tuple[str | None, int]]:
     done: list[tuple[str | None, int]] = []
-    store.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
+    writer.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
     for boot, seqs in boots.items():
         for seq in seqs:
-            store.submit(
+            writer.submit(
                 Entry(
                     session=SESSION,
                     done=lambda key=(boot, seq): done.append(key),
@@ -64,7 +79,7 @@ async def _fill(store: Store, boots: dict[str | None, range]) -> list[tuple[str 
                     clock=ClockNote(error_ms=0.5, tick=float(seq)),
                 )
             )
-            await store.drained()
+            await writer.drained()
     return done
 
 
@@ -73,8 +88,8 @@ async def _rows(engine: AsyncEngine) -> list[dict]:
         return [dict(row) for row in (await connection.execute(sa.select(scg_chunks))).mappings()]
 
 
-async def test_joined_chunks_hold_the_same(store: Store, engine: AsyncEngine) -> None:
-    await _fill(store, {"a": range(1, 40), "b": range(100, 130), None: range(200, 205)})
+async def test_joined_chunks_hold_the_same(store: Store, writer: Writer, engine: AsyncEngine) -> None:
+    await _fill(writer, {"a": range(1, 40), "b": range(100, 130), None: range(200, 205)})
     before, whole = await _rows(engine), await store.samples(SESSION)
     gone = await store.compact(SESSION)
     after, again = await _rows(engine), await store.samples(SESSION)
@@ -89,29 +104,32 @@ async def test_joined_chunks_hold_the_same(store: Store, engine: AsyncEngine) ->
     assert await store.compact(SESSION) == 0
 
 
-async def test_a_database_that_fails_is_tried_again_and_loses_nothing(store: Store, engine: AsyncEngine) -> None:
-    await _fill(store, {"a": range(1, 3)})
+async def test_a_database_that_fails_is_tried_again_and_loses_nothing(
+    store: Store, writer: Writer, engine: AsyncEngine
+) -> None:
+    await _fill(writer, {"a": range(1, 3)})
     async with engine.begin() as connection:
         await connection.execute(sa.text("ALTER TABLE scg_chunks RENAME TO away"))
     done: list[int] = []
-    store.submit(Entry(session=SESSION, done=lambda: done.append(3), columns=_columns(3), boot="a", seq=3))
+    writer.submit(Entry(session=SESSION, done=lambda: done.append(3), columns=_columns(3), boot="a", seq=3))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(store.drained(), 0.4)
+        await asyncio.wait_for(writer.drained(), 0.4)
     assert done == []
     async with engine.begin() as connection:
         await connection.execute(sa.text("ALTER TABLE away RENAME TO scg_chunks"))
-    await asyncio.wait_for(store.drained(), 10)
+    await asyncio.wait_for(writer.drained(), 10)
     assert done == [3]
     assert (await store.seen(SESSION))["a"].ranges() == [[1, 3]]
 
 
 async def test_who_asks_while_nothing_can_be_written_is_told_so(
-    store: Store, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    store: Store, writer: Writer, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a full disk: a new session is refused in time, a recording that is whole is still read."""
-    monkeypatch.setattr("relay.db.transactions.ANSWER_WITHIN_S", 0.1)
-    await _fill(store, {"a": range(1, 3)})
-    service = ScgService(store, SystemClock(), Metrics(), BOUNDS)
+    monkeypatch.setattr("relay.commits.ANSWER_WITHIN_S", 0.1)
+    await _fill(writer, {"a": range(1, 3)})
+    sessions, intake = _sessions(store, writer), Intake(writer, Metrics(), Alone(), Untraced())
+    service = ScgService(store, writer, sessions, intake, SystemClock())
     with contextlib.closing(sqlite3.connect(str(engine.url.database), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="disk"):
@@ -120,46 +138,46 @@ async def test_who_asks_while_nothing_can_be_written_is_told_so(
         other.execute("ROLLBACK")
 
 
-async def test_waiting_for_what_was_submitted_does_not_wait_for_what_comes_after(store: Store) -> None:
+async def test_waiting_for_what_was_submitted_does_not_wait_for_what_comes_after(writer: Writer) -> None:
     stop = False
 
     async def feed() -> None:
         seq = 0
         while not stop:
             seq += 1
-            store.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="a", seq=seq))
+            writer.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="a", seq=seq))
             await asyncio.sleep(0)
 
-    store.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
+    writer.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
     feeding = asyncio.create_task(feed())
     for _ in range(3):
-        await asyncio.wait_for(store.drained(), 30)
+        await asyncio.wait_for(writer.drained(), 30)
     stop = True
     await feeding
 
 
 async def test_a_full_store_says_so_and_has_room_again(engine: AsyncEngine) -> None:
-    store = Store(engine, Metrics(), max_samples=100, commit_every_s=0)
-    store.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
+    writer = writer_of(Store(engine, Metrics()), max_samples=100)
+    writer.submit(Entry(session=SESSION, done=lambda: None, put=Session(id=SESSION, started_at_ms=0.0)))
     resumed = []
     for seq in range(1, 11):
-        store.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="a", seq=seq))
-    assert store.full
-    store.when_space(lambda: resumed.append(True))
-    writing = asyncio.create_task(store.run())
-    await asyncio.wait_for(store.space(), 10)
+        writer.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="a", seq=seq))
+    assert writer.full
+    writer.when_space(lambda: resumed.append(True))
+    writing = asyncio.create_task(writer.run())
+    await asyncio.wait_for(writer.space(), 10)
     assert resumed == [True]
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
 
 
-async def test_who_may_not_begin_a_session_does_not_keep_a_kit_from_beginning_it(store: Store) -> None:
+async def test_who_may_not_begin_a_session_does_not_keep_a_kit_from_beginning_it(store: Store, writer: Writer) -> None:
     """A viewer asks for a session in the same moment as its kit's first samples come: one is told no, not both."""
-    service = ScgService(store, SystemClock(), Metrics(), BOUNDS)
-    asked = [service.live(SESSION), service.live(SESSION, kit="bedside-01"), service.live(SESSION, kit="bedside-01")]
+    sessions = _sessions(store, writer)
+    asked = [sessions.of(SESSION), sessions.of(SESSION, kit="bedside-01"), sessions.of(SESSION, kit="bedside-01")]
     viewer, one, again = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(viewer, SessionNotFound)
     assert isinstance(one, Live)
     assert one is again
     assert one.session.kit == "bedside-01"
-    await store.drained()
+    await writer.drained()

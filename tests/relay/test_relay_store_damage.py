@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import shutil
 from pathlib import Path
@@ -17,7 +16,9 @@ from relay.db.engine import migrate, open_engine, sqlite_url
 from relay.db.journal import recover
 from relay.errors import StoreUnavailable
 from relay.process.metrics import Metrics
-from relay.scg.store import Entry, Session, Store
+from relay.scg.entries import Entry, Session
+from relay.scg.store import Store
+from tests.databases import with_tables, writing
 
 COMMITS, TRIALS = 40, 300
 SESSION = "00000000-0000-4000-8000-000000000001"
@@ -30,27 +31,21 @@ def _columns(seq: int) -> Columns:
 
 async def _written(folder: Path) -> list[int]:
     """Commit one batch after another; gives the journal's size after each, when its acknowledgement went out."""
-    engine = open_engine(sqlite_url(folder))
-    await migrate(engine)
-    store = Store(engine, Metrics(), max_samples=100_000, commit_every_s=0)
-    writing = asyncio.create_task(store.run())
     journal, sizes = folder / "relay.db-wal", []
-    for seq in range(COMMITS):
-        put = Session(id=SESSION, started_at_ms=0.0) if seq == 0 else None
-        store.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="b", seq=seq, put=put))
-        await store.drained()
-        sizes.append(journal.stat().st_size)
-    for name in ("relay.db", "relay.db-wal"):
-        shutil.copy(folder / name, folder / f"{name}.crashed")
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
-    await engine.dispose()
+    async with with_tables(folder=folder) as engine, writing(engine) as (_, writer):
+        for seq in range(COMMITS):
+            put = Session(id=SESSION, started_at_ms=0.0) if seq == 0 else None
+            writer.submit(Entry(session=SESSION, done=lambda: None, columns=_columns(seq), boot="b", seq=seq, put=put))
+            await writer.drained()
+            sizes.append(journal.stat().st_size)
+        for name in ("relay.db", "relay.db-wal"):
+            shutil.copy(folder / name, folder / f"{name}.crashed")
     return sizes
 
 
 async def _read(folder: Path) -> list[int]:
     engine = open_engine(sqlite_url(folder))
-    seen = await Store(engine, Metrics(), max_samples=1000, commit_every_s=0).seen(SESSION)
+    seen = await Store(engine, Metrics()).seen(SESSION)
     await engine.dispose()
     return [n for start, end in seen["b"].ranges() for n in range(start, end + 1)] if "b" in seen else []
 
@@ -103,37 +98,30 @@ def test_a_damaged_database_stops_the_start_and_names_the_remedy(tmp_path: Path)
 
 
 async def test_an_entry_another_relay_stored_first_counts_as_stored(tmp_path: Path) -> None:
-    engine = open_engine(sqlite_url(tmp_path))
-    await migrate(engine)
     done: list[str] = []
-    for relay in ("first", "second"):
-        store = Store(engine, Metrics(), max_samples=1000, commit_every_s=0)
-        writing = asyncio.create_task(store.run())
-        store.submit(
-            Entry(
-                session=SESSION,
-                done=lambda relay=relay: done.append(relay),
-                columns=_columns(1),
-                boot="b",
-                seq=1,
-                put=Session(id=SESSION, started_at_ms=0.0),
-            )
-        )
-        await store.drained()
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
+    async with with_tables(folder=tmp_path) as engine:
+        for relay in ("first", "second"):
+            async with writing(engine) as (store, writer):
+                writer.submit(
+                    Entry(
+                        session=SESSION,
+                        done=lambda relay=relay: done.append(relay),
+                        columns=_columns(1),
+                        boot="b",
+                        seq=1,
+                        put=Session(id=SESSION, started_at_ms=0.0),
+                    )
+                )
+                await writer.drained()
+        samples = await store.samples(SESSION)
     assert done == ["first", "second"]
-    samples = await store.samples(SESSION)
-    await engine.dispose()
     assert samples is not None
     assert len(samples) == 10
 
 
 async def test_a_database_of_a_newer_release_is_left_alone_and_says_what_to_do(tmp_path: Path) -> None:
-    engine = open_engine(sqlite_url(tmp_path))
-    await migrate(engine)
-    async with engine.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match="newer Homeside"):
-        await migrate(engine)
-    await engine.dispose()
+    async with with_tables(folder=tmp_path) as engine:
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(StoreUnavailable, match="newer Homeside"):
+            await migrate(engine)

@@ -8,33 +8,36 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.contracts.scg import Columns
-from relay.db.engine import database_url, migrate, open_engine
+from relay.db.engine import database_url, open_engine
 from relay.process.metrics import Metrics
-from relay.scg.store import Entry, Session, Store
+from relay.scg.entries import Entry, Session
+from relay.scg.store import Store
+from relay.scg.writer import Writer
+from tests.databases import with_tables, writing
 from tests.peers_postgres import Postgres
 
 SESSION = "0b9a4a3e-52f1-4f0f-8a51-5f0f3e1a7c11"
 RELAYS, MESSAGES, PER = 4, 60, 5
 
 
+class OneOfThem(NamedTuple):
+    """A relay's store and writer, on a database that others write to as well."""
+
+    engine: AsyncEngine
+    store: Store
+    writer: Writer
+
+
 @asynccontextmanager
-async def opened(url: str, commit_every_s: float = 0.01) -> AsyncIterator[tuple[AsyncEngine, Store]]:
-    """A relay's store on a database that others write to as well."""
-    engine = open_engine(database_url(url, Path()))
-    await migrate(engine)
-    store = Store(engine, Metrics(), max_samples=10**6, commit_every_s=commit_every_s)
-    writing = asyncio.create_task(store.run())
-    try:
-        yield engine, store
-    finally:
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-        await engine.dispose()
+async def opened(url: str, every_s: float = 0.01) -> AsyncIterator[OneOfThem]:
+    async with with_tables(url) as engine, writing(engine, every_s=every_s) as (store, writer):
+        yield OneOfThem(engine, store, writer)
 
 
 def batch(seq: int) -> Columns:
@@ -54,60 +57,60 @@ def begin(kit: str = "kit") -> Entry:
 async def test_all_relays_store_the_same_and_it_is_there_once(postgres: Postgres) -> None:
     url = postgres.database()
     async with contextlib.AsyncExitStack() as stack:
-        stores = [(await stack.enter_async_context(opened(url)))[1] for _ in range(RELAYS)]
-        for turn, store in enumerate(stores):
-            store.submit(begin())
+        relays = [await stack.enter_async_context(opened(url)) for _ in range(RELAYS)]
+        for turn, relay in enumerate(relays):
+            relay.writer.submit(begin())
             order = [(seq * 7 + turn * 13) % MESSAGES + 1 for seq in range(MESSAGES)]
             for number, seq in enumerate(order):
-                store.submit(message(seq))
+                relay.writer.submit(message(seq))
                 if number % 10 == turn:
                     await asyncio.sleep(0.005)
-        await asyncio.gather(*(store.drained() for store in stores))
-        whole = await stores[0].samples(SESSION)
+        await asyncio.gather(*(relay.writer.drained() for relay in relays))
+        whole = await relays[0].store.samples(SESSION)
         assert whole is not None
         assert whole.t.tolist() == [float(t) for t in range(PER * 10, (MESSAGES + 1) * PER * 10, 10)]
-        assert (await stores[1].seen(SESSION))["b"].ranges() == [[1, MESSAGES]]
-        assert await stores[2].count(SESSION) == MESSAGES * PER
+        assert (await relays[1].store.seen(SESSION))["b"].ranges() == [[1, MESSAGES]]
+        assert await relays[2].store.count(SESSION) == MESSAGES * PER
 
 
 async def test_what_the_database_cannot_keep_holds_up_nothing_else(postgres: Postgres) -> None:
     done: list[int] = []
-    async with opened(postgres.database()) as (_, store):
-        store.submit(begin())
+    async with opened(postgres.database()) as (_, store, writer):
+        writer.submit(begin())
         for seq, boot in enumerate(("b", "\0", "b"), 1):
             told = partial(done.append, seq)
-            store.submit(Entry(session=SESSION, done=told, columns=batch(seq), boot=boot, seq=seq))
-        await asyncio.wait_for(store.drained(), 30)
+            writer.submit(Entry(session=SESSION, done=told, columns=batch(seq), boot=boot, seq=seq))
+        await asyncio.wait_for(writer.drained(), 30)
         assert done == [1, 3]
         assert await store.count(SESSION) == 2 * PER
 
 
 async def test_two_relays_that_join_rows_at_once_double_nothing(postgres: Postgres) -> None:
     url = postgres.database()
-    async with opened(url, 0.0) as (_, one), opened(url, 0.0) as (_, two):
-        one.submit(begin())
+    async with opened(url, 0.0) as one, opened(url, 0.0) as two:
+        one.writer.submit(begin())
         for seq in range(1, 31):
-            one.submit(message(seq))
-            await one.drained()
-        await asyncio.gather(one.compact(SESSION), two.compact(SESSION), one.compact(SESSION))
-        whole = await two.samples(SESSION)
+            one.writer.submit(message(seq))
+            await one.writer.drained()
+        await asyncio.gather(one.store.compact(SESSION), two.store.compact(SESSION), one.store.compact(SESSION))
+        whole = await two.store.samples(SESSION)
         assert whole is not None
         assert len(whole) == 30 * PER
-        one.submit(message(7))
-        await one.drained()
-        assert await two.count(SESSION) == 30 * PER
+        one.writer.submit(message(7))
+        await one.writer.drained()
+        assert await two.store.count(SESSION) == 30 * PER
 
 
 async def test_who_comes_late_does_not_undo_what_is_known_of_a_session(postgres: Postgres) -> None:
     url = postgres.database()
-    async with opened(url) as (_, one), opened(url) as (_, two):
-        one.submit(begin())
+    async with opened(url) as one, opened(url) as two:
+        one.writer.submit(begin())
         known = Session(id=SESSION, started_at_ms=5.0, kit="kit", unit="g")
-        one.submit(Entry(session=SESSION, done=lambda: None, put=known))
-        await one.drained()
-        two.submit(begin())
-        await two.drained()
-        assert await two.session(SESSION) == known
+        one.writer.submit(Entry(session=SESSION, done=lambda: None, put=known))
+        await one.writer.drained()
+        two.writer.submit(begin())
+        await two.writer.drained()
+        assert await two.store.session(SESSION) == known
 
 
 async def test_what_is_long_over_is_read_from_the_replica_and_from_the_database_when_that_is_away(
@@ -115,21 +118,21 @@ async def test_what_is_long_over_is_read_from_the_replica_and_from_the_database_
 ) -> None:
     url = postgres.database()
     name = url.rsplit("/", 1)[1]
-    async with opened(url) as (engine, store):
-        store.submit(begin())
-        store.submit(message(1))
-        await store.drained()
+    async with opened(url) as (engine, _, writer):
+        writer.submit(begin())
+        writer.submit(message(1))
+        await writer.drained()
         await engine.dispose()
         postgres.sql(f"CREATE DATABASE {name}_replica TEMPLATE {name}", "postgres")
-        store.submit(message(2))
-        await store.drained()
+        writer.submit(message(2))
+        await writer.drained()
         for replica, over, expected in (
             (f"{url}_replica", True, 1),
             (f"{url}_replica", False, 2),
             (f"{url}_no", True, 2),
         ):
             history = open_engine(database_url(replica, Path()))
-            reading = Store(engine, Metrics(), max_samples=10, commit_every_s=1, history=history)
+            reading = Store(engine, Metrics(), history=history)
             whole = await reading.samples(SESSION, over=over)
             assert whole is not None
             assert len(whole) == expected * PER

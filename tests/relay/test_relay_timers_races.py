@@ -57,7 +57,7 @@ async def test_of_two_switches_at_once_exactly_one_wins(tmp_path: Path) -> None:
 async def test_who_begins_a_timer_while_nothing_can_be_written_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.db.transactions.ANSWER_WITHIN_S", 0.1)
+    monkeypatch.setattr("relay.commits.ANSWER_WITHIN_S", 0.1)
     engine = open_engine(sqlite_url(tmp_path))
     await migrate(engine)
     store = Store(engine, Metrics(), rest_s=0.04)

@@ -19,7 +19,7 @@ async def joined(service: VideoService, publication: Publication, subject: str, 
     viewer.addTransceiver("video", direction="recvonly")
     try:
         await viewer.setLocalDescription(await viewer.createOffer())
-        session, _ = await service.watch(viewer.localDescription.sdp, publication, subject, bound)
+        session, _ = await service.viewers.watch(viewer.localDescription.sdp, publication, subject, bound)
     finally:
         await viewer.close()
     return session
@@ -27,15 +27,15 @@ async def joined(service: VideoService, publication: Publication, subject: str, 
 
 async def test_a_link_to_one_session_does_not_show_the_next_of_that_kit(tmp_path: Path) -> None:
     service = VideoService(MediaFolder(tmp_path), Network(), Metrics(), Recordings(tmp_path))
-    publication = service.place("bedside-07", "H264", "of-anna")
+    publication = service.cameras.place("bedside-07", "H264", "of-anna")
     try:
         await joined(service, publication, "link", "of-anna")
         staff = await joined(service, publication, "smith", None)
-        assert service.place("bedside-07", "H264", "of-anna") is publication
-        assert len(service.sessions()) == 2
-        service.place("bedside-07", "H264", "of-john")
-        assert service.sessions() == [staff]
-        service.session(staff).end(4401, "This sign-in has ended. Sign in again.")
-        assert service.sessions() == []
+        assert service.cameras.place("bedside-07", "H264", "of-anna") is publication
+        assert len(service.viewers.sessions()) == 2
+        service.cameras.place("bedside-07", "H264", "of-john")
+        assert service.viewers.sessions() == [staff]
+        service.viewers.session(staff).end(4401, "This sign-in has ended. Sign in again.")
+        assert service.viewers.sessions() == []
     finally:
         await service.drained()

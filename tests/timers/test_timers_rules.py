@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from core.contracts.timers import CreateSession, Mode, Participant, Switch, check
-from relay.timers import rules
+from relay.timers import expiry, rules
 from relay.timers.plans import begin
 from relay.timers.states import (
     Changed,
@@ -89,7 +89,7 @@ class Sessions(RuleBasedStateMachine):
 
     def settle(self) -> None:
         before = self.state
-        step = rules.settle(before, self.now)
+        step = expiry.settle(before, self.now)
         moments = [event.at_ms for event in step.events if not isinstance(event, Changed)]
         assert moments == sorted(moments)
         assert all(at <= self.now for at in moments)
@@ -208,11 +208,11 @@ def test_it_does_not_matter_who_looks_when(request: CreateSession, cuts: list[in
     once = rules.start(begin(request, T0), T0).state
     often, heard = once, []
     for cut in sorted(cuts):
-        often, events = rules.settle(often, T0 + cut)
+        often, events = expiry.settle(often, T0 + cut)
         heard += events
     end = T0 + 90_000
-    often, events = rules.settle(often, end)
-    late = rules.settle(once, end)
+    often, events = expiry.settle(often, end)
+    late = expiry.settle(once, end)
     players = (often.active, often.status, often.expired_by, often.expired_ms)
     assert players == (late.state.active, late.state.status, late.state.expired_by, late.state.expired_ms)
     for clock in range(len(often.clocks)):
@@ -229,26 +229,26 @@ def test_the_documents_chess_numbers() -> None:
 def test_an_increment_is_not_for_the_expired() -> None:
     action = {"type": "notify"}
     state = rules.start(begin(chess(action_on_timeout=action), T0), T0).state
-    state = rules.settle(state, T0 + 600_000).state
+    state = expiry.settle(state, T0 + 600_000).state
     assert (state.status, state.players[0].expired) == (Status.RUNNING, True)
     assert rules.switch(state, Switch(), T0 + 601_000).state.clocks == (0, 600_000)
 
 
 def test_a_winner_is_the_other_of_two_and_no_one_of_three() -> None:
-    state, events = rules.settle(rules.start(begin(chess(), T0), T0).state, T0 + 600_000)
+    state, events = expiry.settle(rules.start(begin(chess(), T0), T0).state, T0 + 600_000)
     assert state.applied == {"type": "end_session", "outcome": "timeout", "winner": "p2"}
     three = [Participant(f"p{k}", k, 600_000) for k in (1, 2, 3)]
-    state, events = rules.settle(rules.start(begin(chess(participants=three), T0), T0).state, T0 + 600_000)
+    state, events = expiry.settle(rules.start(begin(chess(participants=three), T0), T0).state, T0 + 600_000)
     assert state.applied == {"type": "end_session", "outcome": "timeout"}
     assert [type(event) for event in events] == [TimeWarning, TimeWarning, TimeExpired, Changed]
 
 
 def test_warnings_once_a_turn_at_their_moment() -> None:
     state = rules.start(begin(chess(increment_ms=0), T0), T0).state
-    state, events = rules.settle(state, T0 + 592_000)
+    state, events = expiry.settle(state, T0 + 592_000)
     assert events == (TimeWarning("p1", 10_000, "low", T0 + 590_000),)
     state = rules.resume(rules.pause(state, T0 + 592_000).state, T0 + 700_000).state
-    state, events = rules.settle(state, T0 + 703_000)
+    state, events = expiry.settle(state, T0 + 703_000)
     assert events == (TimeWarning("p1", 5_000, "critical", T0 + 703_000),)
 
 
@@ -256,7 +256,7 @@ def test_days_of_turns_are_found_at_once() -> None:
     people = [Participant("a"), Participant("b"), Participant("c")]
     request = CreateSession("s", Mode.PER_CYCLE, people, time_per_cycle_ms=1000, auto_advance=True)
     state = rules.start(begin(request, T0), T0).state
-    state, events = rules.settle(state, T0 + 30 * 86_400_000 + 1500)
+    state, events = expiry.settle(state, T0 + 30 * 86_400_000 + 1500)
     assert (active_id(state), len(events) < 30) == ("b", True)
     assert left_ms(state, 0, T0 + 30 * 86_400_000 + 1500) == 500
 

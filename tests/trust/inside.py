@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from relay.auth import Tokens
-from relay.bus.broker import RELAY_USER, EmbeddedBroker, Gate
+from relay.bus.broker import EmbeddedBroker
+from relay.bus.gate import RELAY_USER, Gate
 from relay.clock import SystemClock
 from relay.entrance.certificates import kits_context
 from relay.entrance.standing import Ended, Standing

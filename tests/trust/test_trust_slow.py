@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from relay.auth import Tokens
-from relay.bus.broker import EmbeddedBroker, Gate
+from relay.bus.broker import EmbeddedBroker
+from relay.bus.gate import Gate
 from relay.clock import SystemClock
 from relay.entrance.porter import Places, Room
 from relay.entrance.tls import own_certificate, server_context

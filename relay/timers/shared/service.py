@@ -22,7 +22,7 @@ from relay.clock import Timescale
 from relay.errors import Conflict, RelayError, SessionNotFound
 from relay.process.metrics import Metrics
 from relay.rooms import Member
-from relay.timers import rules, views
+from relay.timers import expiry, views
 from relay.timers.live import Live
 from relay.timers.plans import begin
 from relay.timers.service import Answer, Bounds, TimersService
@@ -113,7 +113,7 @@ class SharedTimers(TimersService):
 
     async def recent(self, limit: int) -> list[dict[str, Any]]:
         now_ms = self.now_ms()
-        return [views.whole(rules.settle(state, now_ms).state, now_ms) for state in await self._rows.recent(limit)]
+        return [views.whole(expiry.settle(state, now_ms).state, now_ms) for state in await self._rows.recent(limit)]
 
     async def look(self, live: Live) -> dict[str, Any]:
         return await self.change(live, self.view)

@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 
 from relay.auth import Principal
 from relay.entrance.access import STAFF, Access
+from relay.video.cameras.places import Camera, Wish
 from relay.video.permissions import may_watch, must_be_staff, watches
 from relay.video.recorder import About, snapshot
-from relay.video.service import Camera, VideoService, Wish
+from relay.video.service import VideoService
 
 Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
 
@@ -58,7 +59,7 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
     async def cameras(request: Request) -> dict[str, Any]:
         """Every camera the asker may watch."""
         who = access.principal(request)
-        seen = [one for one in service.cameras() if watches(who, one.publication)]
+        seen = [one for one in service.cameras.shown() if watches(who, one.publication)]
         recorded = service.recordings.running
         here = [{**_line(one), **_recording(recorded(one.kit), who)} for one in seen]
         others = service.elsewhere.sent() if service.elsewhere is not None else ()
