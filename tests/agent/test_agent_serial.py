@@ -25,9 +25,10 @@ from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.faults import Faults
 from firmware_bridge.simulator import Board
-from tests.agent.peers import Sensor, TimeSignal, comes
+from tests.agent.peers import Sensor, TimeSignal
 from tests.firmware_bridge.captures import wit_serial
 from tests.radio.reading import Collected
+from tests.waiting import comes
 
 Make = Callable[..., Sensor]
 

@@ -21,12 +21,12 @@ from agent.sources.port import Port
 from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.gatt import HOMESIDE_SERVICE
-from tests.agent.peers import comes
 from tests.contract.sockets import Socket
 from tests.micropython.board import FIRMWARE, HERE, MicroPythonBoard, off_ms
 from tests.peers import Child
 from tests.programs import RelayProgram
 from tests.radio.reading import Collected
+from tests.waiting import comes
 
 Make = Callable[..., MicroPythonBoard]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import CDPSession, Page
 
-from tests.viewer.peer import until
+from tests.waiting import PATIENCE_S, until
 
 SENSORS = ("accelerometer", "linear-acceleration", "gyroscope")
 MOVE_EVERY_S = 0.015
@@ -34,7 +34,7 @@ class Phone:
         reading = {"xyz": {"x": 0.1, "y": 0.2, "z": z}}
         self.sensor.send("Emulation.setSensorOverrideReadings", {"type": "accelerometer", "reading": reading})
 
-    def until(self, condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             self.move()
