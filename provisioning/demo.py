@@ -18,8 +18,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 
 from provisioning.errors import ProvisioningError, SceneFailed
 from provisioning.places import HOST, alone_in, choose_folder, choose_ports
@@ -163,23 +161,21 @@ class Teller:
             self.line("demo_ready", session=session, processes=processes, **places)
             return
         link = places.pop("view")
-        rest = Table.grid(padding=(0, 2))
-        for name, place in places.items():
-            rest.add_row(name, place)
-        self._out.print(Panel.fit(f"[bold]{link}[/bold]", title="A beating heart", padding=(1, 2)))
-        self._out.print(rest)
+        self._listed("A beating heart", [("watch it", link), *places.items()])
         self._out.print("The heart is simulated. Ctrl-C ends everything.")
 
     def prepared(self, scene: Scene) -> None:
         if self._as_json:
             self.line("demo_prepared", places=scene.places, sign_ins=scene.sign_ins)
             return
-        table = Table.grid(padding=(0, 2))
-        for name, place in scene.places.items():
-            table.add_row(name, place)
-        for email, password in scene.sign_ins.items():
-            table.add_row("sign in as", f"{email}   password {password}")
-        self._out.print(Panel.fit(table, title="And more to see", padding=(1, 2)))
+        people = [("sign in as", f"{email}   password {password}") for email, password in scene.sign_ins.items()]
+        self._listed("And more to see", [*scene.places.items(), *people])
+
+    def _listed(self, title: str, lines: list[tuple[str, str]]) -> None:
+        """One thing a line, whole however narrow the terminal: a link cut short leads nowhere."""
+        self._out.print(f"\n[bold]{title}[/bold]")
+        for name, thing in lines:
+            self._out.print(f"  {name:<11} {thing}", markup=False)
 
     def unprepared(self, error: ProvisioningError) -> None:
         if self._as_json:

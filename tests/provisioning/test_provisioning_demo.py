@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from provisioning import places
+from provisioning.demo import Teller
 from provisioning.errors import FolderUnusable, PlaceTaken
+from provisioning.scene import Scene
 from tests.peers import Child, listens
 
 Start = Callable[..., Child]
@@ -146,3 +148,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     chosen = places.choose_folder(None)
     assert chosen.is_dir()
     assert chosen.parent == tmp_path
+
+
+def test_a_narrow_terminal_gets_whole_links(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    link = "http://127.0.0.1:8000/timer/exercises?token=" + "x" * 200
+    Teller(as_json=False).prepared(Scene({"timers": link}, {"anna@demo.homeside": "[a password]"}))
+    shown = capsys.readouterr().out
+    assert link in shown
+    assert "anna@demo.homeside   password [a password]" in shown
