@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +28,9 @@ from tests.peers import Child
 from tests.programs import RelayProgram
 from tests.radio.reading import Collected
 from tests.waiting import comes
+
+if importlib.util.find_spec("micropython_unix") is None:
+    pytest.skip("MicroPython: its package has no wheel for this machine's processor", allow_module_level=True)
 
 Make = Callable[..., MicroPythonBoard]
 
