@@ -106,7 +106,7 @@ lock: ## resolve pyproject.toml and package.json anew (make lock LOCK=--upgrade 
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	echo "Getting uv into a throwaway environment"; \
 	$(PYTHON) -m venv "$$scratch" && "$$scratch/bin/pip" install --quiet --disable-pip-version-check uv; \
-	resolve() { echo "Resolving $${@: -1}"; "$$scratch/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	resolve() { echo "Resolving $${@: -1}"; "$$scratch/bin/uv" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	  --no-header --no-annotate --no-config $(LOCK) "$$@"; }; \
 	resolve pyproject.toml --extra agent --extra vision --extra relay --extra tracing --extra build --extra dev --output-file locks/dev.txt; \
 	resolve pyproject.toml --extra agent --extra vision --extra relay --extra build --constraint locks/dev.txt --output-file locks/runtime.txt; \
