@@ -20,6 +20,8 @@ MAX_TOKEN = 0xFFFF_FFFF
 
 
 class SetRate(msgspec.Struct, frozen=True):
+    """Samples a second, in Hz; answered by what is then in effect."""
+
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBf")
 
     hz: float
@@ -33,6 +35,8 @@ class SetRate(msgspec.Struct, frozen=True):
 
 
 class SetRange(msgspec.Struct, frozen=True):
+    """Full scale, in g; answered by what is then in effect."""
+
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBf")
 
     g: float
@@ -46,6 +50,8 @@ class SetRange(msgspec.Struct, frozen=True):
 
 
 class Identify(msgspec.Struct, frozen=True):
+    """Answered by an IdentityMessage."""
+
     @classmethod
     def parse(cls, payload: bytes) -> Identify:
         return cls(*fields(HEAD, payload))
@@ -55,6 +61,8 @@ class Identify(msgspec.Struct, frozen=True):
 
 
 class Ping(msgspec.Struct, frozen=True):
+    """Answered by a PongMessage with the same `token` and the device's clock."""
+
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBI")
 
     token: int

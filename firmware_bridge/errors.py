@@ -40,6 +40,8 @@ class BridgeError(Exception):
 
 
 class FrameError(BridgeError):
+    """Bytes that are no frame of ours; `damage` says why."""
+
     code = "DAMAGED_FRAME"
 
     def __init__(self, damage: Damage, detail: str = "") -> None:
@@ -48,12 +50,18 @@ class FrameError(BridgeError):
 
 
 class CommandError(BridgeError):
+    """A value that no frame can carry, or that this sensor does not have."""
+
     code = "BAD_COMMAND"
 
 
 class ImageError(BridgeError):
+    """A file that is no firmware image."""
+
     code = "BAD_IMAGE"
 
 
 class SimulationError(BridgeError):
+    """A simulated sensor that cannot be as it was wished."""
+
     code = "BAD_SIMULATION"

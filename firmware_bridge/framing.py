@@ -73,6 +73,7 @@ class Splitter:
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes | Damaged]:
+        """What is whole by now, in the order of the line; a frame longer than `longest` is told as damage once."""
         parts = (self._rest + data).split(self._delimiter)
         if self._skipping and len(parts) > 1:
             parts[0], self._skipping = b"", False

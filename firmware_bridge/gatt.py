@@ -29,6 +29,8 @@ BATTERY_LEVEL = assigned(0x2A19)
 
 
 class Write(NamedTuple):
+    """Bytes for a characteristic, by its UUID; with `response`, the device acknowledges them."""
+
     characteristic: str
     data: bytes
     response: bool = True

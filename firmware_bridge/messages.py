@@ -50,6 +50,7 @@ class SamplesMessage(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @classmethod
     def parse(cls, payload: bytes) -> SamplesMessage:
+        """FrameError where length, format, period, rate or range cannot be."""
         if len(payload) < cls.LAYOUT.size:
             raise FrameError(Damage.LENGTH, f"samples in {len(payload)} bytes")
         _, _, form, count, boot, first_us, seq, period_ns, rate_hz, range_g = cls.LAYOUT.unpack_from(payload)
@@ -66,6 +67,7 @@ class SamplesMessage(msgspec.Struct, frozen=True, eq=False, gc=False):
         return cls(boot, first_us, seq, period_ns, rate_hz, range_g, raw)
 
     def pack(self) -> bytes:
+        """The payload of a frame, version and kind included."""
         form = int(self.raw.dtype.itemsize == 4)
         times = (self.boot, self.first_us, self.seq, self.period_ns)
         head = (VERSION, Kind.SAMPLES, form, len(self.raw), *times, self.rate_hz, self.range_g)
@@ -85,6 +87,7 @@ class IdentityMessage(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, payload: bytes) -> IdentityMessage:
+        """FrameError where a length, rate or range cannot be, or a text is no UTF-8."""
         if len(payload) < cls.LAYOUT.size:
             raise FrameError(Damage.LENGTH, f"identity in {len(payload)} bytes")
         _, _, rates, ranges = cls.LAYOUT.unpack_from(payload)
@@ -99,6 +102,7 @@ class IdentityMessage(msgspec.Struct, frozen=True):
         return cls(name, firmware, sensor, rates_hz, ranges_g)
 
     def pack(self) -> bytes:
+        """The payload of a frame, version and kind included."""
         head = self.LAYOUT.pack(VERSION, Kind.IDENTITY, len(self.rates_hz), len(self.ranges_g))
         values = self.rates_hz + self.ranges_g
         texts = (text.encode() for text in (self.name, self.firmware, self.sensor))
@@ -116,6 +120,7 @@ class PongMessage(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, payload: bytes) -> PongMessage:
+        """FrameError where the answer went out before the ping came in."""
         token, received_us, sent_us = fields(cls.LAYOUT, payload)
         if not received_us <= sent_us < MAX_US:
             raise FrameError(Damage.VALUE, f"received at {received_us} us, answered at {sent_us} us")
@@ -136,6 +141,7 @@ class ReplyMessage(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, payload: bytes) -> ReplyMessage:
+        """FrameError where the value is no number."""
         command, code, value = fields(cls.LAYOUT, payload)
         if not math.isfinite(value):
             raise FrameError(Damage.VALUE, f"value {value}")

@@ -22,6 +22,8 @@ LONGEST_GAP = 100_000_000
 
 
 class Placed(NamedTuple):
+    """Samples by the device: ticks [n], how many were lost before them, and whether the grid began anew."""
+
     ticks: NDArray[np.int64]
     lost: int
     restarted: bool

@@ -78,6 +78,10 @@ async def _load(
         task.cancel()
     await asyncio.gather(*watching, return_exceptions=True)
     await asyncio.gather(*measuring)
+    return {**_figures(kits, tally, seen), "seconds": round(time.monotonic() - began, 2)}
+
+
+def _figures(kits: list[Kit], tally: Tally, seen: Seen) -> dict[str, Any]:
     return {
         "kits": {
             "messages": tally.sent,
@@ -96,7 +100,6 @@ async def _load(
             "delayMs": _percentiles(seen.delays),
             "awayS": _percentiles(seen.away),
         },
-        "seconds": round(time.monotonic() - began, 2),
     }
 
 

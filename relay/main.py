@@ -115,14 +115,9 @@ class Relay:
             open_video(ground),
             await open_fleet(ground),
         ]
-        duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive)}
+        duties: dict[str, Duty] = {"bus": lambda: bus.run(kits.receive), **_duties(parts)}
         if cluster is not None:
             duties["cluster"] = cluster.run
-        for part in parts:
-            duties |= part.duties
-        stored = [check for part in parts if (check := part.checks.get("database")) is not None]
-        if (manager := service_manager()).within_s is not None:
-            duties["watchdog"] = lambda: watch(manager, _all(stored))
         servers = self._servers(sockets, parts, self._operations(parts, engine, bus, metrics), trust)
         faults = await self._serve(servers, duties, [part.drained for part in parts if part.drained is not None])
         if cluster is not None:
@@ -269,6 +264,15 @@ def hands_lack() -> str | None:
     """What the hand detector needs and is not installed; looked up without loading any of it."""
     missing = [name for name in VISION if find_spec(name) is None]
     return f"{', '.join(missing)} not installed (pip install 'homeside[vision]')" if missing else None
+
+
+def _duties(parts: list[Part]) -> dict[str, Duty]:
+    """What every part does all the while; and the service manager's watchdog, where it wants to be told."""
+    duties = {name: duty for part in parts for name, duty in part.duties.items()}
+    stored = [check for part in parts if (check := part.checks.get("database")) is not None]
+    if (manager := service_manager()).within_s is not None:
+        duties["watchdog"] = lambda: watch(manager, _all(stored))
+    return duties
 
 
 async def _all_up(servers: list[Listener]) -> None:

@@ -14,6 +14,7 @@ from agent.process.supervisor import supervise
 from agent.sources.slot import Frame, Slot
 from agent.video.publisher import Target, VideoPublisher
 from relay.video import sample
+from tests.waiting import PATIENCE_S
 
 RATE = 30
 
@@ -55,7 +56,7 @@ class KitCamera:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def connected(self, within: float = 30.0) -> None:
+    async def connected(self, within: float = PATIENCE_S) -> None:
         async with asyncio.timeout(within):
             while not self.publisher.connected:
                 await asyncio.sleep(0.02)

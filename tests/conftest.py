@@ -19,14 +19,15 @@ from playwright.sync_api import expect
 
 from tests import peers
 from tests.peers_postgres import Postgres
+from tests.waiting import PATIENCE_S
 
 settings.register_profile("homeside", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("homeside")  # on top of Hypothesis's own for CI: a busy machine is no failure
 # Waiting is no judgement: every client here has the patience of a test, on a machine however busy.
-expect.set_options(timeout=peers.PATIENCE_S * 1000)
-expect_soon.set_options(timeout=peers.PATIENCE_S * 1000)
-httpx._config.DEFAULT_TIMEOUT_CONFIG.read = peers.PATIENCE_S
-httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = peers.PATIENCE_S
+expect.set_options(timeout=PATIENCE_S * 1000)
+expect_soon.set_options(timeout=PATIENCE_S * 1000)
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = PATIENCE_S
+httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = PATIENCE_S
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,6 +26,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 REPO_ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
 KEPT_LINES = 20_000
@@ -88,9 +90,6 @@ def find_peer(name: str, package: str) -> str:
         pytest.skip(f"{name} is not installed (Debian package: {package})")
     return found
 
-
-PATIENCE_S = 60.0
-"""How long anything a test waits for may take: long, as a busy machine is no fault. Benchmarks judge speed."""
 
 HEARD_OUT_S = 5.0
 """How long the last lines of a process that has ended may take; one it started itself may hold the pipe open longer."""

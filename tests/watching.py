@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from relay.video.sample import read_squares
 from tests.badline import BadLine
+from tests.waiting import PATIENCE_S, comes
 
 
 class Watcher:
@@ -69,15 +70,10 @@ class Watcher:
         await self.peer.close()
         await asyncio.gather(*self._reading)
 
-    async def until(self, condition: Callable[[], bool], what: str, within: float = 60.0) -> None:
-        try:
-            async with asyncio.timeout(within):
-                while not condition():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"no {what} within {within} s; saw {len(self.sizes)} frames") from None
+    async def until(self, condition: Callable[[], bool], what: str, within: float = PATIENCE_S) -> None:
+        await comes(condition, lambda: f"{what}; saw {len(self.sizes)} frames", within)
 
-    async def frames(self, count: int, within: float = 30.0) -> None:
+    async def frames(self, count: int, within: float = PATIENCE_S) -> None:
         """Returns when `count` more frames were decoded."""
         wanted = len(self.sizes) + count
         await self.until(lambda: len(self.sizes) >= wanted, f"{count} frames", within)
@@ -93,13 +89,3 @@ class Watcher:
             self.arrived.append(time.monotonic())
             if self.newest.shape == (480, 640):
                 self.counters.append(read_squares(self.newest))
-
-
-async def eventually(ask: Callable[[], Any], what: str, within: float = 60.0) -> Any:
-    """What the awaited `ask` gave when first true."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if found := await ask():
-            return found
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"no {what} within {within} s")

@@ -19,16 +19,24 @@ class ContractError(ValueError):
 
 
 class MalformedMessage(ContractError):
+    """It is no JSON message at all."""
+
     code = "MALFORMED_MESSAGE"
 
 
 class InvalidMessage(ContractError):
+    """A field is missing, of another type or out of its bounds; the text names it."""
+
     code = "INVALID_MESSAGE"
 
 
 class UnknownType(ContractError):
+    """The contract knows no message of this `type`."""
+
     code = "UNKNOWN_TYPE"
 
 
 class RecordingError(ContractError):
+    """A file of a recording is not what its format promises."""
+
     code = "INVALID_RECORDING"

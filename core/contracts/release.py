@@ -31,6 +31,8 @@ _STAGES = {"a": 0, "b": 1, "rc": 2, None: 3}
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
+    """A file of a release: its digest in hexadecimal, its size in bytes."""
+
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     size: Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
 

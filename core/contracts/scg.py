@@ -70,6 +70,8 @@ class Device(msgspec.Struct, rename="camel"):
 
 
 class Sensor(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What measured: its name, its family, its nominal rate in Hz and its range in g."""
+
     name: Text = ""
     kind: Text = ""
     rate_hz: float | None = None
@@ -98,6 +100,8 @@ class SessionStarted(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class SessionEnded(msgspec.Struct, rename="camel"):
+    """Payload of a kit's `session_ended`; ISO 8601."""
+
     ended_at: str
 
 

@@ -87,6 +87,7 @@ def decode_message(data: bytes | str) -> Message:
 
 
 def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
+    """A payload as its kind. InvalidMessage names the field that does not fit."""
     try:
         return decoded(raw, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -18,6 +18,8 @@ KIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Lane(StrEnum):
+    """What goes on a topic: samples of now, samples of before, how a kit is; answers and commands down to it."""
+
     LIVE = "live"
     BACKFILL = "backfill"
     STATUS = "status"
@@ -30,6 +32,8 @@ TO_KITS = (Lane.ACK, Lane.COMMAND)
 
 
 class Topic(NamedTuple):
+    """A topic taken apart."""
+
     kit: str
     lane: Lane
 

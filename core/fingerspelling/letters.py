@@ -55,6 +55,7 @@ class Network:
 
     @classmethod
     def of(cls, mean: Floats, deviation: Floats, layers: list[tuple[Floats, Floats]]) -> Network:
+        """From mean and deviation [274] and (weight [in, out], bias [out]) of each layer."""
         arrays = {"mean": mean, "deviation": deviation}
         for index, (weight, bias) in enumerate(layers):
             arrays |= {f"w{index}": weight, f"b{index}": bias}
@@ -119,6 +120,7 @@ class LetterReader:
         return self.judge(self.chances(hand[None], has_z=has_z)[0])
 
     def judge(self, chances: Floats) -> Reading:
+        """Chances float32[24] over STATIC as a reading: no letter below `sure`, and the three likeliest."""
         order = np.argsort(chances)[::-1][:3]
         likely = tuple((STATIC[int(index)], round(float(chances[index]), 4)) for index in order)
         best, confidence = likely[0]

@@ -120,6 +120,7 @@ class Variation:
 
     @classmethod
     def none(cls, count: int = 1) -> Variation:
+        """`count` hands of nobody in particular, each in the middle of its range of views."""
         zeros, ones, half = np.zeros, np.ones, np.full(count, 0.5, np.float32)
         return cls(
             flexion=zeros((count, 4, 3), np.float32),

@@ -68,6 +68,7 @@ class LowPass:
         self._fine = [at.v] * max(math.ceil(at.t * PARTS / self._step) - self._first, 0)
 
     def add(self, interval: Interval) -> list[Timed]:
+        """The grid points, filtered, that are settled once this interval is known."""
         start = self._first + len(self._fine)
         stop = math.floor(interval.b.t * PARTS / self._step) + 1
         self._fine += [interval.at(k * self._step / PARTS) for k in range(start, stop)]

@@ -55,6 +55,7 @@ class Points:
         return min(self._end, WINDOW)
 
     def add(self, x: float, y: float) -> None:
+        """One more point; the oldest beyond WINDOW is forgotten."""
         if self._end == 2 * WINDOW:
             self._xy[:, :WINDOW] = self._xy[:, WINDOW:]
             self._end = WINDOW
@@ -96,6 +97,7 @@ class Group:
         self.lead = math.inf
 
     def enter(self, index: Indices, stamps: Floats, period: float) -> None:
+        """Samples by number and stamp (ms); `period` is ms a sample."""
         leads = stamps - period * (index - self.first)
         at = len(leads) - 1 - int(leads[::-1].argmin())
         if leads[at] <= self.lead:

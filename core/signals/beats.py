@@ -68,6 +68,7 @@ def rhythm(envelope: Floats, fs: float) -> Rhythm | None:
 
 
 def autocorrelation(x: Floats) -> Floats:
+    """Unbiased autocorrelation [n] of x [n] over lags of 0 to n - 1 samples, 1 at lag 0; x has no mean."""
     n = len(x)
     spectrum = np.fft.rfft(x, 2 * n)
     r = np.fft.irfft(spectrum * spectrum.conj())[:n]

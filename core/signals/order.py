@@ -49,6 +49,8 @@ class Curve(NamedTuple):
 
 
 class Straight(NamedTuple):
+    """A hole too wide for a curve and too narrow for a gap: a straight line to `to`."""
+
     to: Knot
 
 
@@ -71,6 +73,7 @@ class Period:
         self._value = 0.0
 
     def add(self, intervals: Iterable[float]) -> None:
+        """Intervals in ms; one longer than LONGEST_PERIOD_MS counts as that."""
         for interval in intervals:
             self._recent.append(min(interval, LONGEST_PERIOD_MS))
             self._count += 1

@@ -17,6 +17,8 @@ AHEAD = 3
 
 
 class Knot(NamedTuple):
+    """A sample: time in ms, value in whatever unit it was given."""
+
     t: float
     v: float
 

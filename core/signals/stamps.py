@@ -32,6 +32,8 @@ block."""
 
 
 class StampKind(Enum):
+    """What the times beside samples are."""
+
     SENSOR = "each sample carries the time the sensor took it"
     HOST = "each sample carries the time it reached a host"
     PACKET = "all samples of a packet carry the time it reached a host"

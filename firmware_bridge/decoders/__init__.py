@@ -34,6 +34,8 @@ class Samples(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Identity(msgspec.Struct, frozen=True):
+    """Who a device says it is: `tick_ns` is its clock's step, rates in Hz and ranges in g what it can be set to."""
+
     name: str
     firmware: str
     sensor: str

@@ -32,6 +32,8 @@ def ending() -> bytes:
 
 
 class BangleJs:
+    """Lines of the program that is written into the watch's own interpreter; its clock counts microseconds."""
+
     tick_ns: float | None = 1000.0
     commands: str | None = None
 

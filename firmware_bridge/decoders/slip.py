@@ -41,5 +41,7 @@ def decode(encoded: bytes) -> bytes:
 
 
 class HomesideSlip(HomesideSerial):
+    """The frames of our own boards, stuffed as SLIP does it (RFC 1055), for lines that already speak it."""
+
     def __init__(self) -> None:
         super().__init__(Splitter(END, MAX_ENCODED, decode))

@@ -35,6 +35,8 @@ def config(rate_hz: float) -> bytes:
 
 
 class Thingy:
+    """One sample a notification, without a time or a number: what is lost shows by arrival alone."""
+
     tick_ns: float | None = None
     commands: str | None = None
 

@@ -12,26 +12,24 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote, urlencode
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
 
 from relay.auth import Tokens, load_secret
 from relay.clock import SystemClock
 from relay.db.engine import database_url, migrate, open_engine
-from relay.entrance.tls import lan_addresses
 from relay.errors import RelayError, SettingsError
 from relay.files import made_folder, write_whole
 from relay.identity.brokers import AUTHORITY, CRL, BrokerPlan, mosquitto, nats, nats_can_name
+from relay.identity.invitations import invitation, invitation_toml, relay_address, show
 from relay.identity.main import Identities, identities, server_certificate
-from relay.identity.store import Claim
+from relay.identity.terminal import plain, print_records, state_of
 from relay.process.logs import configure
 from relay.settings import RelaySettings, load
 
@@ -84,7 +82,7 @@ def make(
         life = timedelta(hours=hours) if hours else None
         claims = await made.service.make_claims(kits, _operator(), life)
         where = relay or relay_address(settings)
-        return [_invitation(claim, code, where, made.authority.fingerprint) for claim, code in claims]
+        return [invitation(claim, code, where, made.authority.fingerprint) for claim, code in claims]
 
     invited = _with_identities(work, data, config)
     if files is not None:
@@ -95,7 +93,7 @@ def make(
         typer.echo(json.dumps(invited))
         return
     for one in invited:
-        _show_invitation(one, qr=qr)
+        show(one, qr=qr)
 
 
 @claims_app.command("list")
@@ -107,10 +105,10 @@ def list_claims(data: Data = None, config: Config = None, as_json: AsJson = Fals
 
     async def work(made: Identities, _: RelaySettings) -> list[dict[str, Any]]:
         now = made.service.now()
-        return [{**_plain(asdict(claim)), "state": _state(claim, now)} for claim in await made.service.claims()]
+        return [{**plain(asdict(claim)), "state": state_of(claim, now)} for claim in await made.service.claims()]
 
     found = _with_identities(work, data, config)
-    _print(found, ("kit", "state", "made_at", "expires_at", "made_by", "id"), as_json=as_json)
+    print_records(found, ("kit", "state", "made_at", "expires_at", "made_by", "id"), as_json=as_json)
 
 
 @claims_app.command("revoke")
@@ -135,10 +133,10 @@ def list_kits(data: Data = None, config: Config = None, as_json: AsJson = False)
     """
 
     async def work(made: Identities, _: RelaySettings) -> list[dict[str, Any]]:
-        return [_plain(asdict(kit)) for kit in await made.service.kits()]
+        return [plain(asdict(kit)) for kit in await made.service.kits()]
 
     found = _with_identities(work, data, config)
-    _print(found, ("kit", "enrolled_at", "not_after", "revoked_at", "revoked_why"), as_json=as_json)
+    print_records(found, ("kit", "enrolled_at", "not_after", "revoked_at", "revoked_why"), as_json=as_json)
 
 
 @kits_app.command("revoke")
@@ -172,9 +170,11 @@ def audit(
     """
 
     async def work(made: Identities, _: RelaySettings) -> list[dict[str, Any]]:
-        return [_plain(asdict(entry)) for entry in await made.service.audit(kit, most)]
+        return [plain(asdict(entry)) for entry in await made.service.audit(kit, most)]
 
-    _print(_with_identities(work, data, config), ("at", "what", "kit", "who", "address", "detail"), as_json=as_json)
+    print_records(
+        _with_identities(work, data, config), ("at", "what", "kit", "who", "address", "detail"), as_json=as_json
+    )
 
 
 @kits_app.command("authority")
@@ -253,44 +253,6 @@ def _broker_settings(url: str, folder: Path) -> str:
     )
 
 
-def relay_address(settings: RelaySettings) -> str:
-    """Where kits reach this relay over HTTPS, as far as it knows."""
-    if settings.public_url.startswith("https://"):
-        return settings.public_url.rstrip("/")
-    return f"https://{lan_addresses()[0]}:{settings.tls.port}"
-
-
-def invitation_toml(invited: dict[str, Any]) -> str:
-    """What `homeside enrol --from` reads."""
-    return "".join(f"{name} = {json.dumps(invited[name])}\n" for name in ("kit", "relay", "claim", "fingerprint"))
-
-
-def _invitation(claim: Claim, code: str, relay: str, fingerprint: str) -> dict[str, Any]:
-    said = {"kit": claim.kit, "relay": relay, "claim": code, "fingerprint": fingerprint}
-    link = "homeside:enrol?" + urlencode(said, quote_via=quote)
-    return {**said, "link": link, "id": claim.id, "expires_at": claim.expires_at.isoformat()}
-
-
-def _show_invitation(one: dict[str, Any], *, qr: bool) -> None:
-    typer.echo(f"kit          {one['kit']}")
-    typer.echo(f"relay        {one['relay']}")
-    typer.echo(f"claim        {one['claim']}")
-    typer.echo(f"fingerprint  {one['fingerprint']}")
-    typer.echo(f"until        {one['expires_at']}\n")
-    if qr:
-        import segno
-
-        segno.make(one["link"], error="l").terminal(compact=True)
-
-
-def _state(claim: Claim, now: datetime) -> str:
-    if claim.spent_at is not None:
-        return "spent"
-    if claim.withdrawn_at is not None:
-        return "withdrawn"
-    return "expired" if claim.expires_at <= now else "open"
-
-
 def _move(key: Path, to: Path) -> None:
     if not key.exists():
         raise SettingsError(f"{key} is not here")
@@ -324,25 +286,3 @@ async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
 
 def _operator() -> str:
     return f"command {getpass.getuser()}"
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in record.items()}
-
-
-def _print(records: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(records))
-        return
-    table = Table(*(Column(name.replace("_", " "), overflow="fold", no_wrap=name == "kit") for name in columns))
-    for record in records:
-        table.add_row(*(_shown(record[name]) for name in columns))
-    Console().print(table)
-
-
-def _shown(value: Any) -> str:
-    """Moments to the minute, in UTC; nothing for nothing."""
-    if value is None:
-        return ""
-    text = str(value)
-    return text[:16].replace("T", " ") if text.endswith("+00:00") else text

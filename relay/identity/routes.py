@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -23,6 +24,7 @@ from relay.identity.service import IdentityService, Issued
 
 BrokerUrl = Callable[[Request], str]
 """Where the asking kit finds its broker."""
+NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 class WantedClaims(BaseModel):
@@ -55,31 +57,11 @@ def application(
 
 def _kits(service: IdentityService, broker_url: BrokerUrl, trusted: bytes, failures: Limiter) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["kits"])
-
-    async def guarded(request: Request, ask: Callable[[str], Awaitable[Any]]) -> Any:
-        """Refusals are counted per address, and beyond their bound nothing is looked at."""
-        address = address_of(request)
-        failures.check(address)
-        try:
-            return await ask(address)
-        except (ClaimRefused, CsrRefused, IdentityRefused):
-            failures.take(address)
-            raise
+    guarded = partial(_guarded, failures)
 
     def answer(request: Request, issued: Issued) -> Response:
-        made = issued.certificate
-        body = {
-            "kit": made.kit,
-            "serial": made.serial,
-            "certificate": made.pem + service.authority.issuer_pem.decode(),
-            "authority": trusted.decode(),
-            "broker": broker_url(request),
-            "notBefore": int(made.not_before.timestamp()),
-            "notAfter": int(made.not_after.timestamp()),
-            "renewAfter": int(issued.renew_after.timestamp()),
-            "now": int(issued.now.timestamp()),
-        }
-        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+        body = _issued(issued, service.authority.issuer_pem, trusted)
+        return JSONResponse({**body, "broker": broker_url(request)}, headers=NOT_KEPT)
 
     @router.get("/authority", summary="Whom to trust, and what time it is")
     async def authority() -> Response:
@@ -89,12 +71,13 @@ def _kits(service: IdentityService, broker_url: BrokerUrl, trusted: bytes, failu
             "fingerprint": service.authority.fingerprint,
             "now": int(service.now().timestamp()),
         }
-        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+        return JSONResponse(body, headers=NOT_KEPT)
 
     @router.post("/enrol", summary="Spend a claim for a certificate")
     async def enrol(request: Request) -> Response:
         asked = decode(await _body(request), EnrolRequest)
-        return answer(request, await guarded(request, lambda address: service.enrol(asked.claim, asked.csr, address)))
+        issued = await guarded(request, lambda address: service.enrol(asked.claim, asked.csr, address))
+        return answer(request, issued)
 
     @router.post("/renew", summary="A new certificate for the holder of one")
     async def renew(request: Request) -> Response:
@@ -106,13 +89,39 @@ def _kits(service: IdentityService, broker_url: BrokerUrl, trusted: bytes, failu
         asked = decode(await _body(request), TokenRequest)
         signed, until = await guarded(request, lambda address: service.token(asked, address))
         body = {"token": signed, "expiresAt": int(until.timestamp())}
-        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+        return JSONResponse(body, headers=NOT_KEPT)
 
     @router.get("/revoked.pem", summary="Certificates that are revoked (CRL)")
     async def revoked() -> Response:
         return Response(await service.revocations(), media_type="application/x-pem-file")
 
     return router
+
+
+async def _guarded(failures: Limiter, request: Request, ask: Callable[[str], Awaitable[Any]]) -> Any:
+    """Refusals are counted per address, and beyond their bound nothing is looked at."""
+    address = address_of(request)
+    failures.check(address)
+    try:
+        return await ask(address)
+    except (ClaimRefused, CsrRefused, IdentityRefused):
+        failures.take(address)
+        raise
+
+
+def _issued(issued: Issued, issuer_pem: bytes, trusted: bytes) -> dict[str, Any]:
+    """A certificate with its chain, whom its holder is to trust, and the times that matter, in epoch seconds."""
+    made = issued.certificate
+    return {
+        "kit": made.kit,
+        "serial": made.serial,
+        "certificate": made.pem + issuer_pem.decode(),
+        "authority": trusted.decode(),
+        "notBefore": int(made.not_before.timestamp()),
+        "notAfter": int(made.not_after.timestamp()),
+        "renewAfter": int(issued.renew_after.timestamp()),
+        "now": int(issued.now.timestamp()),
+    }
 
 
 def _operators(service: IdentityService, access: Access) -> APIRouter:

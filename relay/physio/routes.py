@@ -49,6 +49,7 @@ def application(
     guards = Guards(accounts)
     app.include_router(auth.routes(accounts, guards, attempts))
     app.include_router(_sessions(service, guards, base))
+    app.include_router(_frames(service, guards, base))
     app.include_router(_patients(service, guards, base))
     app.include_router(_physio(service, guards, base))
     app.include_router(video.routes(videos))
@@ -112,6 +113,14 @@ def _sessions(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
     async def delete(request: Request, session_id: str, visit: Visit = anyone) -> Response:
         await service.delete(visit, _known(session_id))
         return answer(request, {"session_id": _known(session_id), "deleted": True})
+
+    return router
+
+
+def _frames(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
+    """What a session is made of: its frames, what was seen in them, and where its video goes."""
+    router = APIRouter(prefix="/api", tags=["sessions"])
+    anyone = guards.only(Role.PATIENT, Role.PHYSIOTHERAPIST, Role.ADMIN)
 
     @router.post("/sessions/{session_id}/data", summary="Upload pose metadata")
     async def data(request: Request, session_id: str, visit: Visit = anyone) -> Response:

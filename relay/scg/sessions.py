@@ -89,8 +89,17 @@ class LiveSessions:
             log.info("session_created", session=session_id, kit=kit)
         if len(self._live) >= self._bounds.live_sessions and not self.forget_idle(after_ms=0):
             raise Full("This relay holds as many live sessions as it may. Try again later.")
-        seen = await self._store.seen(session_id)
-        live = Live(
+        live = self._made(session, await self._store.seen(session_id))
+        if live.taken and session.ended_at_ms is None:
+            recent = await self._store.since(session_id, None, self._bounds.backlog_ms)
+            if recent is not None:
+                live.prime(recent)
+        self._live[session_id] = live
+        self._metrics.live_sessions.set(len(self._live))
+        return live
+
+    def _made(self, session: Session, seen: dict[str, SeqRanges]) -> Live:
+        return Live(
             session=session,
             room=Room(
                 self._clock.monotonic_ms,
@@ -105,13 +114,6 @@ class LiveSessions:
             stored={boot: SeqRanges(ranges.ranges()) for boot, ranges in seen.items()},
             newest_at_ms=self._clock.monotonic_ms(),
         )
-        if seen and session.ended_at_ms is None:
-            recent = await self._store.since(session_id, None, self._bounds.backlog_ms)
-            if recent is not None:
-                live.prime(recent)
-        self._live[session_id] = live
-        self._metrics.live_sessions.set(len(self._live))
-        return live
 
     def forget_idle(self, after_ms: float = FORGET_AFTER_MS) -> int:
         """Let go of sessions nobody is in and nothing came for. What is committed stays; memory does not."""

@@ -14,6 +14,8 @@ from relay.rooms import Audience, Member, Room
 from relay.timers import expiry, views
 from relay.timers.states import Changed, Event, State, TimeWarning, deadline_ms
 
+WINDOW_MS = 1_000
+
 
 @dataclass(eq=False, slots=True)
 class Live:
@@ -53,6 +55,17 @@ class Live:
         if due is not None:
             self.wake_ms = due
             self.wake = timescale.call_at(due, callback)
+
+    def may_switch(self, now_ms: int, most_per_s: int) -> bool:
+        """Counts a switch in, unless this second has so many. By the steady clock, unlike the library for it."""
+        if self.switches is None:
+            self.switches = deque()
+        while self.switches and self.switches[0] <= now_ms - WINDOW_MS:
+            self.switches.popleft()
+        if len(self.switches) >= most_per_s:
+            return False
+        self.switches.append(now_ms)
+        return True
 
     # -- who listens ----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ once exactly one wins; it is told to the room and put to the store. The clock is
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +15,14 @@ from typing import Any, TypeVar
 import structlog
 
 from core.contracts import timers
-from core.contracts.errors import ContractError, InvalidMessage
+from core.contracts.errors import InvalidMessage
 from core.contracts.timers import AddParticipant, CreateSession, Switch, UpdateTime
 from relay.clock import Timescale
-from relay.errors import Conflict, Full, NotAllowed, ParticipantNotFound, RelayError, SessionNotFound, TooMany
+from relay.errors import Conflict, Full, NotAllowed, ParticipantNotFound, SessionNotFound, TooMany
 from relay.process.metrics import Metrics
 from relay.rooms import Member, Room
 from relay.timers import expiry, rules, views
+from relay.timers.conversation import answer_to
 from relay.timers.live import Live
 from relay.timers.plans import begin, newcomer
 from relay.timers.states import (
@@ -43,7 +43,6 @@ from relay.timers.store import Adjustment, Store
 FORGET_AFTER_MS = 600_000
 SWEEP_EVERY_S = 30.0
 RING_FRAMES, RING_MS = 64, 10_000.0
-WINDOW_MS = 1_000
 
 Answer = TypeVar("Answer")
 
@@ -137,7 +136,8 @@ class TimersService:
     def switch(self, live: Live, command: Switch) -> dict[str, Any]:
         """The next turn. One who switches just after the time ran out is told so, as the document shows."""
         state, now_ms = self._current(live)
-        self._limit(live, now_ms)
+        if not live.may_switch(now_ms, most := self._bounds.switches_per_s):
+            raise TooMany(f"At most {most} switches a second in one session. Try again in a second.", 1)
         if state.status is Status.EXPIRED and command.current_participant_id in (None, state.expired_by):
             self._asking(lambda: rules.expect(state, command.expected_version))
             return views.switched(state, now_ms)
@@ -257,17 +257,6 @@ class TimersService:
         except Refused as refused:
             raise _error(refused) from None
 
-    def _limit(self, live: Live, now_ms: int) -> None:
-        """At most so many switches in any second of a session. By the steady clock, unlike the library for it."""
-        most = self._bounds.switches_per_s
-        if live.switches is None:
-            live.switches = deque()
-        while live.switches and live.switches[0] <= now_ms - WINDOW_MS:
-            live.switches.popleft()
-        if len(live.switches) >= most:
-            raise TooMany(f"At most {most} switches a second in one session. Try again in a second.", 1)
-        live.switches.append(now_ms)
-
     # -- memory --------------------------------------------------------------------------------------------------
 
     def _hold(self, state: State) -> Live:
@@ -316,34 +305,9 @@ class TimersService:
         """What a socket says; every answer goes to it alone. A bad message is answered, and changes nothing."""
         if live.room is None:
             return
-        try:
-            answer = self._answer(live, member, timers.hear(data))
-        except ContractError as error:
-            answer = views.error(INVALID, str(error))
-        except RelayError as error:
-            answer = views.error(error.code, str(error))
+        answer = answer_to(data, live, member, self.now_ms, lambda: self._current(live))
         if live.room is not None:
             live.room.send(member, answer)
-
-    def _answer(self, live: Live, member: Member, said: timers.Said) -> bytes:
-        if said.type == "PING":
-            return timers.pong(said.timestamp, self.now_ms())
-        if said.type == "RECONNECT":
-            return timers.message("STATE_SYNC", self.view(live))
-        if said.type == "SUBSCRIBE_PARTICIPANT":
-            return self._subscribe(live, member, said.participant_id)
-        raise InvalidMessage(f"Expected PING, SUBSCRIBE_PARTICIPANT or RECONNECT, got {said.type[:64]!r} - at `$.type`")
-
-    def _subscribe(self, live: Live, member: Member, participant_id: str | None) -> bytes:
-        state, now_ms = self._current(live)
-        if participant_id is None:
-            raise InvalidMessage("Expected whom to hear of - at `$.participant_id`")
-        index = position(state, participant_id)
-        if index < 0:
-            raise ParticipantNotFound(f"No participant {participant_id[:128]!r} in this session.")
-        live.narrow(member, participant_id)
-        seat = views.participants(state, now_ms)[index]
-        return timers.message("SUBSCRIBED", {"session_id": live.id, **seat, "server_time_ms": now_ms})
 
     def _room(self) -> Room:
         return Room(

@@ -218,17 +218,27 @@ def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRoute
     """WHIP and WHEP: an SDP posted, an SDP answered, a resource to delete. Trickling is not needed and not offered."""
     refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404)}
     router = APIRouter(prefix="/api", tags=["whip", "whep"], responses=refused)
-    body = {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}}
-    posted: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (413, 415, 500, 503)}
+    _whip(router, service, access)
+    _whep(router, service, access, beyond)
 
-    @router.post(
-        "/whip/{kit}",
-        status_code=201,
-        summary="Publish (WHIP)",
-        response_class=Response,
-        responses=posted,
-        openapi_extra=body,
-    )
+    @router.options("/whip/{kit}", include_in_schema=False)
+    @router.options("/whep/{kit}", include_in_schema=False)
+    async def accepts(request: Request, kit: Kit) -> Response:
+        return Response(status_code=204, headers={"Accept-Post": SDP, **_links(service)})
+
+    return router
+
+
+_POSTED: dict[str, Any] = {
+    "status_code": 201,
+    "response_class": Response,
+    "responses": {code: {"model": Detail} for code in (413, 415, 500, 503)},
+    "openapi_extra": {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}},
+}
+
+
+def _whip(router: APIRouter, service: VideoService, access: Access) -> None:
+    @router.post("/whip/{kit}", summary="Publish (WHIP)", **_POSTED)
     async def publish(request: Request, kit: Kit, session: UUID | None = None) -> Response:
         """A kit, or any WHIP client with a kit's token, begins to send its camera."""
         may_publish(access.principal(request), kit)
@@ -241,14 +251,9 @@ def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRoute
         await service.cameras.unpublish(kit, publishing)
         return Response(status_code=200)
 
-    @router.post(
-        "/whep/{kit}",
-        status_code=201,
-        summary="Play (WHEP)",
-        response_class=Response,
-        responses=posted,
-        openapi_extra=body,
-    )
+
+def _whep(router: APIRouter, service: VideoService, access: Access, beyond: Server) -> None:
+    @router.post("/whep/{kit}", summary="Play (WHEP)", **_POSTED)
     async def play(request: Request, kit: Kit) -> Response:
         """Any WHEP client watches a kit's camera; the kit `sample` is the sample video."""
         who = access.principal(request)
@@ -269,13 +274,6 @@ def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRoute
         may_end(access.principal(request), service.viewers, session_id)
         await service.viewers.end(session_id)
         return Response(status_code=200)
-
-    @router.options("/whip/{kit}", include_in_schema=False)
-    @router.options("/whep/{kit}", include_in_schema=False)
-    async def accepts(request: Request, kit: Kit) -> Response:
-        return Response(status_code=204, headers={"Accept-Post": SDP, **_links(service)})
-
-    return router
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import select
@@ -23,26 +22,6 @@ from core.contracts import scg
 from core.contracts.topics import FROM_KITS, Lane, parse, subscription, topic
 from firmware_bridge.simulator import SimulatedSensor
 from tests.peers import free_port
-
-
-def until(happened: Callable[[], Any], within_s: float = 60.0, what: str = "") -> Any:
-    """The first true value of `happened`, asked for again and again until a deadline."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if found := happened():
-            return found
-        time.sleep(0.005)
-    raise AssertionError(f"did not happen within {within_s} s: {what}")
-
-
-async def comes(happened: Callable[[], Any], within_s: float = 60.0, what: str = "") -> Any:
-    """`until`, with the event loop going on."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if found := happened():
-            return found
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"did not happen within {within_s} s: {what}")
 
 
 class Amqtt:

@@ -23,6 +23,7 @@ from agent.sources.camera.source import CameraSource
 from agent.sources.camera.upright import upright
 from agent.sources.slot import Frame, Slot
 from tests.peers import find_peer, free_port
+from tests.waiting import PATIENCE_S
 
 FPS, SHADES = 20.0, 24
 
@@ -43,7 +44,7 @@ def camera(device: str, slot: Slot | None = None, **more: object) -> CameraSourc
     return CameraSource(settings, lambda: device_of(settings), slot or Slot())
 
 
-async def gather(source: CameraSource, enough: int, within_s: float = 20.0) -> list[Frame]:
+async def gather(source: CameraSource, enough: int, within_s: float = PATIENCE_S) -> list[Frame]:
     """So many frames, or those until the source ended by itself."""
     running = asyncio.create_task(source.run())
     found: list[Frame] = []

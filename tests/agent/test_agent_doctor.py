@@ -43,6 +43,14 @@ async def test_all_is_well(sensor: Callable[..., Sensor], mosquitto: Mosquitto, 
     assert findings["clock"][0] in (Verdict.OK, Verdict.WARNING)
 
 
+async def test_a_disk_that_the_outbox_could_fill_is_told(tmp_path: Path) -> None:
+    given = settings(tmp_path, outbox={"quota_bytes": 1 << 60}, broker={"url": f"mqtt://127.0.0.1:{free_port()}"})
+    verdict, text, remedy = (await found(given))["disk"]
+    assert verdict is Verdict.WARNING
+    assert f"may still grow by {1 << 30}.0 GiB" in text
+    assert "outbox.quota_bytes" in remedy
+
+
 async def test_embedded_broker_is_known(amqtt: Amqtt, tmp_path: Path) -> None:
     findings = await found(settings(tmp_path, broker={"url": amqtt.url}))
     assert findings["broker"][:2] == (Verdict.OK, f"{amqtt.url}: MQTT 3.1.1, not encrypted")

@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
-from tests.agent.peers import Recorder, until
+from tests.agent.peers import Recorder
 from tests.peers import Mosquitto, as_json
+from tests.waiting import until
 
 MakeRecorder = Callable[..., Recorder]
 STAGES = ("broker_connected", "broker_connected", "agent_started", "broker_connected", "")
@@ -134,7 +135,7 @@ def test_killed_at_random_moments(
     until(lambda: len(agent.events("broker_connected")) > before)
     sessions = agent.events("session_started")
     assert len({entry["session"] for entry in sessions}) == 1, "one session through all of it"
-    until(lambda: set(owed) <= set(relay.messages), 60, "all that was on disk is delivered")
+    until(lambda: set(owed) <= set(relay.messages), "all that was on disk is delivered")
     assert last.pid is not None
     os.kill(last.pid, signal.SIGTERM)
     last.join(10)

@@ -14,8 +14,8 @@ import pytest
 
 from agent.process.notify import Watchdog, notify
 from core.contracts.service import journal_entry, manager_of
-from tests.agent.peers import until
 from tests.peers import Child, ended_afterwards, free_port, start_homeside
+from tests.waiting import until
 
 
 class Manager:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.agent.peers import Recorder, Sensor, until
+from tests.agent.peers import Recorder, Sensor
 from tests.peers import Child, Mosquitto
+from tests.waiting import until
 
 MakeSensor = Callable[..., Sensor]
 MakeRecorder = Callable[..., Recorder]

@@ -12,8 +12,8 @@ import pytest
 from agent.errors import CommandRefused, RecordingUnusable
 from agent.sections import Replay
 from agent.sources.replay import ReplaySource
-from tests.agent.peers import comes
 from tests.agent.test_agent_serial import Collected
+from tests.waiting import comes
 
 
 def recording(folder: Path, times_ms: list[float]) -> Path:

@@ -6,8 +6,7 @@ import asyncio
 import os
 import time
 import tty
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +14,24 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.errors import CommandRefused, PortError
-from agent.process.backoff import Backoff
-from agent.process.supervisor import supervise
-from agent.sections import Serial
 from agent.sources import SensorInfo
 from agent.sources.one_way import OneWayDelay
 from agent.sources.port import Port
-from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.faults import Faults
 from firmware_bridge.simulator import Board
-from tests.agent.peers import Sensor, TimeSignal, comes
+from tests.agent.peers import Sensor, TimeSignal
 from tests.firmware_bridge.captures import wit_serial
-from tests.radio.reading import Collected
+from tests.radio.reading import reading_port
+from tests.waiting import comes
 
 Make = Callable[..., Sensor]
-
-
-@asynccontextmanager
-async def reading(path: Path, **settings: object) -> AsyncIterator[tuple[SerialSource, Collected]]:
-    serial = Serial(port=str(path), **settings)
-    source = SerialSource(serial, str(path), lambda: Port(str(path), serial.baud))
-    sink = Collected()
-    task = asyncio.create_task(supervise("serial", lambda: source.run(sink), Backoff(0.1, 0.2)))
-    try:
-        yield source, sink
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_samples_arrive_with_their_true_times(sensor: Make) -> None:
     """A board 40 ppm fast, frames of 40 ms: the value of each sample says when it was taken."""
     board = sensor(board=Board(drift_ppm=40.0, noise_ug=0.0))
-    async with reading(board.path) as (_, sink):
+    async with reading_port(board.path) as (_, sink):
         await comes(lambda: sink.count >= 350)
     t = np.concatenate([r.t_ns for r in sink.readings])
     x = np.concatenate([r.xyz for r in sink.readings])[:, 0] / STANDARD_GRAVITY
@@ -64,7 +47,7 @@ async def test_samples_arrive_with_their_true_times(sensor: Make) -> None:
 
 async def test_sensor_is_described_and_set(sensor: Make) -> None:
     board = sensor()
-    async with reading(board.path, rate_hz=200.0, range_g=8.0) as (source, sink):
+    async with reading_port(board.path, rate_hz=200.0, range_g=8.0) as (source, sink):
         await comes(lambda: sink.infos and sink.infos[-1][2:] == (200.0, 8.0))
         assert sink.infos[-1] == SensorInfo("simulated-1", "ADXL355 (simulated)", 200.0, 8.0)
         assert await source.set_rate(50) == 50.0
@@ -79,7 +62,7 @@ async def test_sensor_is_described_and_set(sensor: Make) -> None:
 async def test_setting_the_sensor_cannot_do_is_told(sensor: Make) -> None:
     board = sensor()
     with capture_logs() as logs:
-        async with reading(board.path, rate_hz=37.0) as (_, sink):
+        async with reading_port(board.path, rate_hz=37.0) as (_, sink):
             await comes(lambda: [e for e in logs if e["event"] == "sensor_refused_setting"])
             await comes(lambda: sink.count > 20, what="and it measures all the same")
 
@@ -87,7 +70,7 @@ async def test_setting_the_sensor_cannot_do_is_told(sensor: Make) -> None:
 async def test_unplugged_and_plugged_in_again(sensor: Make) -> None:
     board = sensor()
     with capture_logs() as logs:
-        async with reading(board.path) as (source, sink):
+        async with reading_port(board.path) as (source, sink):
             for _ in range(3):
                 before = sink.count
                 await comes(lambda before=before: sink.count > before + 20)
@@ -105,7 +88,7 @@ async def test_unplugged_and_plugged_in_again(sensor: Make) -> None:
 async def test_restarted_board_begins_a_new_segment(sensor: Make) -> None:
     board = sensor()
     with capture_logs() as logs:
-        async with reading(board.path) as (_, sink):
+        async with reading_port(board.path) as (_, sink):
             await comes(lambda: sink.count > 100)
             board.board.restart(time.monotonic_ns() - board.began_ns)
             await comes(lambda: [e for e in logs if e["event"] == "device_clock_restarted"])
@@ -118,7 +101,7 @@ async def test_restarted_board_begins_a_new_segment(sensor: Make) -> None:
 
 async def test_damaged_frames_cost_what_they_held(sensor: Make) -> None:
     board = sensor(faults=Faults(bit_errors=2e-4))
-    async with reading(board.path) as (source, sink):
+    async with reading_port(board.path) as (source, sink):
         await comes(lambda: sink.count > 200)
         figures = source.figures()
     assert figures["damaged"] > 0
@@ -164,7 +147,7 @@ async def test_board_that_never_answers_is_read_all_the_same(sensor: Make, monke
     board.answering = False
     await comes(lambda: board.board.truth.taken > 50, what="the identity it says by itself at power-on is past")
     with capture_logs() as logs:
-        async with reading(board.path) as (source, sink):
+        async with reading_port(board.path) as (source, sink):
             await comes(lambda: [e for e in logs if e["event"] == "sensor_does_not_answer"])
             assert sink.count > 50
             assert sink.infos[-1].kind in ("unknown", "ADXL355 (simulated)")
@@ -213,6 +196,25 @@ async def test_event_loop_that_is_behind_drops_the_oldest(sensor: Make, monkeypa
     await port.close()
 
 
+async def test_what_a_loop_that_is_behind_dropped_is_told_over_reconnections(
+    sensor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sources.port.MAX_CHUNKS", 3)
+    board = sensor()
+    async with reading_port(board.path) as (source, sink):
+        await comes(lambda: sink.count > 20)
+        time.sleep(0.5)
+        await comes(lambda: source.figures()["chunksDropped"] > 3)
+        dropped = source.figures()["chunksDropped"]
+        await asyncio.to_thread(board.unplug)
+        await comes(lambda: sink.count > 20 and source._port is None)
+        assert source.figures()["chunksDropped"] >= dropped, "by a port that has gone"
+        await asyncio.to_thread(board.plug)
+        before = sink.count
+        await comes(lambda: sink.count > before)
+        assert source.figures()["chunksDropped"] >= dropped, "by the port before"
+
+
 def test_one_way_delay_is_what_pings_and_packets_tell() -> None:
     """A device clock 5 s behind, packets at least 9 ms on the way, pings 1 ms there and 3 ms back."""
     delay = OneWayDelay()
@@ -257,7 +259,7 @@ async def test_other_dialects_on_a_line(tmp_path: Path, dialect: str, line: Call
                 said += 1
 
     speaking = asyncio.create_task(speak())
-    async with reading(Path(os.ttyname(slave)), dialect=dialect) as (source, sink):
+    async with reading_port(Path(os.ttyname(slave)), dialect=dialect) as (source, sink):
         await comes(lambda: sink.count > 200)
         assert (await source.identify()).kind == dialect
         with pytest.raises(CommandRefused, match="has the rate it has"):

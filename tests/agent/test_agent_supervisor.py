@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from agent.errors import PortError, RecordingUnusable
 from agent.process.backoff import Backoff
 from agent.process.supervisor import supervise
-from tests.agent.peers import comes
+from tests.waiting import comes
 
 
 def test_pauses_double_up_to_a_bound_and_spread() -> None:

@@ -19,8 +19,9 @@ from agent.sections import Broker
 from agent.uplink import Uplink
 from agent.uplink.pace import FIRST, LATE_S, MOST, Pace
 from core.contracts.topics import Lane
-from tests.agent.peers import Amqtt, Recorder, comes
+from tests.agent.peers import Amqtt, Recorder
 from tests.peers import Mosquitto, free_port
+from tests.waiting import comes
 
 SESSION = "5f0d2f6e-0f5c-4a77-8d1c-61a1b6b7a111"
 Make = Callable[..., Recorder]
@@ -105,9 +106,9 @@ async def test_history_comes_after_reconnecting(mosquitto: Mosquitto, recorder: 
         kit.put(200)
         await kit.outbox.commit()
         mosquitto.start()
-        await comes(lambda: kit.uplink.connected and relay.ready.is_set(), 20)
+        await comes(lambda: kit.uplink.connected and relay.ready.is_set())
         kit.put(5)
-        await comes(lambda: kit.outbox.figures.messages == 0, 20)
+        await comes(lambda: kit.outbox.figures.messages == 0)
     await comes(lambda: len(relay.messages) == 210)
     assert [relay.lanes[SESSION, "b1", seq] for seq in (1, 100, 209)] == [Lane.LIVE, Lane.BACKFILL, Lane.LIVE]
 
@@ -229,7 +230,7 @@ async def test_broker_that_hangs_is_left(
             await comes(lambda: not kit.uplink.connected)
         finally:
             mosquitto.child.signal(signal.SIGCONT)
-        await comes(lambda: kit.outbox.figures.messages == 0, 20)
+        await comes(lambda: kit.outbox.figures.messages == 0)
     assert len(relay.messages) == 1
 
 
@@ -238,7 +239,7 @@ async def test_name_used_twice_is_told(mosquitto: Mosquitto, tmp_path: Path) -> 
         await comes(lambda: first.uplink.connected)
         with capture_logs() as logs:
             async with running(Kit(mosquitto.url, tmp_path / "two", "b2")):
-                await comes(lambda: [e for e in logs if e["event"] == "connections_keep_ending"], 20)
+                await comes(lambda: [e for e in logs if e["event"] == "connections_keep_ending"])
 
 
 async def test_unreachable_broker_is_told_once(tmp_path: Path) -> None:

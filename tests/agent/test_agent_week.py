@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from agent.outbox import Outbox
-from tests.agent.peers import Recorder, comes
+from tests.agent.peers import Recorder
 from tests.agent.test_agent_uplink import SESSION, Kit, running
 from tests.peers import Mosquitto
+from tests.waiting import comes
 
 HOUR_S = 3600
 STEP = 4 * 9.80665 / 32768

@@ -12,12 +12,13 @@ import numpy as np
 from agent.sources.ble.radio import Radio
 from core.signals.clock import DeviceClock
 from firmware_bridge.simulator import Board, SimulatedSensor
-from tests.agent.peers import TimeSignal, comes
+from tests.agent.peers import TimeSignal
 from tests.bench.rows import Row, show
 from tests.firmware_bridge.captures import Stream, streams
 from tests.radio.air import Air
 from tests.radio.peripherals import HomesidePeripheral
 from tests.radio.reading import reading
+from tests.waiting import comes
 
 SECONDS = 8.0
 PER_SECOND = 400
@@ -43,7 +44,7 @@ async def _three_at_once() -> list[Row]:
                 one.every_s = frame_ms / 1000
                 await stack.enter_async_context(one)
                 sinks.append(await stack.enter_async_context(reading(radio, one.name)))
-            await comes(lambda sinks=sinks: all(sink.count for _, sink in sinks), within_s=60)
+            await comes(lambda sinks=sinks: all(sink.count for _, sink in sinks))
             began, used, sent = time.perf_counter(), time.process_time(), sum(one.sent for one in sensors)
             handled = _handling(sinks)
             await asyncio.sleep(SECONDS)
@@ -87,11 +88,11 @@ async def _again() -> Row:
         radio = Radio(scanner=air.scanner_backend, client=air.client_backend)
         board = SimulatedSensor(TimeSignal(), 100.0)
         async with HomesidePeripheral(air, board, "chest-1") as sensor, reading(radio, "chest-1") as (_, sink):
-            await comes(lambda: sink.count > 20, within_s=30)
+            await comes(lambda: sink.count > 20)
             for _ in range(LINKS_LOST):
                 before, began = sink.count, time.perf_counter()
                 await sensor.drop()
-                await comes(lambda before=before: sink.count > before, within_s=60)
+                await comes(lambda before=before: sink.count > before)
                 worst = max(worst, time.perf_counter() - began)
     return Row(f"streaming again after a lost link, worst of {LINKS_LOST}", worst, "s", "goal", 5.0)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.bench.rows import Row, show
 from tests.peers import Child, start_homeside
-from tests.trust.attackers import Client, until
+from tests.trust.attackers import Client
 from tests.trust.enrolling import TrustingRelay
+from tests.waiting import until
 
 KITS = 1_000
 AT_ONCE = 4

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.peers import Child, find_peer, start_homeside
+from tests.waiting import PATIENCE_S
 
 START_WITHIN_S = 120.0
 
@@ -49,11 +50,11 @@ class ClusterProgram:
             return httpx.get(f"{self.relays[relay]}/readyz", timeout=5.0).status_code == 200
         return False
 
-    def wait_ready(self, within: float = 60.0) -> None:
+    def wait_ready(self, within: float = PATIENCE_S) -> None:
         """Until every relay says it can do its work."""
         self.until(lambda: all(self.ready(relay) for relay in range(3)), "readiness of all relays", within)
 
-    def until(self, condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, within: float = PATIENCE_S) -> Any:
         return self.child.wait_until(condition, what, within)
 
     def token(self, role: str = "admin") -> str:

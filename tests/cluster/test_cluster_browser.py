@@ -18,7 +18,7 @@ from tests.cluster.program import ClusterProgram
 from tests.peers import REPO_ROOT, Child, find_peer, free_port, listens
 from tests.viewer.conftest import DESK, browser  # noqa: F401  a fixture
 from tests.viewer.looking import drawing
-from tests.viewer.peer import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 SECONDS = 120

@@ -14,6 +14,7 @@ from relay.cluster.link import Link
 from relay.cluster.members import Members
 from relay.process.metrics import Metrics
 from tests.peers import Child, find_peer, free_port, listens
+from tests.waiting import comes
 
 
 @pytest.fixture
@@ -41,20 +42,14 @@ async def relay(url: str, name: str, ahead_s: float = 0.0) -> AsyncIterator[tupl
         await link.close()
 
 
-async def until(condition: object, within_s: float = 60.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("wrong_s", [2.0, -2.0, 3600.0])
 async def test_who_joins_takes_the_seniors_time(server: str, wrong_s: float) -> None:
     async with relay(server, "first") as (first, senior):
-        await until(lambda: first.roll.present == ["first"])
+        await comes(lambda: first.roll.present == ["first"])
         async with relay(server, "second", wrong_s) as (second, joined):
-            await until(lambda: abs(joined.anchor_ns - senior.anchor_ns) < 50_000_000)
+            await comes(lambda: abs(joined.anchor_ns - senior.anchor_ns) < 50_000_000)
             assert second.roll.present == ["first", "second"]
-        await until(lambda: first.roll.present == ["first"])
+        await comes(lambda: first.roll.present == ["first"])
 
 
 async def test_the_others_hear_who_went(server: str) -> None:
@@ -62,6 +57,6 @@ async def test_the_others_hear_who_went(server: str) -> None:
         gone: list[str] = []
         first.on_gone.append(gone.append)
         async with relay(server, "second"):
-            await until(lambda: first.roll.present == ["first", "second"])
-        await until(lambda: gone == ["second"])
+            await comes(lambda: first.roll.present == ["first", "second"])
+        await comes(lambda: gone == ["second"])
         assert first.rank("anything") == 0

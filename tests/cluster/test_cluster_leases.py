@@ -14,6 +14,7 @@ from relay.db.leases import Leases, fence
 from relay.errors import LeaseLost
 from tests.databases import with_tables
 from tests.peers_postgres import Postgres
+from tests.waiting import PATIENCE_S
 
 SHORT_S, LONG_S = 0.2, 60.0
 
@@ -24,7 +25,7 @@ async def engine(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
         yield found
 
 
-async def taken(leases: Leases, holder: str, lasts_s: float = LONG_S, within: float = 20.0) -> int:
+async def taken(leases: Leases, holder: str, lasts_s: float = LONG_S, within: float = PATIENCE_S) -> int:
     async with asyncio.timeout(within):
         while (term := await leases.take("duty", holder, lasts_s)) is None:
             await asyncio.sleep(0.02)

@@ -11,7 +11,8 @@ import pytest
 
 from tests.cameras import KitCamera
 from tests.cluster.program import ClusterProgram
-from tests.watching import Watcher, eventually
+from tests.waiting import comes
+from tests.watching import Watcher
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -44,7 +45,7 @@ async def test_a_camera_is_watched_through_another_relay_by_one_stream(cluster: 
         async def known() -> bool:
             return (await cameras(second)).get(kit, False) and (await cameras(third)).get(kit, False)
 
-        await eventually(known, "the camera in the lists of the other relays")
+        await comes(known, "the camera in the lists of the other relays")
         async with (
             Watcher(second, kit=kit, pose=True) as one,
             Watcher(second, kit=kit) as two,
@@ -60,7 +61,7 @@ async def test_a_camera_is_watched_through_another_relay_by_one_stream(cluster: 
             assert counted(second, "homeside_video_relayed") == 1
             picture = await asyncio.to_thread(httpx.get, f"{third}/video/api/cameras/{kit}/snapshot.jpg", timeout=30)
             assert picture.content[:2] == b"\xff\xd8"
-        await eventually(let_go, "the end of the stream between the relays")
+        await comes(let_go, "the end of the stream between the relays")
 
 
 async def test_viewers_go_on_when_the_camera_goes_to_another_relay(cluster: ClusterProgram) -> None:
@@ -73,7 +74,7 @@ async def test_viewers_go_on_when_the_camera_goes_to_another_relay(cluster: Clus
         async def known() -> bool:
             return (await cameras(third)).get(kit, False)
 
-        await eventually(known, "the camera in another relay's list")
+        await comes(known, "the camera in another relay's list")
         async with Watcher(third, kit=kit) as watcher:
             await watcher.frames(30)
             cluster.kill("relay-1")

@@ -12,7 +12,8 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-WITHIN_S = 60.0
+from tests.waiting import PATIENCE_S
+
 EPOCH = 1721574600000
 
 
@@ -48,18 +49,28 @@ class Socket:
     async def batch(self, samples: Iterable[dict[str, Any]], **beside: Any) -> None:
         await self.send({"type": "samples_batch", "payload": {"samples": list(samples)}, **beside})
 
-    async def until(self, wanted: Callable[[list[dict[str, Any]]], Any], within_s: float = WITHIN_S) -> Any:
+    async def until(self, wanted: Callable[[list[dict[str, Any]]], Any], within_s: float = PATIENCE_S) -> Any:
         async with asyncio.timeout(within_s), self._news:
             while not (found := wanted(self.got)):
                 await self._news.wait()
             return found
 
-    async def message(self, kind: str, number: int = 1, within_s: float = WITHIN_S) -> dict[str, Any]:
+    async def message(self, kind: str, number: int = 1, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """The n-th message of a type, waited for."""
         found = await self.until(
             lambda got: (of := [m for m in got if m["type"] == kind])[number - 1 :] and of, within_s
         )
         return found[number - 1]
+
+    async def rate(self, within_s: float = PATIENCE_S) -> dict[str, Any]:
+        """The first heart rate that is one, of a viewer that asked for the analysis."""
+
+        def first(got: list[dict[str, Any]]) -> dict[str, Any] | None:
+            rates = [message["payload"]["heartRate"] for message in got if message["type"] == "analysis"]
+            return next((rate for rate in rates if rate["bpm"] is not None), None)
+
+        found: dict[str, Any] = await self.until(first, within_s)
+        return found
 
     async def status(self, status: str, number: int = 1) -> dict[str, Any]:
         def payloads(got: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,7 +91,7 @@ class Socket:
     def points(self) -> list[dict[str, Any]]:
         return [p for m in self.got if m["type"] == "interpolated_batch" for p in m["payload"]["interpolatedSamples"]]
 
-    async def points_until(self, t: float, within_s: float = WITHIN_S) -> list[dict[str, Any]]:
+    async def points_until(self, t: float, within_s: float = PATIENCE_S) -> list[dict[str, Any]]:
         await self.until(lambda _: self.points() and self.points()[-1]["t"] >= t, within_s)
         return self.points()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,8 +22,8 @@ from websockets.sync.client import connect
 
 from relay.signs.batch.gateway import public
 from tests.programs import RelayProgram
+from tests.waiting import until
 
-WITHIN_S = 60.0
 URL = "/api/v1/batch-translate"
 
 
@@ -149,13 +148,13 @@ def api(batch: RelayProgram) -> Iterator[httpx.Client]:
 
 def settled(api: httpx.Client, job: str, done: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
     """The job's status once it is no longer processing, or as soon as `done` says so."""
-    deadline = time.monotonic() + WITHIN_S
-    while time.monotonic() < deadline:
+
+    def ready() -> dict[str, Any] | None:
         body: dict[str, Any] = api.get(f"{URL}/{job}").json()
-        if body["status"] != "processing" or (done is not None and done(body)):
-            return body
-        time.sleep(0.05)
-    pytest.fail(f"job {job} is still processing: {body}")
+        return body if body["status"] != "processing" or (done is not None and done(body)) else None
+
+    found: dict[str, Any] = until(ready, f"the end of job {job}")
+    return found
 
 
 def begun(api: httpx.Client, url: str, **beside: Any) -> str:

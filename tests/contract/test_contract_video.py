@@ -14,7 +14,8 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from tests.programs import RelayProgram
-from tests.watching import Watcher, eventually
+from tests.waiting import comes
+from tests.watching import Watcher
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 MISSING = {"detail": "Failed to create video stream: Video file not found"}
@@ -144,7 +145,7 @@ async def test_a_client_that_closes_is_gone(relay: RelayProgram) -> None:
         async def gone() -> bool:
             return seen.session not in (await client.get("/api/sessions")).json()["active_sessions"]
 
-        await eventually(gone, "end of the session")
+        await comes(gone, "end of the session")
 
 
 @pytest.mark.parametrize("session", [NOBODY, "no-uuid", "x" * 60])

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.agent.peers import until
 from tests.peers import Child, ended_afterwards, start_homeside
 from tests.programs import RelayProgram, token
+from tests.waiting import until
 
 KIT = "home-007"
 Shown = dict[str, Any]
@@ -45,7 +45,7 @@ class Cared:
             found: Shown = answer.json()["kit"] if answer.status_code == 200 else {}
             return found if found and wanted(found) else None
 
-        shown: Shown = until(look, 60.0, what)
+        shown: Shown = until(look, what)
         return shown
 
     def configure(self, settings: dict[str, Any]) -> int:
@@ -92,7 +92,7 @@ def test_a_kit_is_looked_after_from_afar(cared: Cared) -> None:
 
     request = cared.operator.post(f"/kits/{KIT}/diagnostics").json()["request"]
     where = f"/kits/{KIT}/diagnostics?request={request}"
-    until(lambda: cared.operator.get(where).status_code == 200, 30.0, "the report")
+    until(lambda: cared.operator.get(where).status_code == 200, "the report")
     report = cared.operator.get(where).json()["report"]
     assert {"status", "findings", "settings", "packages", "events"} <= set(report)
     assert report["settings"]["source"]["serial"]["rate_hz"] == 50

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.agent.peers import until
 from tests.journeys.fleet import FIRST, Fleet
 from tests.provisioning.releases import release
+from tests.waiting import until
 
 GOOD, BAD = "1.1.0", "1.2.0"
 BROKEN = {"agent/uplink/pace.py": b"raise RuntimeError('a mistake that no test found')\n"}
@@ -36,7 +36,7 @@ def test_from_a_table_to_a_bad_update(tmp_path: Path, count: int, pilots: int) -
             "all live",
         )
 
-        until(lambda: all(map(fleet.stored, names)), 60.0, "samples of every kit in the relay's database")
+        until(lambda: all(map(fleet.stored, names)), "samples of every kit in the relay's database")
 
         revoked = names[-1]
         fleet.relay.command("kits", "revoke", revoked, "--why", "stolen")
@@ -60,7 +60,7 @@ def test_from_a_table_to_a_bad_update(tmp_path: Path, count: int, pilots: int) -
         )
         assert kits[names[0]]["version"] == GOOD
         assert "did not come up" in kits[names[0]]["problems"][-1]
-        until(lambda: rollouts(fleet)[0]["state"] == "halted", 30.0, "the rollout to halt by itself")
+        until(lambda: rollouts(fleet)[0]["state"] == "halted", "the rollout to halt by itself")
         assert fleet.kits[names[0]].root.joinpath("current").readlink() == Path("slots/b")
         running = json.loads(fleet.fleet("sbom", "numpy", "--json"))
         assert {one["name"] for one in running["kits"]} >= set(names[:-1])
@@ -73,7 +73,7 @@ def seen(fleet: Fleet, wanted: Callable[[dict[str, Any]], bool], what: str) -> d
         kits = fleet.shown()
         return kits if set(fleet.names) <= set(kits) and wanted(kits) else None
 
-    found: dict[str, Any] = until(look, 120.0, f"{what}: {fleet.shown()}")
+    found: dict[str, Any] = until(look, f"{what}: {fleet.shown()}", 120)
     return found
 
 
@@ -82,8 +82,8 @@ def bring(fleet: Fleet, names: list[str], version: str) -> None:
         note = fleet.kits[name].state / "update.json"
         until(
             lambda note=note: note.exists() and json.loads(note.read_text())["version"] == version,
-            90.0,
             f"a note on {name}",
+            90,
         )
         fleet.kits[name].update()
 

@@ -18,7 +18,7 @@ from tests.cameras import KitCamera
 from tests.janus import Desk, Janus
 from tests.peers import free_port
 from tests.programs import RelayProgram
-from tests.watching import eventually
+from tests.waiting import comes
 
 pytestmark = pytest.mark.timeout(180)
 TOKEN = "a-token-of-the-media-server"
@@ -85,7 +85,7 @@ async def pictures(desk: Desk, count: int) -> list[tuple[int, int]]:
             return False
         return True
 
-    await eventually(watched, "the camera in the room")
+    await comes(watched, "the camera in the room")
     async with asyncio.timeout(60):
         await done.wait()
     await peer.close()
@@ -112,14 +112,14 @@ async def test_a_camera_is_handed_on_and_its_server_told_when_it_goes(tmp_path: 
                 async def handed() -> bool:
                     return bool(whip.published)
 
-                await eventually(handed, "an offer to the media server")
+                await comes(handed, "an offer to the media server")
                 assert set(await pictures(desk, 60)) == {(640, 480)}
                 await _beyond(relay)
 
             async def told() -> bool:
                 return bool(whip.deleted)
 
-            await eventually(told, "word that the camera has gone")
+            await comes(told, "word that the camera has gone")
             assert whip.tokens == {f"Bearer {TOKEN}"}
             assert set(whip.published) == set(whip.deleted) == {"bed-7"}
             await asyncio.to_thread(relay.stop)
@@ -160,6 +160,6 @@ async def test_a_media_server_that_is_away_is_asked_again(tmp_path: Path) -> Non
         async def twice() -> bool:
             return len(relay.child.events("camera_not_handed_on")) > 1
 
-        await eventually(twice, "a second try")
+        await comes(twice, "a second try")
     assert await asyncio.to_thread(relay.stop) == 0
     assert not relay.faults()

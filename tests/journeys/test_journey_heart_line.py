@@ -23,7 +23,7 @@ async def test_a_heart_beats_from_port_to_socket(tmp_path: Path, kind: str) -> N
         broker.start()
     with running_line(tmp_path, broker, ("--bpm", "72")) as line:
         async with Socket(f"{line.relay.ws}/ws/{line.session}?role=viewer&with=analysis") as viewer:
-            rate = await viewer.until(_a_rate(viewer), within_s=60)
+            rate = await viewer.rate()
             points = viewer.points()
         info = next(m["payload"] for m in viewer.got if m["type"] == "session_info")
         line.close()
@@ -37,14 +37,6 @@ async def test_a_heart_beats_from_port_to_socket(tmp_path: Path, kind: str) -> N
     assert np.median(z) == pytest.approx(9.81, abs=0.3)
     if broker is not None:
         broker.stop()
-
-
-def _a_rate(viewer: Socket):
-    def found(_):
-        rates = [m["payload"]["heartRate"] for m in viewer.got if m["type"] == "analysis"]
-        return next((rate for rate in rates if rate["bpm"] is not None), None)
-
-    return found
 
 
 def test_a_replayed_recording_is_stored_as_recorded(tmp_path: Path, data_dir: Path) -> None:

@@ -21,12 +21,12 @@ from core.contracts.columns import join, unpack
 from core.signals.refit import refit
 from firmware_bridge.physiology import Seismocardiogram
 from firmware_bridge.simulator import SimulatedSensor
-from tests.agent.peers import comes
 from tests.contract.sockets import Socket
 from tests.programs import RelayProgram
 from tests.radio.air import Air
 from tests.radio.peripherals import HomesidePeripheral, MovesenseSensor, Peripheral, PolarH10
 from tests.radio.unclocked import BangleWatch, ThingySensor, WitMotionSensor
+from tests.waiting import comes
 
 KINDS = {
     "homeside-chest": "ADXL355 (simulated)",
@@ -98,8 +98,8 @@ async def test_three_sensors_over_the_air_reach_three_physicians(tmp_path: Path,
         ]
         for viewer in viewers:
             await comes(lambda viewer=viewer: len(viewer.points()) > POINTS, within_s=120)
-        rates = [await viewer.until(_a_rate(viewer), within_s=120) for viewer in viewers] if clocked else []
-        await comes(lambda: {one["batteryPercent"] for one in told(agent)["sources"]} == {80}, within_s=60)
+        rates = [await viewer.rate(within_s=120) for viewer in viewers] if clocked else []
+        await comes(lambda: {one["batteryPercent"] for one in told(agent)["sources"]} == {80})
         sensors = [await viewer.sensor("kind") for viewer in viewers]
         sources = told(agent)["sources"]
     relay.stop()
@@ -131,11 +131,3 @@ def _can_be_refitted(data: Path, session: str) -> None:
     found = refit(packets, tick_ns=notes[0][4])
     assert (np.diff(found.t_ns) > 0).all()
     assert np.abs(found.t_ns - stored_ns)[-10:].max() < 250e6, "what the kit knew in the end"
-
-
-def _a_rate(viewer: Socket):
-    def found(_):
-        rates = [m["payload"]["heartRate"] for m in viewer.got if m["type"] == "analysis"]
-        return next((rate for rate in rates if rate["bpm"] is not None), None)
-
-    return found

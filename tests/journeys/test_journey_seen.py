@@ -16,8 +16,8 @@ from tests.peers import start_homeside
 from tests.programs import RelayProgram
 from tests.viewer.conftest import DESK, browser
 from tests.viewer.looking import drawing, wait_state, wait_words
-from tests.viewer.peer import until
 from tests.viewer.signals import drawn
+from tests.waiting import until
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.browser

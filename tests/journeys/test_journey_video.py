@@ -18,7 +18,8 @@ from relay.video.sample import read_squares
 from tests.cameras import KitCamera
 from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
-from tests.watching import Watcher, eventually
+from tests.waiting import comes
+from tests.watching import Watcher
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ async def test_viewers_go_on_when_the_kit_comes_back(relay: RelayProgram) -> Non
                     cameras = (await client.get("/api/cameras")).json()["cameras"]
                     return any(one["kit"] == "bed-gone" and not one["live"] for one in cameras)
 
-                await eventually(gone, "word that the kit went")
+                await comes(gone, "word that the kit went")
             async with KitCamera(whip(relay, "bed-gone")) as again:
                 await again.connected()
                 await seen.frames(30)
@@ -127,7 +128,7 @@ async def test_the_kit_comes_back_after_the_relay_was_away(tmp_path: Path) -> No
             async with httpx.AsyncClient(base_url=relay.http) as client:
                 return any(one["live"] for one in (await client.get("/api/cameras")).json()["cameras"])
 
-        await eventually(sees, "camera after the restart", within=60)
+        await comes(sees, "camera after the restart")
         async with Watcher(relay.http, kit="bed-1") as seen:
             await seen.frames(15)
     assert relay.stop() == 0
@@ -206,7 +207,7 @@ async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, co
         async def begins() -> bool:
             return (await client.post(f"{url}/cameras/bed-1/recording", json={"by": "again"})).status_code == 201
 
-        await eventually(begins, "camera after the restart", within=60)
+        await comes(begins, "camera after the restart")
         await films(camera, 60)
         ended = (await client.delete(f"{url}/cameras/bed-1/recording")).json()
         assert ended["frames"] > 10

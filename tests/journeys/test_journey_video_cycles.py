@@ -14,7 +14,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from tests.cameras import KitCamera
 from tests.programs import RelayProgram
-from tests.watching import Watcher, eventually
+from tests.waiting import comes
+from tests.watching import Watcher
 
 AT_ONCE = 5
 WARM = 30
@@ -49,7 +50,7 @@ async def test_whoever_leaves_leaves_nothing_behind(tmp_path: Path, cycles: int)
             return rest and after.rss <= before.rss * 1.05
 
         with suppress(AssertionError):
-            await eventually(back, "release", within=60)
+            await comes(back, "release")
         assert await back(), f"{after} after {before}"
     assert await asyncio.to_thread(relay.stop) == 0
     assert not relay.faults()
@@ -113,7 +114,7 @@ async def settled(client: httpx.AsyncClient, relay: RelayProgram) -> Held:
     async def nobody() -> bool:
         return bool((await client.get("/api/sessions")).json()["count"] == 0)
 
-    await eventually(nobody, "end of all sessions", within=60)
+    await comes(nobody, "end of all sessions")
     found = [await held(client, relay)]
     while len(found) < 6 or found[-1].tasks < found[-2].tasks or found[-1].descriptors < found[-2].descriptors:
         await asyncio.sleep(1.0)

@@ -13,7 +13,8 @@ from playwright.async_api import Browser, async_playwright
 from tests.badline import BadLine
 from tests.cameras import KitCamera
 from tests.programs import RelayProgram
-from tests.watching import Watcher, eventually
+from tests.waiting import comes
+from tests.watching import Watcher
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ async def test_a_bad_line_is_repaired_and_harms_nobody_else(relay: RelayProgram,
     async def left() -> bool:
         return any(entry["session"] == good.session for entry in relay.child.events("video_left"))
 
-    await eventually(left, "end of the good session")
+    await comes(left, "end of the good session")
     told = {entry["session"]: entry for entry in relay.child.events("video_left")}
     assert (told[good.session]["repaired"], told[good.session]["skipped"]) == (0, 0)
     async with httpx.AsyncClient() as client:
@@ -101,7 +102,7 @@ async def test_a_viewer_cut_off_for_good_is_let_go(relay: RelayProgram) -> None:
         async def gone() -> bool:
             return (await client.get(f"{relay.http}/api/session/{seen.session}")).status_code == 404
 
-        await eventually(gone, "end of the session", within=90)
+        await comes(gone, "end of the session", within_s=90)
 
 
 @pytest.mark.browser

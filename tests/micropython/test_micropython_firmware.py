@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agent.errors import CommandRefused
-from agent.process.backoff import Backoff
-from agent.process.supervisor import supervise
-from agent.sections import Serial
 from agent.sources import SensorInfo
-from agent.sources.port import Port
-from agent.sources.serial import SerialSource
 from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.gatt import HOMESIDE_SERVICE
-from tests.agent.peers import comes
 from tests.contract.sockets import Socket
 from tests.micropython.board import FIRMWARE, HERE, MicroPythonBoard, off_ms
 from tests.peers import Child
 from tests.programs import RelayProgram
-from tests.radio.reading import Collected
+from tests.radio.reading import reading_port
+from tests.waiting import comes
 
 if importlib.util.find_spec("micropython_unix") is None:
     pytest.skip("MicroPython: its package has no wheel for this machine's processor", allow_module_level=True)
@@ -49,24 +42,12 @@ def board(tmp_path: Path) -> Iterator[Make]:
         one.close()
 
 
-@asynccontextmanager
-async def reading(path: Path, **settings: object) -> AsyncIterator[tuple[SerialSource, Collected]]:
-    source = SerialSource(Serial(port=str(path), **settings), str(path), lambda: Port(str(path), 115_200))
-    sink = Collected()
-    task = asyncio.create_task(supervise("serial", lambda: source.run(sink), Backoff(0.1, 0.2)))
-    try:
-        yield source, sink
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 @pytest.mark.parametrize("sensor", ["adxl355", "lis3dh"])
 @pytest.mark.parametrize("bus", ["spi", "i2c"])
 async def test_a_board_measures_and_is_set(board: Make, sensor: str, bus: str) -> None:
     one = board(sensor, bus)
     fast = 250.0 if sensor == "adxl355" else 200.0
-    async with reading(one.path) as (source, sink):
+    async with reading_port(one.path) as (source, sink):
         await comes(lambda: sink.count > 200)
         assert await source.set_rate(fast) == fast
         with pytest.raises(CommandRefused, match="code 2"):
@@ -84,7 +65,7 @@ async def test_a_board_measures_and_is_set(board: Make, sensor: str, bus: str) -
 async def test_sample_times_are_true_though_the_sensors_oscillator_is_off(board: Make) -> None:
     """Its data sheet says 125 Hz and it runs at 125.9: the board measures that, and pings take off the way."""
     one = board()
-    async with reading(one.path) as (source, sink):
+    async with reading_port(one.path) as (source, sink):
         await comes(lambda: sink.count > 800)
         lost = source.figures()["lost"]
     t_s, x_g = sink.t_ns / 1e9, sink.xyz[:, 0] / STANDARD_GRAVITY
@@ -97,7 +78,7 @@ async def test_sample_times_are_true_though_the_sensors_oscillator_is_off(board:
 
 async def test_a_board_that_restarts(board: Make) -> None:
     one = board()
-    async with reading(one.path) as (source, sink):
+    async with reading_port(one.path) as (source, sink):
         await comes(lambda: sink.count > 100)
         one.off()
         one.on()

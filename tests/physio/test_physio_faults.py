@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from tests.contract.care import BEGAN, PASSWORD, Care, data_of, error_of, frames
 from tests.peers_postgres import Postgres
+from tests.waiting import PATIENCE_S, until
 
 SENDERS, EACH = 4, 5
-WITHIN_S = 60.0
 
 
 class Sender(threading.Thread):
@@ -46,13 +45,6 @@ class Sender(threading.Thread):
         time.sleep(0.05)
 
 
-def _until(there: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not there():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def test_a_killed_database_is_a_503_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
     postgres, stop = Postgres(("full_page_writes=on",)), threading.Event()
     postgres.start()
@@ -61,10 +53,10 @@ def test_a_killed_database_is_a_503_and_loses_nothing_acknowledged(tmp_path: Pat
         senders = [Sender(care, stop) for _ in range(SENDERS)]
         for sender in senders:
             sender.start()
-        _until(lambda: all(sender.acknowledged > 10 for sender in senders), "frames stored before")
+        until(lambda: all(sender.acknowledged > 10 for sender in senders), "frames stored before")
         postgres.kill()
         seen = [sender.refused for sender in senders]
-        _until(
+        until(
             lambda: all(sender.refused > before + 2 for sender, before in zip(senders, seen, strict=True)), "refusals"
         )
         with care.as_("smith") as client:
@@ -77,13 +69,13 @@ def test_a_killed_database_is_a_503_and_loses_nothing_acknowledged(tmp_path: Pat
             assert httpx.get(f"{care.relay.http}/readyz", timeout=30).status_code == 503
         postgres.start()
         seen = [sender.acknowledged for sender in senders]
-        _until(
+        until(
             lambda: all(sender.acknowledged > before + 10 for sender, before in zip(senders, seen, strict=True)),
             "frames stored afterwards, without a restart of the relay",
         )
         stop.set()
         for sender in senders:
-            sender.join(WITHIN_S)
+            sender.join(PATIENCE_S)
             assert sender.wrong == []
             stored = care.count(f"SELECT count(*) FROM pose_frames WHERE session_id = '{sender.session}'")
             assert stored == sender.acknowledged * EACH

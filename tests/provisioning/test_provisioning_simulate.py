@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,10 @@ from provisioning.errors import LinkTaken, PortUnavailable
 from provisioning.simulate import simulate_app
 from provisioning.simulation import Mishaps, Simulation
 from provisioning.virtual_port import KERNEL_FULL, VirtualPort
+from tests.waiting import PATIENCE_S, comes
 
 ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("HOMESIDE_DATA")
-DEADLINE_S = 60.0
 
 
 class Host:
@@ -65,14 +65,6 @@ class Host:
         self.port.close()
 
 
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        await asyncio.sleep(0.01)
-    return found
-
-
 @asynccontextmanager
 async def simulated(
     link: Path, sensor: SimulatedSensor, mishaps: Mishaps | None = None
@@ -81,7 +73,7 @@ async def simulated(
     simulation = Simulation(sensor, VirtualPort(link), mishaps, report=reports.append)
     running = asyncio.create_task(simulation.run())
     try:
-        await until(lambda: reports or running.done(), "plugged in")
+        await comes(lambda: reports or running.done(), "plugged in")
         yield reports
     finally:
         simulation.stop()
@@ -100,7 +92,7 @@ async def listening(link: Path) -> AsyncIterator[Host]:
 async def test_a_serial_program_hears_samples_at_the_right_pace(tmp_path: Path) -> None:
     sensor = SimulatedSensor(Seismocardiogram(), 1000.0, board=Board(drift_ppm=-200.0))
     async with simulated(tmp_path / "chest", sensor), listening(tmp_path / "chest") as host:
-        await until(lambda: host.decoder.counters.samples > 1500, "1500 samples")
+        await comes(lambda: host.decoder.counters.samples > 1500, "1500 samples")
     packets: list[Samples] = host.of(Samples)
     assert host.decoder.counters.lost == 0
     assert not host.decoder.counters.damaged
@@ -112,11 +104,11 @@ async def test_pacing_never_falls_behind_whatever_holds_the_machine_up(tmp_path:
     sensor = SimulatedSensor(Seismocardiogram(), 100.0)
     async with simulated(tmp_path / "chest", sensor) as reports, listening(tmp_path / "chest") as host:
         began_ns = reports[0]["monotonic_ns"]
-        await until(lambda: host.decoder.counters.samples > 50, "50 samples")
+        await comes(lambda: host.decoder.counters.samples > 50, "50 samples")
         busy_until = time.monotonic() + 1.2
         while time.monotonic() < busy_until:
             sum(range(10_000))
-        at_end = await until(lambda: host.decoder.counters.samples > 250 and host.of(Samples)[-1], "the rest")
+        at_end = await comes(lambda: host.decoder.counters.samples > 250 and host.of(Samples)[-1], "the rest")
     assert host.decoder.counters.lost == 0
     true_ns = began_ns + int(at_end.ticks[-1]) * 1000
     assert -1e6 < at_end.arrival_ns - true_ns < 100e6
@@ -126,11 +118,11 @@ async def test_host_commands_are_obeyed_over_the_line(tmp_path: Path) -> None:
     sensor = SimulatedSensor(Seismocardiogram(), 100.0)
     async with simulated(tmp_path / "chest", sensor), listening(tmp_path / "chest") as host:
         host.port.write(commands.identify() + commands.set_rate(500) + commands.set_range(8))
-        await until(lambda: len(host.of(Reply)) == 2 and host.of(Identity), "replies")
+        await comes(lambda: len(host.of(Reply)) == 2 and host.of(Identity), "replies")
         sent_ns = time.monotonic_ns()
         host.port.write(commands.ping(3))
-        [pong] = await until(lambda: host.of(Pong), "a pong")
-        await until(lambda: any(p.rate_hz == 500 and p.range_g == 8 for p in host.of(Samples)), "the new setting")
+        [pong] = await comes(lambda: host.of(Pong), "a pong")
+        await comes(lambda: any(p.rate_hz == 500 and p.range_g == 8 for p in host.of(Samples)), "the new setting")
     assert [reply.ok for reply in host.of(Reply)] == [True, True]
     assert pong.token == 3
     assert 0 < pong.round_trip_ns(sent_ns) < 2e9
@@ -140,8 +132,8 @@ async def test_host_commands_are_obeyed_over_the_line(tmp_path: Path) -> None:
 async def test_what_was_lost_is_what_the_decoder_counts_and_the_truth_says(tmp_path: Path) -> None:
     sensor = SimulatedSensor(Seismocardiogram(), 1000.0, seed=3, faults=Faults(loss=0.2, burst=2))
     async with simulated(tmp_path / "chest", sensor) as reports, listening(tmp_path / "chest") as host:
-        await until(lambda: len(reports) > 2, "two truths")
-        await until(lambda: host.of(Samples), "samples")
+        await comes(lambda: len(reports) > 2, "two truths")
+        await comes(lambda: host.of(Samples), "samples")
     first, last = host.of(Samples)[0], host.of(Samples)[-1]
     received = sum(len(packet.ticks) for packet in host.of(Samples))
     assert host.decoder.counters.lost == last.seq + len(last.ticks) - first.seq - received > 0
@@ -154,7 +146,7 @@ async def test_what_was_lost_is_what_the_decoder_counts_and_the_truth_says(tmp_p
 async def test_beats_are_told_at_the_host_time_at_which_they_are_felt(tmp_path: Path) -> None:
     sensor = SimulatedSensor(Seismocardiogram(120), 1000.0, board=Board(noise_ug=0.0))
     async with simulated(tmp_path / "chest", sensor) as reports, listening(tmp_path / "chest") as host:
-        await until(lambda: len(reports) > 3, "three truths")
+        await comes(lambda: len(reports) > 3, "three truths")
         began_ns = reports[0]["monotonic_ns"]
     beats = [beat for truth in reports[1:] for beat in truth["beats_ns"]]
     assert 4 <= len(beats) <= 8
@@ -170,7 +162,7 @@ async def test_jitter_delays_and_never_reorders_nor_loses(tmp_path: Path) -> Non
     sensor = SimulatedSensor(Seismocardiogram(), 1000.0)
     mishaps = Mishaps(jitter_ms=30)
     async with simulated(tmp_path / "chest", sensor, mishaps), listening(tmp_path / "chest") as host:
-        await until(lambda: host.decoder.counters.samples > 1500, "1500 samples")
+        await comes(lambda: host.decoder.counters.samples > 1500, "1500 samples")
     assert host.decoder.counters.lost == 0
     late_ms = np.array([packet.arrival_ns / 1e6 - packet.ticks[-1] / 1e3 for packet in host.of(Samples)])
     assert np.std(late_ms) > 8
@@ -181,11 +173,11 @@ async def test_unplugged_the_host_knows_and_plugged_in_again_under_the_same_name
     mishaps = Mishaps(unplug_every_s=0.7, unplugged_for_s=0.2)
     async with simulated(link, SimulatedSensor(Seismocardiogram(), 100.0), mishaps) as reports:
         async with listening(link) as host:
-            await until(lambda: host.gone, "the host to notice")
-        await until(lambda: any(report["event"] == "unplugged" for report in reports), "unplugged")
-        await until(link.exists, "plugged in again")
+            await comes(lambda: host.gone, "the host to notice")
+        await comes(lambda: any(report["event"] == "unplugged" for report in reports), "unplugged")
+        await comes(link.exists, "plugged in again")
         async with listening(link) as again:
-            await until(lambda: again.of(Samples), "samples of the new power-on")
+            await comes(lambda: again.of(Samples), "samples of the new power-on")
     assert host.of(Samples)
     assert [report["event"] for report in reports if report["event"] != "truth"][:3] == [
         "plugged_in",
@@ -199,7 +191,7 @@ async def test_restarts_on_time(tmp_path: Path) -> None:
     sensor = SimulatedSensor(Seismocardiogram(), 200.0)
     mishaps = Mishaps(restart_every_s=0.5)
     async with simulated(tmp_path / "chest", sensor, mishaps), listening(tmp_path / "chest") as host:
-        await until(lambda: host.decoder.counters.restarts >= 2, "two restarts")
+        await comes(lambda: host.decoder.counters.restarts >= 2, "two restarts")
     assert host.decoder.counters.lost == 0
 
 
@@ -216,7 +208,7 @@ async def test_a_host_that_comes_late_hears_the_present(tmp_path: Path) -> None:
         port.write(frame, step * 100_000_000)
         return frame
 
-    await until(lambda: write() and port.unread_bytes > 5 * KERNEL_FULL, "the port to be full and given up")
+    await comes(lambda: write() and port.unread_bytes > 5 * KERNEL_FULL, "the port to be full and given up")
     host = os.open(tmp_path / "chest", os.O_RDONLY | os.O_NOCTTY)
     heard = [int(line) for line in os.read(host, 100_000).split()]
     assert heard
@@ -256,7 +248,7 @@ def test_the_command_runs_until_it_is_told_to_end(tmp_path: Path, number: int) -
         assert truth["event"] == "truth"
         assert 240 <= truth["samples"]["taken"] <= 400
         process.send_signal(number)
-        process.communicate(timeout=DEADLINE_S)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert not link.is_symlink()
 
@@ -269,9 +261,9 @@ async def test_the_command_plays_a_real_recording(tmp_path: Path) -> None:
         assert process.stdout is not None
         await asyncio.to_thread(process.stdout.readline)
         async with listening(link) as host:
-            await until(lambda: host.decoder.counters.samples > 60, "samples")
+            await comes(lambda: host.decoder.counters.samples > 60, "samples")
         process.terminate()
-        await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
+        await asyncio.to_thread(process.communicate, timeout=PATIENCE_S)
     z = np.concatenate([packet.acc_g[:, 2] for packet in host.of(Samples)]) * 9.80665
     known = np.array([sample[3] for sample in json.loads(path.read_text())["samples"]])
     start = host.of(Samples)[0].seq + 1

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 
 from agent.process.backoff import Backoff
 from agent.process.supervisor import supervise
-from agent.sections import Ble
-from agent.sources import Reading, SensorInfo
+from agent.sections import Ble, Serial
+from agent.sources import Reading, SensorInfo, Source
 from agent.sources.ble.radio import Radio
 from agent.sources.ble.source import BleSource
+from agent.sources.port import Port
+from agent.sources.serial import SerialSource
 
 
 class Collected:
@@ -47,12 +50,26 @@ class Collected:
 
 @asynccontextmanager
 async def reading(radio: Radio, device: str, **settings: object) -> AsyncIterator[tuple[BleSource, Collected]]:
-    source, sink = BleSource(Ble(device=device, **settings), radio), Collected()
-    task = asyncio.create_task(
-        supervise("ble", lambda: source.run(sink), Backoff(0.1, 0.4), troubled=sink.problems.append)
-    )
-    try:
+    source = BleSource(Ble(device=device, **settings), radio)
+    async with _kept_running("ble", source, 0.4) as sink:
         yield source, sink
+
+
+@asynccontextmanager
+async def reading_port(path: Path, **settings: object) -> AsyncIterator[tuple[SerialSource, Collected]]:
+    serial = Serial(port=str(path), **settings)
+    source = SerialSource(serial, str(path), lambda: Port(str(path), serial.baud))
+    async with _kept_running("serial", source, 0.2) as sink:
+        yield source, sink
+
+
+@asynccontextmanager
+async def _kept_running(name: str, source: Source, most_s: float) -> AsyncIterator[Collected]:
+    sink = Collected()
+    work = supervise(name, lambda: source.run(sink), Backoff(0.1, most_s), troubled=sink.problems.append)
+    task = asyncio.create_task(work)
+    try:
+        yield sink
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

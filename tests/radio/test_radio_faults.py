@@ -15,11 +15,12 @@ from agent.errors import CommandRefused
 from agent.sources.ble.radio import BEYOND_RECOVERY, MAX_PACKETS, Radio
 from agent.sources.timing import STANDARD_GRAVITY
 from firmware_bridge.simulator import Board, SimulatedSensor
-from tests.agent.peers import TimeSignal, comes
+from tests.agent.peers import TimeSignal
 from tests.radio.air import Air
 from tests.radio.peripherals import HomesidePeripheral, PolarH10
 from tests.radio.reading import reading
 from tests.radio.unclocked import WitMotionSensor
+from tests.waiting import comes
 
 DROPS, SOAKED_DROPS = 20, 100
 
@@ -35,7 +36,7 @@ async def broken_off(air: Air, radio: Radio, drops: int) -> None:
             await comes(lambda: sink.count > 20)
             for drop in range(drops):
                 await sensor.drop()
-                await comes(lambda drop=drop: source.figures()["connections"] == drop + 2, within_s=60)
+                await comes(lambda drop=drop: source.figures()["connections"] == drop + 2)
                 before = sink.count
                 await comes(lambda before=before: sink.count > before)
             figures = source.figures()

@@ -19,7 +19,7 @@ from agent.sources.ble.radio import Radio
 from agent.sources.port import Port
 from firmware_bridge.physiology import Seismocardiogram
 from firmware_bridge.simulator import Board, SimulatedSensor
-from tests.agent.peers import TimeSignal, comes
+from tests.agent.peers import TimeSignal
 from tests.radio.air import MTU, Air
 from tests.radio.peripherals import (
     HomesidePeripheral,
@@ -29,6 +29,7 @@ from tests.radio.peripherals import (
 )
 from tests.radio.reading import reading
 from tests.radio.unclocked import BangleWatch, ThingySensor, WitMotionSensor
+from tests.waiting import comes
 
 
 async def test_our_own_service_streams_and_is_set(air: Air, radio: Radio) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import paho.mqtt.client as mqtt
 
 from core.contracts.topics import Lane, topic
+from tests.waiting import PATIENCE_S
 
 
 class Kit:
@@ -68,7 +69,7 @@ class Kit:
         ]
         return {n for start, end in ranges for n in range(start, end + 1)}
 
-    def until(self, condition: Callable[[], Any], within_s: float = 60.0) -> None:
+    def until(self, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + within_s
         with self._news:
             while not condition():

@@ -17,9 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from core.contracts.topics import Lane, topic
 from tests.contract.care import BEGAN, Care, data_of, error_of
 from tests.physio.squatting import frames
+from tests.waiting import PATIENCE_S, comes
 
 KIT = "bedside-07"
-WITHIN_S = 60.0
 
 
 class Kit:
@@ -60,11 +60,7 @@ class Kit:
         return f"{found[0]['code']}: {found[0]['message']}" if found else None
 
     async def until(self, there: Any, what: str) -> Any:
-        async with asyncio.timeout(WITHIN_S):
-            while not (found := there()):
-                await asyncio.sleep(0.01)
-        assert found, what
-        return found
+        return await comes(there, what)
 
     def close(self) -> None:
         self.client.disconnect()
@@ -113,13 +109,13 @@ async def test_frames_of_a_kit_are_stored_once_acknowledged_and_shown(care: Care
         await john.recv()
         last = kit.say(session, batch(session, made[:10], repetitions=3))
         for socket in (smith, john):
-            shown = json.loads(await asyncio.wait_for(socket.recv(), WITHIN_S))
+            shown = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_S))
             assert shown["type"] == "pose"
             assert shown["payload"]["live"]["repetitions"] == 3
             assert [one["timestamp"] for one in shown["payload"]["frames"]] == [one["timestamp"] for one in made[:10]]
             assert len(shown["payload"]["frames"][0]["landmarks"]) == 33
         await smith.send('{"type":"ping","payload":{"sent":7.5}}')
-        pong = json.loads(await asyncio.wait_for(smith.recv(), WITHIN_S))
+        pong = json.loads(await asyncio.wait_for(smith.recv(), PATIENCE_S))
         assert (pong["type"], pong["payload"]["sent"]) == ("pong", 7.5)
         for noise in ("", "{}", "[1]", '{"type":"ping","payload":{}}', "\x00", '{"type":"pose","payload":{}}'):
             await smith.send(noise)
@@ -185,7 +181,7 @@ async def test_a_kit_that_forgot_is_reminded_and_viewers_hear_how_it_is(care: Ca
         kit.heard.clear()
         sections = {"vision": {"fps": 14.8, "model": "lite"}, "privacy": {"level": "blurred", "until": "later"}}
         kit.status(**sections, exercise={"session": None}, outbox={"bytes": 5})
-        told = json.loads(await asyncio.wait_for(smith.recv(), WITHIN_S))["payload"]
+        told = json.loads(await asyncio.wait_for(smith.recv(), PATIENCE_S))["payload"]
         assert told["online"] is True
         assert told["privacy"]["level"] == "blurred"
         assert "outbox" not in told
@@ -211,10 +207,10 @@ async def test_sockets_end_with_the_sign_in_they_were_opened_with(care: Care) ->
     ):
         httpx.post(f"{care.relay.care}/api/auth/logout", headers=bearer).raise_for_status()
         for socket in (live, timed):
-            await asyncio.wait_for(socket.wait_closed(), WITHIN_S)
+            await asyncio.wait_for(socket.wait_closed(), PATIENCE_S)
             assert socket.close_code == 4401
         await another.send('{"type":"ping","payload":{"sent":1.5}}')
-        told = [json.loads(await asyncio.wait_for(another.recv(), WITHIN_S))["type"] for _ in range(2)]
+        told = [json.loads(await asyncio.wait_for(another.recv(), PATIENCE_S))["type"] for _ in range(2)]
         assert told == ["state", "pong"], "another sign-in of the same person goes on"
 
 

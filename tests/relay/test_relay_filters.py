@@ -14,7 +14,8 @@ from amqtt.session import Session
 
 from relay.bus.filters import steady
 from tests.peers import free_port
-from tests.trust.attackers import Client, until
+from tests.trust.attackers import Client
+from tests.waiting import until
 
 MESSAGES = 400
 

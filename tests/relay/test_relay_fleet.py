@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from core.contracts.topics import Lane
-from tests.agent.peers import until
 from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
 from tests.relay.kits import Kit
+from tests.waiting import until
 
 STATUS = {
     "state": "online",
@@ -84,7 +84,7 @@ def until_row(operator: httpx.Client, name: str, wanted: Callable[[dict[str, Any
         found = row(operator, name)
         return found if found is not None and wanted(found) else None
 
-    found: dict[str, Any] = until(look, 20.0, f"the fleet to show {name} so")
+    found: dict[str, Any] = until(look, f"the fleet to show {name} so")
     return found
 
 

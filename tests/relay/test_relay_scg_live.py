@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 
 from core.contracts.scg import Columns
 from relay.process.metrics import Metrics
@@ -51,10 +52,16 @@ class Screen:
         return [one["viewerCount"] for one in found if one.get("status") == status]
 
     @property
-    def rate(self) -> float | None:
+    def payload(self) -> dict[str, Any]:
+        """Of the newest analysis."""
         found: dict[str, Any] = json.loads(self.written[-1][self.written[-1].index(b"{") :])
         assert found["type"] == "analysis"
-        bpm: float | None = found["payload"]["heartRate"]["bpm"]
+        payload: dict[str, Any] = found["payload"]
+        return payload
+
+    @property
+    def rate(self) -> float | None:
+        bpm: float | None = self.payload["heartRate"]["bpm"]
         return bpm
 
 
@@ -92,6 +99,21 @@ async def test_no_rate_is_told_of_a_heart_that_is_heard_no_more() -> None:
         clock.ms += 1000
         await live.analyse()
         assert screen.rate is None
+    live.stop_line()
+
+
+async def test_how_old_the_line_is_grows_while_nothing_comes() -> None:
+    """A second of samples that took 250 ms to come; then silence."""
+    clock = Clock()
+    live, screen = watched(clock)
+    live.start_line()
+    live.show(heart(clock.ms - 1240, 1.0), 0.5)
+    for silent_ms in (0, 700, 5000):
+        clock.ms += silent_ms
+        await live.analyse()
+        assert screen.payload["delayMs"] == pytest.approx(250 + silent_ms)
+        clock.ms -= silent_ms
+    assert screen.payload["clockErrorMs"] == 0.5
     live.stop_line()
 
 

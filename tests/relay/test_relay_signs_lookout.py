@@ -17,7 +17,7 @@ from relay.errors import DetectorMissing, InvalidImage
 from relay.main import hand_detector
 from relay.process.metrics import Metrics
 from relay.signs.detection.lookout import Client, Look, Lookout, Seen
-from tests.agent.peers import comes
+from tests.waiting import comes
 
 BLANK = np.zeros((4, 6, 3), np.uint8)
 

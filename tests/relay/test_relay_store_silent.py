@@ -16,7 +16,7 @@ from relay.scg.store import Store
 from relay.timers.plans import begin
 from relay.timers.store import Store as TimersStore
 from tests.databases import writer_of
-from tests.peers import PATIENCE_S
+from tests.waiting import comes
 
 SESSION = "00000000-0000-4000-8000-000000000001"
 
@@ -53,9 +53,7 @@ async def test_a_timer_that_a_silent_database_did_not_take_is_kept_and_tried_aga
 
 async def _fails_again_and_again(run: Callable[[], Awaitable[None]], failures: Counter) -> None:
     running = asyncio.ensure_future(run())
-    async with asyncio.timeout(PATIENCE_S):
-        while failures._value.get() < 3 and not running.done():
-            await asyncio.sleep(0.01)
+    await comes(lambda: failures._value.get() >= 3 or running.done())
     assert not running.done(), running
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 
 from relay.rooms import WATCHERS, Audience, Member, Room
 from relay.wire import Connection, Listener, connection_of, text_frame
+from tests.waiting import comes
 
 
 class Hall:
@@ -135,16 +136,16 @@ async def test_a_broadcast_reaches_everybody_in_order_and_messages_come_in() -> 
     hall = Hall()
     async with Served(hall) as port:
         async with connect(f"ws://127.0.0.1:{port}/") as one, connect(f"ws://127.0.0.1:{port}/") as two:
-            await _until(lambda: len(hall.room.members) == 2)
+            await comes(lambda: len(hall.room.members) == 2)
             for number in range(300):
                 hall.room.publish(b'{"n":%d}' % number, WATCHERS)
             for client in (one, two):
                 assert [await client.recv() for _ in range(300)] == [f'{{"n":{n}}}' for n in range(300)]
             await one.send("hello")
             await two.send(["fragments", "of", "one", "message"])
-            await _until(lambda: len(hall.said) == 2)
+            await comes(lambda: len(hall.said) == 2)
             assert sorted(bytes(s) for s in hall.said) == [b"fragmentsofonemessage", b"hello"]
-        await _until(lambda: not hall.room.members)
+        await comes(lambda: not hall.room.members)
     assert hall.dropped == 0
 
 
@@ -153,7 +154,7 @@ async def test_a_never_reader_costs_bounded_memory_delays_nobody_and_cannot_hold
     async with Served(hall) as port:
         lazy = await asyncio.to_thread(_handshake, port)
         async with connect(f"ws://127.0.0.1:{port}/") as reader:
-            await _until(lambda: len(hall.room.members) == 2)
+            await comes(lambda: len(hall.room.members) == 2)
             payload = b"x" * 4096
             for number in range(4000):
                 hall.room.publish(payload, WATCHERS)
@@ -163,7 +164,7 @@ async def test_a_never_reader_costs_bounded_memory_delays_nobody_and_cannot_hold
             slow = next(m for m in hall.room.members if m.cursor is not None)
             assert slow.outlet.waiting_bytes < 300_000
             await asyncio.to_thread(_drain, lazy, 20_000_000)
-            await _until(lambda: slow.dropped > 1000)
+            await comes(lambda: slow.dropped > 1000)
             assert hall.dropped == slow.dropped
     lazy.close()
 
@@ -172,7 +173,7 @@ async def test_what_the_ring_still_holds_is_replayed_without_loss() -> None:
     hall = Hall(ring=4096)
     async with Served(hall) as port:
         lazy = await asyncio.to_thread(_handshake, port)
-        await _until(lambda: hall.room.members)
+        await comes(lambda: hall.room.members)
         for number in range(3000):
             hall.room.publish(b"%06d" % number + b"." * 2000, WATCHERS)
             if number % 50 == 0:
@@ -212,9 +213,3 @@ def _drain(raw: socket.socket, count: int) -> bytes:
     except TimeoutError:
         pass
     return bytes(got)
-
-
-async def _until(condition, within_s: float = 60.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
+
+from tests.waiting import PATIENCE_S, until
 
 REFUSED = 128
 
@@ -62,7 +63,7 @@ class Client:
         self.granted = [reason.value for reason in reasons]
         self._subscribed.set()
 
-    def admitted(self, within_s: float = 15.0) -> bool:
+    def admitted(self, within_s: float = PATIENCE_S) -> bool:
         """Whether it was let in; waits for the broker's word, or for the connection's end."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -96,13 +97,6 @@ class Client:
         self.client.loop_stop()
         if (left_open := self.client.socket()) is not None:
             left_open.close()
-
-
-def until(condition: Callable[[], Any], within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 def _context(ca: Path, identity: Path | None) -> ssl.SSLContext:

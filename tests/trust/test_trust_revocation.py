@@ -18,8 +18,9 @@ from agent.identity.exchange import Exchange, trusting
 from agent.identity.folder import IdentityFolder
 from relay.auth import Principal, Role, Tokens, load_secret
 from tests.peers import Child, find_peer, free_port, listens
-from tests.trust.attackers import Client, until
+from tests.trust.attackers import Client
 from tests.trust.enrolling import TrustingRelay
+from tests.waiting import until
 
 STOLEN, OTHER = "bedside-01", "bedside-02"
 

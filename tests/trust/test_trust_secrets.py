@@ -20,8 +20,9 @@ from agent.identity.folder import IdentityFolder
 from core.contracts.identity import plain_code
 from tests.peers import REPO_ROOT, start_homeside
 from tests.programs import token
-from tests.trust.attackers import Client, until
+from tests.trust.attackers import Client
 from tests.trust.enrolling import TrustingRelay
+from tests.waiting import until
 
 PASSWORD = "a battery that is quite correct"
 EMAIL = "admin@example.org"

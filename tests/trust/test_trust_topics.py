@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from relay.identity.authority import PEM, own_authority, private_pem
 from tests.peers import Child, find_peer, free_port, listens
-from tests.trust.attackers import Client, until
+from tests.trust.attackers import Client
 from tests.trust.enrolling import TrustingRelay
+from tests.waiting import until
 
 TOPIC = "homeside/v1"
 MINE, THEIRS = "bedside-01", "bedside-02"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Page
 
-from tests.viewer.peer import until
+from tests.waiting import PATIENCE_S, until
 
 Floats = NDArray[np.float64]
 
@@ -132,16 +132,18 @@ def words(page: Page, selector: str) -> str:
     return page.locator(selector).inner_text().strip()
 
 
-def wait_words(page: Page, selector: str, wanted: str, within_s: float = 60.0) -> str:
+def wait_words(page: Page, selector: str, wanted: str, within_s: float = PATIENCE_S) -> str:
     """The words of an element once `wanted` is among them."""
 
     def there() -> str | None:
         found = page.locator(selector).text_content() or ""
         return found if wanted in found else None
 
-    found = until(there, f"{wanted!r} in {selector}; it says {page.locator(selector).text_content()!r}", within_s)
-    return str(found)
+    def instead() -> str:
+        return f"{wanted!r} in {selector}; it says {page.locator(selector).text_content()!r}"
+
+    return str(until(there, instead, within_s))
 
 
-def wait_state(page: Page, state: str, within_s: float = 60.0) -> None:
+def wait_state(page: Page, state: str, within_s: float = PATIENCE_S) -> None:
     until(lambda: page.evaluate("document.body.dataset.state") == state, f"the page to say {state}", within_s)

@@ -25,6 +25,7 @@ from starlette.responses import Response
 
 from core.contracts import scg
 from relay.viewer.routes import pages
+from tests.waiting import until
 
 Floats = NDArray[np.float64]
 
@@ -271,13 +272,3 @@ class Peer:
             await socket.send_text(scg.ack(key[0], [[key[1], key[1]]]).decode())
         else:
             room.held.append((socket, *key))
-
-
-def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
-    """What `condition` gives as soon as it is true; AssertionError naming `what` when it never is."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {within_s} s for {what}")

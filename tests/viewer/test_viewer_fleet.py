@@ -16,13 +16,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page
 
-from tests.agent.peers import until
 from tests.peers import REPO_ROOT
 from tests.programs import RelayProgram
 from tests.provisioning.releases import release, trusted
 from tests.relay.test_relay_fleet import FleetKit
 from tests.viewer.conftest import DESK, PHONE
 from tests.viewer.looking import wait_words, words
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 EMAIL, PASSWORD = "admin@example.org", "correct horse battery"
@@ -76,7 +76,7 @@ def fleet(ward: Ward, browser: Browser, request: pytest.FixtureRequest) -> Itera
     page.fill("[name=password]", PASSWORD)
     page.click("form button")
     page.wait_for_url("**/app/fleet")
-    until(lambda: page.locator("#kits tr").count() == 4, 30.0, "the kits")
+    until(lambda: page.locator("#kits tr").count() == 4, "the kits")
     yield page
     if folder := os.environ.get("HOMESIDE_SCREENS"):
         page.screenshot(path=f"{folder}/fleet-{options['color_scheme']}.png", full_page=True)
@@ -89,7 +89,7 @@ def rows(page: Page) -> list[str]:
 
 
 def test_kits_that_need_somebody_come_first_and_say_why(fleet: Page) -> None:
-    until(lambda: "Sensor battery low" in words(fleet, "#kits"), 20.0, "the low battery")
+    until(lambda: "Sensor battery low" in words(fleet, "#kits"), "the low battery")
     shown = rows(fleet)
     assert "Sending what it kept" in shown[0]
     assert "3 h 12 min" in shown[0]
@@ -107,13 +107,13 @@ def test_kits_that_need_somebody_come_first_and_say_why(fleet: Page) -> None:
 
 def test_kits_are_found_by_words_and_by_state(fleet: Page) -> None:
     fleet.fill("#find", "home 0.2")
-    until(lambda: len(rows(fleet)) == 1, 20.0, "one kit")
+    until(lambda: len(rows(fleet)) == 1, "one kit")
     assert "home-044" in rows(fleet)[0]
     fleet.fill("#find", "nothing like it")
     wait_words(fleet, "#count", "No kit matches.")
     fleet.fill("#find", "")
     fleet.click("[data-of=away]")
-    until(lambda: len(rows(fleet)) == 1 and "home-052" in rows(fleet)[0], 20.0, "the kit that is away")
+    until(lambda: len(rows(fleet)) == 1 and "home-052" in rows(fleet)[0], "the kit that is away")
     assert fleet.get_attribute("[data-of=away]", "aria-pressed") == "true"
 
 
@@ -124,7 +124,7 @@ def test_a_kit_is_tagged_set_and_asked_for_a_report(fleet: Page, ward: Ward) -> 
     fleet.fill("#tags-text", "ward 3, pilot")
     fleet.click("#tags button")
     wait_words(fleet, "#one-said", "Saved.")
-    until(lambda: "pilot, ward 3" in words(fleet, "#kits"), 20.0, "the tags in the list")
+    until(lambda: "pilot, ward 3" in words(fleet, "#kits"), "the tags in the list")
     fleet.fill("#settings-text", "no line like this")
     fleet.click("#settings button")
     wait_words(fleet, "#one-said", "is no key = value")
@@ -145,7 +145,7 @@ def test_what_a_kit_says_is_shown_as_text(fleet: Page, ward: Ward) -> None:
     """No markup of a kit's is ever the page's: neither in the list nor in the details."""
     hostile = '<img src=x onerror="document.title=1">&lt;b&gt;'
     ward.kits["bedside-07"].tell(sources=[{"name": hostile, "sensor": hostile, "problem": hostile}], version=hostile)
-    until(lambda: hostile in words(fleet, "#kits"), 20.0, "what the kit said")
+    until(lambda: hostile in words(fleet, "#kits"), "what the kit said")
     fleet.click("#kits button:text-is('bedside-07')")
     wait_words(fleet, "#one-facts", hostile)
     assert fleet.locator("main img").count() == 0
@@ -155,10 +155,10 @@ def test_what_a_kit_says_is_shown_as_text(fleet: Page, ward: Ward) -> None:
 def test_a_certificate_that_ends_is_warned_of(fleet: Page, ward: Ward) -> None:
     now, day = int(time.time() * 1000), 86_400_000
     ward.kits["bedside-07"].tell(certificate={"endsMs": now + 5 * day + 60_000, "renewMs": now - 25 * day})
-    until(lambda: "Certificate ends in 5 days" in words(fleet, "#kits"), 20.0, "the warning")
+    until(lambda: "Certificate ends in 5 days" in words(fleet, "#kits"), "the warning")
     assert "bedside-07" in rows(fleet)[0]
     ward.kits["bedside-07"].tell(certificate={"endsMs": now + 80 * day, "renewMs": now + 50 * day})
-    until(lambda: "Certificate" not in words(fleet, "#kits"), 20.0, "the end of it")
+    until(lambda: "Certificate" not in words(fleet, "#kits"), "the end of it")
     fleet.click("#kits button:text-is('bedside-07')")
     ends = datetime.fromtimestamp(now / 1000).astimezone() + timedelta(days=80)
     wait_words(fleet, "#one-facts", f"holds until {ends.day} {ends:%B %Y}")
@@ -187,7 +187,7 @@ def test_a_release_goes_out_by_steps_and_halts_by_itself(fleet: Page, ward: Ward
     fleet.click("#rollouts button:text-is('Pause')")
     wait_words(fleet, "#rollouts", "paused")
     fleet.click("#rollouts button:text-is('Go on')")
-    until(lambda: "paused" not in words(fleet, "#rollouts"), 20.0, "the rollout to go on")
+    until(lambda: "paused" not in words(fleet, "#rollouts"), "the rollout to go on")
     update = {"version": "1.1.0", "state": "rolled_back", "problem": "did not come up"}
     ward.kits["bedside-07"].tell(update=update)
     wait_words(fleet, "#rollouts", "halted: 1 of 4 kits refused it or came back from it", 30.0)
@@ -204,7 +204,7 @@ def test_fits_and_axe_finds_nothing(fleet: Page, axe: str) -> None:
     fleet.click("#kits button:text-is('home-044')")
     wait_words(fleet, "#one-name", "home-044")
     fleet.click("#begin summary")
-    until(lambda: fleet.locator("#roll").is_visible(), 20.0, "the form of a rollout")
+    until(lambda: fleet.locator("#roll").is_visible(), "the form of a rollout")
     assert fleet.evaluate("document.documentElement.scrollWidth") <= wide["width"]
     fleet.evaluate(axe + "; undefined")
     found = fleet.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations)")
@@ -218,7 +218,7 @@ def test_signing_out_is_on_the_page_and_ends_the_sign_in(fleet: Page, ward: Ward
     fleet.get_by_role("button", name="Sign out").click()
     fleet.wait_for_url("**/app/")
     assert fleet.evaluate("sessionStorage.getItem('homeside.access')") is None
-    until(lambda: httpx.get(**asked).status_code == 401, 20.0, "the token's end")
+    until(lambda: httpx.get(**asked).status_code == 401, "the token's end")
 
 
 def test_others_are_told_that_it_is_not_theirs(ward: Ward, browser: Browser) -> None:

@@ -11,8 +11,9 @@ from playwright.sync_api import Page
 
 from tests.viewer.conftest import Open
 from tests.viewer.looking import Drawing, assert_drawn, drawing, wait_state, wait_words, words
-from tests.viewer.peer import Peer, until
+from tests.viewer.peer import Peer
 from tests.viewer.signals import GRAVITY, beats, drawn, grid, recorded
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 

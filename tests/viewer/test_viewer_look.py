@@ -10,8 +10,9 @@ from playwright.sync_api import Page
 
 from tests.viewer.conftest import DESK, PHONE, Open
 from tests.viewer.looking import wait_state, wait_words, words
-from tests.viewer.peer import Peer, Room, until
+from tests.viewer.peer import Peer, Room
 from tests.viewer.signals import beats, grid
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 

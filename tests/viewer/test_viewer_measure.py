@@ -12,8 +12,9 @@ from playwright.sync_api import Error as PlaywrightError
 
 from tests.viewer.conftest import PHONE, Open
 from tests.viewer.looking import drawing, wait_words, words
-from tests.viewer.peer import Peer, Room, until
+from tests.viewer.peer import Peer, Room
 from tests.viewer.phone import Phone
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,9 @@ from playwright.sync_api import Page
 
 from tests.viewer.conftest import Open
 from tests.viewer.looking import assert_drawn, drawing, wait_state, wait_words, words
-from tests.viewer.peer import Peer, Room, until
+from tests.viewer.peer import Peer, Room
 from tests.viewer.signals import Floats, beats, drawn
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 

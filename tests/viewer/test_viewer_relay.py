@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, WebSocket
 from tests.programs import RelayProgram
 from tests.viewer.conftest import DESK, PHONE
 from tests.viewer.looking import drawing, wait_state, wait_words, words
-from tests.viewer.peer import until
 from tests.viewer.phone import Phone
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 

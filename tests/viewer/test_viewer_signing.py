@@ -16,7 +16,7 @@ from tests.contract.test_contract_signs_batch import fitted
 from tests.peers import CHROMIUM_FLAGS
 from tests.programs import RelayProgram
 from tests.viewer.conftest import CHROMIUM, DESK, PHONE
-from tests.viewer.peer import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 Sign = Callable[..., Page]

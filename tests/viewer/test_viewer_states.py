@@ -10,8 +10,9 @@ import pytest
 
 from tests.viewer.conftest import Open
 from tests.viewer.looking import drawing, wait_state, wait_words, words
-from tests.viewer.peer import Peer, until
+from tests.viewer.peer import Peer
 from tests.viewer.signals import beats, grid
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,7 @@ from tests.contract.timers import P1, P2, Timers, client, short, signed
 from tests.programs import RelayProgram
 from tests.viewer.conftest import DESK, PHONE
 from tests.viewer.looking import wait_words, words
-from tests.viewer.peer import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 READ = "() => { const d = document.querySelector('#left').dataset; return [Number(d.ms), Number(d.at)] }"

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from tests.cameras import KitCamera
 from tests.programs import RelayProgram, token
 from tests.trust.enrolling import TrustingRelay
-from tests.watching import eventually
+from tests.waiting import comes
 
 pytestmark = pytest.mark.browser
 WITHIN_MS = 40_000
@@ -169,7 +169,7 @@ async def test_the_patients_wish_is_said(relay: RelayProgram, chrome: Browser) -
         assert await ink(page) > 100
         camera.poses = False
         await page.locator(".camera .words", has_text="Nobody is seen now").wait_for(timeout=WITHIN_MS)
-        await eventually(lambda: is_blank(page), "picture of nobody")
+        await comes(lambda: is_blank(page), "picture of nobody")
         camera.gate.word = "blurred"
         await page.locator(".camera .words", has_text="Blurred by the patient").wait_for(timeout=WITHIN_MS)
         await page.locator(".camera .pill[data-tone=live]").wait_for(timeout=WITHIN_MS)

@@ -1,5 +1,7 @@
 // The documented OpenSCG interface, as this page's own relay serves it: addresses, tokens, and errors in words.
 
+import { Refused, send } from './requests.js'
+
 const BASE = '/scg'
 
 /** Where and who we are: from the page's address. The token of a link goes with every request. */
@@ -20,20 +22,11 @@ export function socketUrl(session, query, token) {
   return url.href
 }
 
-/** An answer that was no success: its status, and the relay's own words where it gave some. */
-export class Refused extends Error {
-  constructor(status, detail) {
-    super(detail || `The relay answered ${status}.`)
-    this.status = status
-  }
-}
-
 async function request(path, { token, ...options } = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {}
-  const answer = await fetch(`${BASE}/api/v1/sessions${path}`, { ...options, headers, cache: 'no-store' })
+  const answer = await send(`${BASE}/api/v1/sessions${path}`, token, options)
   if (answer.ok) return answer
   const body = await answer.json().catch(() => ({}))
-  throw new Refused(answer.status, typeof body.detail === 'string' ? body.detail : '')
+  throw new Refused(answer.status, { message: typeof body.detail === 'string' ? body.detail : '' })
 }
 
 const json = async (answer) => (await answer).json()

@@ -1,18 +1,12 @@
 // The documented physiotherapy interface, as this page's own relay serves it: signing in, staying so, errors in words.
 // The access token lives in this tab; the refresh token in a cookie no script can read.
 
+import { Refused, send } from './requests.js'
+import { $, element } from './write.js'
+
 const BASE = '/physio/api'
 const OTHERS = '/fleet/'
 const KEY = 'homeside.access'
-
-/** An answer that was no success: its status, the relay's words, and what was wrong with which field. */
-export class Refused extends Error {
-  constructor(status, error) {
-    const fields = (error?.details ?? []).map(({ field, message }) => `${field}: ${message}`).join('; ')
-    super([error?.message ?? `The relay answered ${status}.`, fields].filter(Boolean).join(' '))
-    this.status = status
-  }
-}
 
 const stored = () => JSON.parse(sessionStorage.getItem(KEY) ?? 'null')
 
@@ -28,15 +22,17 @@ function keep(data) {
 }
 
 async function ask(path, { method = 'GET', body, token, file = false } = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {}
-  const whole = body instanceof Blob
-  if (body !== undefined) headers['Content-Type'] = whole ? 'application/octet-stream' : 'application/json'
-  const sent = body === undefined || whole ? body : JSON.stringify(body)
-  const answer = await fetch(path.startsWith(OTHERS) ? path : BASE + path, { method, headers, body: sent, cache: 'no-store' })
+  const whole = body instanceof Blob ? { body, headers: { 'Content-Type': 'application/octet-stream' } } : { json: body }
+  const answer = await send(path.startsWith(OTHERS) ? path : BASE + path, token, { method, ...whole })
   if (answer.ok && file) return answer.blob()
   const said = await answer.json().catch(() => ({}))
-  if (!answer.ok) throw new Refused(answer.status, said.error)
+  if (!answer.ok) throw new Refused(answer.status, { message: wordsOf(said.error ?? {}) })
   return said
+}
+
+/** What the relay says was wrong, and with which field. */
+function wordsOf({ message = '', details = [] }) {
+  return [message, details.map((one) => `${one.field}: ${one.message}`).join('; ')].filter(Boolean).join(' ')
 }
 
 export const signIn = async (email, password) =>
@@ -70,8 +66,6 @@ export async function signOut() {
 /** Where somebody belongs after signing in. */
 export const homeOf = (user) => ({ patient: '/app/me', admin: '/app/fleet' }[user.role] ?? '/app/patients')
 
-export const $ = (id) => document.getElementById(id)
-
 export function state(tone, words) {
   $('state').dataset.tone = tone
   $('state').textContent = words
@@ -104,11 +98,4 @@ export async function page(work) {
     if (error instanceof Refused && me()) $('message').append(' ', element('a', { href: homeOf(me()), textContent: 'To my own page' }))
     if (!(error instanceof Refused) && !(error instanceof TypeError)) throw error
   }
-}
-
-/** An element with properties and children; text is text, never markup. */
-export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties)
-  made.append(...children)
-  return made
 }

@@ -1,7 +1,9 @@
 // Lines of lists: a session and a patient, in words.
 
-import { element, request } from './care.js'
+import { request } from './care.js'
 import { count, dayTime, duration } from './formats.js'
+import { failureWords } from './requests.js'
+import { element, pillOf } from './write.js'
 
 const NAMES = { squat_front: 'front squat' }
 
@@ -21,9 +23,7 @@ const STATES = {
 
 export function statePill(status, own = false) {
   const [words, tone] = own && status === 'review_pending' ? ['Waiting for review', 'off'] : STATES[status] ?? [status, 'off']
-  const pill = element('span', { className: 'pill', textContent: words })
-  pill.dataset.tone = tone
-  return pill
+  return pillOf(words, tone)
 }
 
 /** What a session's pill says: one that was due and has nothing in it was not done. */
@@ -67,7 +67,7 @@ export async function list(host, path, lineOf, none) {
     if (!host.childElementCount) host.append(nothing(none))
     if (left <= 0 || !data.length) return
     more.textContent = `Show more: ${left.toLocaleString('en-GB')} left`
-    more.onclick = () => load(number + 1).catch((error) => { more.textContent = `${error.message} Try again` })
+    more.onclick = () => load(number + 1).catch((error) => { more.textContent = failureWords(error) })
     host.append(next)
   }
   host.replaceChildren()

@@ -1,13 +1,14 @@
 // One session on one axis of time: curves, repetitions, findings, the pose, the video. The review stands beside it.
 
-import { $, element, page, request, where } from './care.js'
+import { page, request, where } from './care.js'
 import { capital, exerciseWords, whenWords } from './carelines.js'
 import { Curve, pageOf } from './curve.js'
-import { openReview, showReview } from './exercisereview.js'
-import { FrameStore } from './framestore.js'
-import { DASH, fixed, moment } from './formats.js'
-import { aspectOf, drawSkeleton } from './skeleton.js'
 import { Watch } from './exerciselive.js'
+import { openReview, showReview } from './exercisereview.js'
+import { DASH, fixed, moment } from './formats.js'
+import { FrameStore } from './framestore.js'
+import { aspectOf, drawSkeleton } from './skeleton.js'
+import { $, element } from './write.js'
 
 const id = decodeURIComponent(location.pathname.split('/')[3] ?? '')
 

@@ -1,9 +1,10 @@
 // The exercise as the kit sees it now: skeleton, degrees and repetitions, and who may see more than that.
 
-import { $, accessToken, request } from './care.js'
+import { accessToken, request } from './care.js'
 import { clockTime, DASH, fixed } from './formats.js'
 import { drawSkeleton } from './skeleton.js'
 import { SessionSocket } from './socket.js'
+import { $ } from './write.js'
 
 export const STALE_AFTER_MS = 2000
 const LOOK_EVERY_MS = 500

@@ -1,8 +1,9 @@
 // The review of a session: read, with every remark at its moment, or written. A remark that was typed is never left behind.
 
-import { $, element, request, state } from './care.js'
+import { request, state } from './care.js'
 import { capital, exerciseWords } from './carelines.js'
 import { dayTime } from './formats.js'
+import { $, element } from './write.js'
 
 const remarkWords = ({ issue, recommendation }) => [issue, recommendation].filter(Boolean).join('. ')
 

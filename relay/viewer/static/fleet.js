@@ -1,12 +1,14 @@
 // The operator's page: which kits need somebody, found at once; a kit's details on a press.
 
-import { $, element, page, Refused, request, state } from './care.js'
+import { page, request, state } from './care.js'
 import { openKit } from './fleetkit.js'
 import { openUpdates, showUpdates } from './fleetupdates.js'
 import { count } from './formats.js'
 import {
   backlogWords, BATTERY_LOW, batteryWords, clockWords, NUMBERS, seenWords, sensorWords, standingOf, versionsWords, warmthWords,
 } from './fleetwords.js'
+import { Refused } from './requests.js'
+import { $, element, pillOf } from './write.js'
 
 const API = '/fleet/api/v1'
 const STEP = 100
@@ -26,8 +28,7 @@ function rowOf(kit, now) {
   name.addEventListener('click', () => openKit(kit.name, refresh))
   const tags = element('span', { className: 'xs muted', textContent: kit.tags.length ? ` ${kit.tags.join(', ')}` : '' })
   const [words, tone] = standingOf(kit)
-  const pill = element('span', { className: 'pill', textContent: words })
-  pill.dataset.tone = tone
+  const pill = pillOf(words, tone)
   if (kit.problems.length > 1) pill.title = kit.problems.join('\n')
   const battery = cell(batteryWords(kit), 'Battery', Number.isFinite(kit.battery) && kit.battery < BATTERY_LOW ? 'n low' : 'n')
   const version = cell(kit.version || '–', 'Version')

@@ -1,8 +1,10 @@
 // One kit in the fleet's page: what is the matter, its tags, its settings, a report, and who asked what of it.
 
-import { $, element, Refused, request } from './care.js'
+import { request } from './care.js'
 import { backlogWords, batteryWords, certificateWords, clockWords, deedWords, seenWords, sensorWords, settingsLines, settingsOf, toldWords, warmthWords } from './fleetwords.js'
 import { dayTime } from './formats.js'
+import { failureWords, Refused } from './requests.js'
+import { $, element } from './write.js'
 
 const REPORT_WITHIN_MS = 30000
 const LOOK_EVERY_MS = 500
@@ -20,8 +22,7 @@ async function wish(work) {
   try {
     await work()
   } catch (error) {
-    if (error instanceof TypeError) say('The relay does not answer. Try again.')
-    else say(error.message)
+    say(failureWords(error))
     if (!(error instanceof Refused) && !(error instanceof TypeError) && error.constructor !== Error) throw error
   }
 }

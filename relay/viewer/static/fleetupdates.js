@@ -1,8 +1,10 @@
 // Releases in the fleet's page: how rollouts go, paused, gone on with and widened on a press, begun with a form that says
 // beforehand whom it will meet, and bundles taken in. What a rollout is, and when it halts by itself, is the relay's to say.
 
-import { $, element, request } from './care.js'
+import { request } from './care.js'
 import { foreseenWords, megabytes, nextStep, releaseWords, rolloutWords, SHARES } from './fleetwords.js'
+import { failureWords } from './requests.js'
+import { $, element } from './write.js'
 
 const API = '/fleet/api/v1'
 const MOST_SHOWN = 5
@@ -19,7 +21,7 @@ async function wish(work, done) {
     say(done)
     changed()
   } catch (error) {
-    say(error instanceof TypeError ? 'The relay does not answer. Try again.' : error.message)
+    say(failureWords(error))
   }
 }
 

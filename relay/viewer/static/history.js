@@ -1,6 +1,7 @@
 // What happened, newest first, in a list of bounded length. An event with a key is told once and corrected in place.
 
 import { clockTime } from './formats.js'
+import { element } from './write.js'
 
 const MOST = 60
 
@@ -20,11 +21,8 @@ export class History {
       known.lastChild.textContent = words
       return
     }
-    const item = document.createElement('li')
-    const time = document.createElement('time')
-    time.textContent = clockTime(at)
+    const item = element('li', {}, element('time', { textContent: clockTime(at) }), element('span', { textContent: words }))
     item.dataset.at = at
-    item.append(time, Object.assign(document.createElement('span'), { textContent: words }))
     this.#place(item, at)
     if (key !== null) this.#byKey.set(key, item)
     while (this.#list.childElementCount > MOST) this.#forget(this.#list.lastElementChild)

@@ -1,7 +1,9 @@
 // A patient's own page: whether recording is agreed to, and the sessions with what came back.
 
-import { $, download, element, page, request, where } from './care.js'
+import { download, page, request, where } from './care.js'
 import { list, sessionLine } from './carelines.js'
+import { failureWords } from './requests.js'
+import { $, save } from './write.js'
 
 function showConsent(profile) {
   const agreed = profile.consent_given
@@ -15,16 +17,14 @@ function showConsent(profile) {
   })).data)
 }
 
-async function save() {
+async function saveAll() {
   $('export').disabled = true
   $('exported').textContent = 'Gathering it.'
   try {
-    const file = URL.createObjectURL(await download('/patients/export'))
-    element('a', { href: file, download: 'my-homeside-data.zip' }).click()
+    save(await download('/patients/export'), 'my-homeside-data.zip')
     $('exported').textContent = 'Saved.'
-    setTimeout(() => URL.revokeObjectURL(file), 60_000)
   } catch (error) {
-    $('exported').textContent = error.message
+    $('exported').textContent = failureWords(error)
   }
   $('export').disabled = false
 }
@@ -32,7 +32,7 @@ async function save() {
 where(['My exercises'])
 page(async () => {
   showConsent((await request('/patients/profile')).data)
-  $('export').addEventListener('click', save)
+  $('export').addEventListener('click', saveAll)
   const line = (session) => sessionLine(session, false)
   await list($('sessions'), '/patients/sessions', line, 'No session yet. Your physiotherapist plans the first.')
 })

@@ -2,7 +2,7 @@
 
 import { duration, stopwatch } from './formats.js'
 import { kept, notice, pill, watching } from './measurewords.js'
-import { $, put, write } from './write.js'
+import { $, element, put, write } from './write.js'
 
 /** `facts`: those of measurewords.notice, and viewers, keptMs, elapsedMs, saved, link (the viewer's address or ''). */
 export function showMeasuring(facts) {
@@ -42,7 +42,7 @@ function showNotice(said) {
 /** Lines of advice with a mark each: done, not yet, or being looked at. */
 export function showAdvice(lines) {
   const items = lines.map(({ ok, words }) => {
-    const item = Object.assign(document.createElement('li'), { textContent: words })
+    const item = element('li', { textContent: words })
     item.dataset.ok = String(ok)
     return item
   })

@@ -1,7 +1,7 @@
 // What the measuring page says, from plain facts. Pure, so that every state can be seen in a test.
 
-import { Refused } from './api.js'
 import { clockTime, count, duration } from './formats.js'
+import { Refused } from './requests.js'
 import { NoSensor } from './sensor.js'
 import { refused } from './state.js'
 

@@ -1,7 +1,8 @@
 // A physiotherapist's start: what waits for a review, and whose patients they are.
 
-import { $, page, where } from './care.js'
+import { page, where } from './care.js'
 import { list, patientLine, sessionLine } from './carelines.js'
+import { $ } from './write.js'
 
 where(['Patients'])
 page(() => Promise.all([

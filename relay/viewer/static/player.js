@@ -1,6 +1,7 @@
 // One camera as WebRTC, by the documented offer: connects, notices silence, comes back with pauses, tells what it sees.
 
 import { Poses } from './poses.js'
+import { send } from './requests.js'
 import { STALE_AFTER_MS } from './watchwords.js'
 
 const BASE = '/video/api'
@@ -73,7 +74,7 @@ export class Player {
       peer.onconnectionstatechange = () => peer === this.#peer && this.#state(peer.connectionState)
       await peer.setLocalDescription()
       const body = { sdp: peer.localDescription.sdp, type: 'offer', ...this.source }
-      const answer = await ask('/offer', this.token, { method: 'POST', body: JSON.stringify(body) })
+      const answer = await ask('/offer', this.token, { method: 'POST', json: body })
       if (peer !== this.#peer) return
       if (!answer.ok) return this.#refused(answer.status)
       const found = await answer.json()
@@ -204,6 +205,5 @@ async function iceServers(token) {
 }
 
 export function ask(path, token, options = {}) {
-  const headers = { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...(options.body ? { 'Content-Type': 'application/json' } : {}) }
-  return fetch(BASE + path, { ...options, headers, cache: 'no-store' })
+  return send(BASE + path, token, options)
 }

@@ -1,7 +1,7 @@
 // Small plots as SVG between labels of HTML: lines over time, bars by week. Drawn in shares of their box, so that
 // they fit any width; strokes keep theirs.
 
-import { element } from './care.js'
+import { element } from './write.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
 const WIDTH = 1000

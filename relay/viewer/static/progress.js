@@ -1,9 +1,10 @@
 // A patient's progress: what was done of what was planned, and by exercise the range of motion over time.
 
-import { $, element, page, request, where } from './care.js'
+import { page, request, where } from './care.js'
 import { capital, exerciseWords } from './carelines.js'
 import { count, DASH, fixed } from './formats.js'
 import { timePlot, weekPlot } from './plot.js'
+import { $, element } from './write.js'
 
 const MOST_WEEKS = 26
 const SIDES = ['left', 'right']

@@ -1,9 +1,10 @@
 // An ended session: its stored recording, drawn at any zoom, moved along by hand, wheel, keys or slider.
 
-import { storedSession, Refused } from './api.js'
+import { storedSession } from './api.js'
 import { WaveChart } from './chart.js'
 import { clockTime, count, duration, fixed, stepWords, unitWords } from './formats.js'
 import { readSession, Recording } from './recording.js'
+import { Refused } from './requests.js'
 import { LINES, niceStep, usualPeak } from './scale.js'
 
 const SMALLEST_MS = 2000

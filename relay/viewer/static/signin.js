@@ -1,6 +1,8 @@
 // Signing in: then on to where one wanted to go, or belongs; at once for somebody who is signed in.
 
-import { $, homeOf, me, Refused, refresh, signIn, state } from './care.js'
+import { homeOf, me, refresh, signIn, state } from './care.js'
+import { failureWords, Refused } from './requests.js'
+import { $ } from './write.js'
 
 const wanted = new URL(location.href).searchParams.get('next')
 const inside = wanted !== null && /^\/app\/[\w/-]*$/.test(wanted)
@@ -16,7 +18,7 @@ async function submit(event) {
     goOn(await signIn(email.value, password.value))
   } catch (error) {
     state('doubt', 'Not signed in')
-    $('message').textContent = error instanceof Refused ? error.message : 'The relay does not answer. Try again.'
+    $('message').textContent = failureWords(error)
     password.select()
   }
 }

@@ -2,6 +2,7 @@
 
 import { placeOf } from './api.js'
 import { drawOver } from './hand.js'
+import { send } from './requests.js'
 import { cameraTrouble, SignCamera } from './signcamera.js'
 import { School, Teaching } from './signschool.js'
 import { SignSocket } from './signsocket.js'
@@ -168,7 +169,7 @@ class Page {
 
   async #keep(body) {
     const name = localStorage.getItem(KEPT) ?? `hand-${this.#session}`
-    const answer = await this.#calibration(name, { method: 'PUT', body: JSON.stringify(body) }).catch(() => null)
+    const answer = await this.#calibration(name, { method: 'PUT', json: body }).catch(() => null)
     write({ teach: 'Begin again', 'own-text': answer?.ok ? 'It reads with your hand from now on.' : 'It could not be kept.' })
     if (!answer?.ok) return
     localStorage.setItem(KEPT, name)
@@ -185,9 +186,7 @@ class Page {
   }
 
   #calibration(name, options) {
-    const headers = { 'Content-Type': 'application/json' }
-    if (this.#token) headers.Authorization = `Bearer ${this.#token}`
-    return fetch(`/signs/api/v1/calibration/${encodeURIComponent(name)}`, { ...options, headers })
+    return send(`/signs/api/v1/calibration/${encodeURIComponent(name)}`, this.#token, options)
   }
 
   #notice(head = '', text = '') {

@@ -1,7 +1,8 @@
 // Learning: a letter's hand drawn beside the camera, and a tick when it was shown; and teaching the reader one's own hand.
 
 import { drawShape } from './hand.js'
-import { $, write } from './write.js'
+import { send } from './requests.js'
+import { $, element, write } from './write.js'
 
 const MOVING = { J: 'J is drawn: the little finger goes down and hooks to the side.', Z: 'Z is drawn in the air by the index finger.' }
 /** Letters in which people differ most: calibrating these is enough. */
@@ -16,14 +17,13 @@ export class School {
   #wanted = null
 
   async open(token) {
-    const headers = token ? { Authorization: `Bearer ${token}` } : {}
-    const answer = await fetch('/signs/api/v1/alphabet', { headers })
+    const answer = await send('/signs/api/v1/alphabet', token)
     if (!answer.ok) return
     this.#shapes = await answer.json()
     const isDigit = (sign) => /\d/.test(sign)
     const signs = Object.keys(this.#shapes).sort((a, b) => isDigit(a) - isDigit(b) || a.localeCompare(b))
     const buttons = signs.map((sign) => {
-      const button = Object.assign(document.createElement('button'), { type: 'button', textContent: sign })
+      const button = element('button', { type: 'button', textContent: sign })
       button.setAttribute('aria-pressed', 'false')
       button.addEventListener('click', () => this.choose(sign))
       return button

@@ -1,8 +1,9 @@
 // The start page: which hearts are being measured now, and three ways in: a session of the list, a link, this phone.
 
-import { listSessions, placeOf, Refused, withToken } from './api.js'
+import { listSessions, placeOf, withToken } from './api.js'
 import { clockTime, count, dayTime, sessionIdIn } from './formats.js'
-import { $, write } from './write.js'
+import { Refused } from './requests.js'
+import { $, element, pillOf, write } from './write.js'
 
 const EVERY_MS = 5000
 const MOST_EARLIER = 20
@@ -27,18 +28,9 @@ export function lineOf(session, now) {
 
 function item(session, token, now) {
   const { name, detail, pill, tone } = lineOf(session, now)
-  const link = document.createElement('a')
-  link.href = withToken(`/view/${session.sessionId}`, token)
-  const state = Object.assign(document.createElement('span'), { className: 'pill', textContent: pill })
-  state.dataset.tone = tone
-  link.append(
-    Object.assign(document.createElement('b'), { textContent: name }),
-    state,
-    Object.assign(document.createElement('span'), { className: 'xs', textContent: detail }),
-  )
-  const line = document.createElement('li')
-  line.append(link)
-  return line
+  const href = withToken(`/view/${session.sessionId}`, token)
+  const parts = [element('b', { textContent: name }), pillOf(pill, tone), element('span', { className: 'xs', textContent: detail })]
+  return element('li', {}, element('a', { href }, ...parts))
 }
 
 /** Puts `lines` in place of what `list` holds, unless nothing changed: focus stays where it is. */

@@ -1,6 +1,7 @@
 // Recording a camera, by those who may: asked who wants it and why, said to all who watch, saved when it has ended.
 
 import { ask } from './player.js'
+import { save } from './write.js'
 
 const REFUSED = {
   401: 'The sign-in has ended. Sign in again.',
@@ -56,7 +57,7 @@ export class Taping {
   async #begin() {
     const by = this.parts.by.value.trim()
     if (!by) return this.parts.by.focus()
-    if (!(await this.#ask('POST', JSON.stringify({ by })))) return
+    if (!(await this.#ask('POST', { by }))) return
     this.#open(false)
     this.show({ recorded: true, recorded_by: by, may_record: true, live: true })
   }
@@ -75,16 +76,14 @@ export class Taping {
     const answer = await ask(`/recordings/${this.#last}`, this.token).catch(() => null)
     if (!answer?.ok) return this.#say(REFUSED[answer?.status] ?? 'The relay does not answer. Try again.')
     const kind = answer.headers.get('content-type').includes('webm') ? 'webm' : 'mp4'
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(await answer.blob()), download: `${this.#last}.${kind}` })
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000)
+    save(await answer.blob(), `${this.#last}.${kind}`)
     this.#last = null
     this.show({ recorded: false, may_record: true, live: true })
   }
 
-  async #ask(method, body) {
+  async #ask(method, json) {
     this.#busy = true
-    const answer = await ask(`/cameras/${encodeURIComponent(this.kit)}/recording`, this.token, { method, body }).catch(() => null)
+    const answer = await ask(`/cameras/${encodeURIComponent(this.kit)}/recording`, this.token, { method, json }).catch(() => null)
     this.#busy = false
     if (answer?.ok) return answer
     this.#say(REFUSED[answer?.status] ?? 'The relay does not answer. Try again.')

@@ -1,16 +1,17 @@
 // The timer page: one number for the room, calculated from the last state and a compared clock, so that it goes on
 // without the relay and says so.
 
-import { Awake } from './awake.js'
 import { placeOf } from './api.js'
+import { Awake } from './awake.js'
 import { clockTime } from './formats.js'
+import { Refused } from './requests.js'
 import { face, level, shown, words } from './timerclock.js'
-import { ask, Refused, TimerSocket } from './timersocket.js'
+import { ask, TimerSocket } from './timersocket.js'
 import { Sounds } from './timersound.js'
+import { $, element } from './write.js'
 
 const MOST_SEATS = 12
 const ASK_AGAIN_MS = 3000
-const $ = (id) => document.getElementById(id)
 
 const session = decodeURIComponent(location.pathname.split('/')[2] ?? '')
 const { token } = placeOf(location)
@@ -129,10 +130,9 @@ function seats() {
   $('others').hidden = many.length < 2
   const from = Math.max(0, Math.min(many.findIndex((one) => one.is_active) - 1, many.length - MOST_SEATS))
   $('others').replaceChildren(...many.slice(from, from + MOST_SEATS).map((one, k) => {
-    const row = document.createElement('li')
+    const row = element('li', {}, element('span', { textContent: one.participant_id }), element('b'))
     row.dataset.index = from + k
     if (one.is_active) row.setAttribute('aria-current', 'true')
-    row.append(Object.assign(document.createElement('span'), { textContent: one.participant_id }), document.createElement('b'))
     return row
   }))
 }

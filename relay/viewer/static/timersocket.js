@@ -1,5 +1,6 @@
 // A timer session's socket, which comes back by itself, and the session's requests. The documented interface, no other.
 
+import { Refused, send } from './requests.js'
 import { backOff, ClockComparison } from './socket.js'
 
 const BASE = '/timers'
@@ -8,19 +9,9 @@ const QUICK_MS = 200
 const PING_EVERY_MS = 5000
 const SILENT_MS = 12000
 
-/** An answer that was no success: its status and code, and the relay's own words. */
-export class Refused extends Error {
-  constructor(status, { code = '', message = `The relay answered ${status}.` } = {}) {
-    super(message)
-    this.status = status
-    this.code = code
-  }
-}
-
 export async function ask(session, what, token, method = 'POST') {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {}
   const path = `${BASE}/v1/sessions/${encodeURIComponent(session)}${what ? `/${what}` : ''}`
-  const answer = await fetch(path, { method, headers, cache: 'no-store' })
+  const answer = await send(path, token, { method })
   const body = await answer.json().catch(() => ({}))
   if (!answer.ok) throw new Refused(answer.status, body.error)
   return body

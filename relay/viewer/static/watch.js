@@ -1,17 +1,17 @@
 // The cameras: a wall of all that may be seen, or one. Each tile says its own state.
 
 import { Announcer } from './announce.js'
-import { HEAD, headOf, limbsOf } from './skeleton.js'
-import { ask, Player } from './player.js'
-import { describe, old, qualityWords } from './watchwords.js'
-import { Taping } from './taping.js'
 import { tokenIn, withToken } from './api.js'
+import { ask, Player } from './player.js'
+import { HEAD, headOf, limbsOf } from './skeleton.js'
+import { Taping } from './taping.js'
+import { describe, old, qualityWords } from './watchwords.js'
+import { $, element, save } from './write.js'
 
 const EVERY_MS = 4000
 const MOST = 9
 const LINE = 4
 
-const $ = (id) => document.getElementById(id)
 
 /** A camera's tile: the player's facts become words, its frames a picture with the skeleton on it. */
 class Tile {
@@ -124,14 +124,10 @@ class Tile {
   /** The picture as it is seen now, into a file of the viewer's own. */
   #save() {
     const { video } = this.parts
-    const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight })
+    const canvas = element('canvas', { width: video.videoWidth, height: video.videoHeight })
     canvas.getContext('2d').drawImage(video, 0, 0)
     const moment = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
-    canvas.toBlob((blob) => {
-      const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${this.name} ${moment}.png` })
-      link.click()
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000)
-    })
+    canvas.toBlob((blob) => save(blob, `${this.name} ${moment}.png`))
   }
 }
 

@@ -1,4 +1,5 @@
-// Texts into the page by element id, touching only what changed: a selection stays, a screen reader is not told twice.
+// Texts, elements and files of the page. Text is text, never markup; what has not changed is not touched: a selection
+// stays, and a screen reader is not told twice.
 
 export const $ = (id) => document.getElementById(id)
 
@@ -9,4 +10,25 @@ export function write(texts) {
 
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text
+}
+
+/** An element with properties and children. */
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties)
+  made.append(...children)
+  return made
+}
+
+/** A state in a word or two, in one of the tones of tokens.css. */
+export function pillOf(textContent, tone) {
+  const made = element('span', { className: 'pill', textContent })
+  made.dataset.tone = tone
+  return made
+}
+
+/** Gives the reader a file to keep; a browser may take a while to ask where. */
+export function save(blob, download) {
+  const href = URL.createObjectURL(blob)
+  element('a', { href, download }).click()
+  setTimeout(() => URL.revokeObjectURL(href), 60_000)
 }

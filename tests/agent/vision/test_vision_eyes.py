@@ -23,8 +23,7 @@ from agent.sources.slot import Frame, Slot
 from agent.vision.app import RETRY_S
 from agent.vision.eyes import Eyes, Seen
 from tests.agent.vision.pictures import odd_pictures, photographs, pictures
-
-WITHIN_S = 60.0
+from tests.waiting import PATIENCE_S, comes
 
 
 class Bench:
@@ -37,12 +36,7 @@ class Bench:
         self._number = 0
 
     async def until(self, there: Callable[[], object], what: str) -> None:
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                while not there():
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            pytest.fail(f"never saw {what}; {self.eyes.figures()}; {self.told}")
+        await comes(there, lambda: f"{what}; {self.eyes.figures()}; {self.told}")
 
     async def show(self, image: np.ndarray, at_ms: float | None = None) -> Seen:  # type: ignore[type-arg]
         self._number += 1
@@ -168,7 +162,7 @@ async def test_without_its_models_it_says_which(tmp_path: Path, monkeypatch: pyt
     running = asyncio.create_task(bench.eyes.run())
     bench.slot.put(Frame(odd_pictures()["black"], 0, 1))
     with pytest.raises(ModelsMissing, match="make models"):
-        await asyncio.wait_for(running, WITHIN_S)
+        await asyncio.wait_for(running, PATIENCE_S)
 
 
 async def test_what_is_no_answer_is_trouble_not_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
