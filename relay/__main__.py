@@ -16,7 +16,7 @@ from rich.markup import escape
 from relay.auth import Principal, Role, Tokens, load_secret
 from relay.cluster.trial import Trial
 from relay.entrance.tls import lan_addresses
-from relay.errors import RelayError, Unauthorized
+from relay.errors import RelayError, SettingsError
 from relay.files import made_folder
 from relay.main import Relay
 from relay.process.collector import Collector
@@ -28,6 +28,7 @@ relay_app = typer.Typer(add_completion=False)
 token_app = typer.Typer(add_completion=False)
 timers_app = typer.Typer(add_completion=False)
 _console = Console(stderr=True)
+MOST_HOURS = 24 * 3660
 
 Data = Annotated[Path | None, typer.Option(help="Folder of the database, the secret and the certificate.")]
 Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file; docs/settings.md lists them.")]
@@ -139,10 +140,10 @@ def token(
 
     Example: homeside token --role kit --name bedside-07 --hours 2160
     """
+    if not 0 < hours <= MOST_HOURS:
+        raise typer.BadParameter(f"expected more than 0 and at most {MOST_HOURS}", param_hint="--hours")
     try:
-        settings = load(config, {"data": data} if data else {})
-        made_folder(settings.data)
-        tokens = Tokens(load_secret(settings.data / "secret"))
+        tokens = _tokens(load(config, {"data": data} if data else {}))
     except RelayError as error:
         _console.print(f"[bold]homeside token:[/bold] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
@@ -178,11 +179,18 @@ def timers(
 
 
 def _own_token(settings: RelaySettings) -> str:
+    who = Principal(subject="operator", role=Role.ADMIN)
+    return _tokens(settings).issue(who, now_s=time.time(), lifetime_s=24 * 3600)
+
+
+def _tokens(settings: RelaySettings) -> Tokens:
+    """Those of the relay whose folder it is: a secret made here would be nobody's."""
     path = settings.data / "secret"
     if not path.is_file():
-        raise Unauthorized(f"{settings.data} is no relay's data folder. Give --data or --token.")
-    who = Principal(subject="operator", role=Role.ADMIN)
-    return Tokens(load_secret(path)).issue(who, now_s=time.time(), lifetime_s=24 * 3600)
+        raise SettingsError(
+            f"{settings.data} is no relay's data folder: start the relay once, or give its folder (--data)"
+        )
+    return Tokens(load_secret(path))
 
 
 if __name__ == "__main__":

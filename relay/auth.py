@@ -41,6 +41,8 @@ class Principal:
     sign_in: str | None = None
     issued_s: float = field(default=0.0, compare=False)
     """When the token was made, epoch seconds."""
+    ends_s: float | None = field(default=None, compare=False)
+    """When it ends."""
 
 
 def load_secret(path: Path) -> bytes:
@@ -110,5 +112,6 @@ class Tokens:
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthorized("The token is not one of this relay's. Ask for a new link or sign in again.") from None
         issued_s = float(claims.get("iat", 0))
-        who = Principal(str(claims["sub"]), role, claims.get("session"), claims.get("sid"), issued_s)
-        return who, float(claims["exp"])
+        ends_s = float(claims["exp"])
+        who = Principal(str(claims["sub"]), role, claims.get("session"), claims.get("sid"), issued_s, ends_s)
+        return who, ends_s

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from relay.errors import SettingsError
 
@@ -28,6 +29,24 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
         return
     finally:
         fresh.unlink()
+    _sync(path.parent)
+
+
+def copy_new(path: Path, source: BinaryIO, mode: int) -> None:
+    """A new file with what `source` holds, or none; what a program left that was killed in the middle is written over.
+
+    FileExistsError when it is there.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
     _sync(path.parent)
 
 

@@ -28,7 +28,8 @@ from relay.clock import SystemClock
 from relay.cluster.main import join
 from relay.db.engine import answers, database_url, migrate, open_engine, open_replica
 from relay.entrance.access import Access
-from relay.entrance.listening import Server, configuration, listen
+from relay.entrance.listening import Server, configuration, listen, weigh
+from relay.entrance.porter import Places, rooms
 from relay.entrance.ports import Port
 from relay.errors import DetectorMissing
 from relay.files import hold
@@ -71,6 +72,7 @@ class Relay:
     def __init__(self, settings: RelaySettings) -> None:
         self.settings = settings
         self._metrics = Metrics()
+        self._rooms = rooms()
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
         self.addresses: dict[str, str] = {}
@@ -91,6 +93,7 @@ class Relay:
         engine = open_engine(url, connections=settings.database_connections)
         await migrate(engine)
         trust = await identities(settings, engine, tokens, clock.now_ms)
+        weigh(settings, self._rooms.web)
         sockets = self._bind()
         tracing = open_tracing(settings.tracing.endpoint, settings.tracing.every, program_version())
         cluster = join(settings, engine, metrics)
@@ -179,7 +182,7 @@ class Relay:
             limits.kits_per_address, limits.kit_connections, limits.message_bytes, limits.kit_bytes_per_s
         )
         tls = broker_tls(self.settings, trust)
-        broker = EmbeddedBroker(settings.host, settings.port, gate, tls, bounds, self._metrics)
+        broker = EmbeddedBroker(settings.host, settings.port, gate, tls, bounds, self._metrics, self._rooms.kits)
         scheme = "mqtts" if settings.tls else "mqtt"
         self.addresses["mqtt"] = f"{scheme}://{broker.address.host}:{broker.address.port}"
         return broker, broker.address
@@ -241,7 +244,8 @@ class Relay:
     ) -> Listener:
         host, port = bound.getsockname()[:2]
         self.addresses[name] = f"{'https' if certificate else 'http'}://{host}:{port}"
-        return Server(configuration(app, self.settings, self._metrics, certificate)), bound
+        places = Places(self.settings.limits.connections_per_address, self._rooms.web)
+        return Server(configuration(app, self.settings, self._metrics, certificate), places, self._metrics), bound
 
 
 def hand_detector() -> Detector:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.settings import RelaySettings
 from tests import peers
 
 SERVICES = ("homeside-relay.service", "homeside-agent.service", "homeside-enrol.service", "homeside-updater.service")
@@ -83,6 +84,13 @@ def test_it_comes_back_is_watched_and_writes_only_its_own_folder(repo_root: Path
     assert service["ProtectSystem"] == "strict"
     assert service["StateDirectory"] == service["User"] == name.removesuffix(".service")
     assert "ReadWritePaths" not in service
+
+
+def test_the_relay_may_open_what_its_settings_promise(repo_root: Path) -> None:
+    """Half of its descriptors are for sockets, a quarter for kits, as relay.entrance.porter shares them out."""
+    most, promised = int(settings(repo_root / "systemd" / SERVICES[0])["LimitNOFILE"]), RelaySettings()
+    assert promised.limits.viewers + promised.timers.sockets + promised.signs.clients <= most // 2
+    assert 5 * promised.limits.kits_per_address <= most // 4
 
 
 def test_the_updater_runs_what_was_last_seen_to_work(repo_root: Path) -> None:

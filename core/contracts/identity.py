@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.numbers import decoded
 from core.contracts.topics import valid_kit
 
 PREFIX = "/identity/v1"
@@ -86,10 +87,10 @@ class Token(msgspec.Struct, rename="camel"):
 def decode(body: bytes, kind: type[_T]) -> _T:
     """Raises MalformedMessage or InvalidMessage, naming the field."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decoded(body, kind)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedMessage("the body is not JSON") from None
 
 

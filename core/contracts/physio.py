@@ -13,6 +13,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core.contracts.errors import InvalidMessage
+from core.contracts.numbers import decoded
 from core.contracts.text import NO_NUL
 
 MAX_FRAMES = 5_000
@@ -133,15 +134,13 @@ class _RawPoseData(msgspec.Struct):
     summary_statistics: dict[str, Any] | None = None
 
 
-_decoder = msgspec.json.Decoder(PoseData)
 _raw_decoder = msgspec.json.Decoder(_RawPoseData)
-_frame_decoder = msgspec.json.Decoder(Frame)
 
 
 def decode_pose_data(data: bytes) -> PoseData:
     """The body, validated. Raises Invalid naming up to MAX_PROBLEMS fields, by frame."""
     try:
-        return _decoder.decode(data)
+        return decoded(data, PoseData)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(_problems(data, error)) from None
 
@@ -154,7 +153,7 @@ def _problems(data: bytes, error: Exception) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for number, raw in enumerate(frames):
         try:
-            _frame_decoder.decode(raw)
+            decoded(raw, Frame)
         except (msgspec.DecodeError, UnicodeDecodeError) as bad:
             found.append(_problem(bad, f"frames[{number}]"))
         if len(found) == MAX_PROBLEMS:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.numbers import decoded
 from core.contracts.text import NO_NUL
 
 FORMAT_VERSION = "0.1"
@@ -141,7 +142,7 @@ def decode_envelope(data: bytes | str) -> Envelope:
     Raises MalformedMessage when it is not a JSON object and InvalidMessage when `type` is absent or of the wrong type.
     """
     try:
-        return _envelope.decode(data)
+        return decoded(data, Envelope)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -163,7 +164,7 @@ def _lenient_envelope(data: bytes | str) -> Envelope:
 def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
     """The payload as one of the models above; InvalidMessage names the field that is wrong."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decoded(raw, kind)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidMessage(str(error).replace("`$", "`$.payload")) from None
 

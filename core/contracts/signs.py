@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.numbers import decoded
 from core.contracts.text import NO_NUL
 
 LANGUAGES = ("en", "ru", "kz")
@@ -75,13 +76,10 @@ class KitLetter(msgspec.Struct):
     likely: Annotated[list[tuple[str, float]], msgspec.Meta(max_length=5)] = []
 
 
-_messages = msgspec.json.Decoder(Message)
-
-
 def decode_message(data: bytes | str) -> Message:
     """Raises MalformedMessage or InvalidMessage."""
     try:
-        return _messages.decode(data)
+        return decoded(data, Message)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -91,7 +89,7 @@ def decode_message(data: bytes | str) -> Message:
 def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
     """A payload as its kind. InvalidMessage names the field that does not fit."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decoded(raw, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage(str(error)) from None
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from core.contracts.errors import InvalidMessage, MalformedMessage
+from core.contracts.numbers import decoded
 from core.contracts.text import NO_NUL
 
 MIN_TIME_MS, MAX_TIME_MS = 1_000, 86_400_000
@@ -129,20 +130,14 @@ class Said(msgspec.Struct, frozen=True):
     payload: dict[str, Any] | None = None
 
 
-_decoders: dict[type, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (CreateSession, Switch, Expectation, AddParticipant, UpdateTime, Said)
-}
-
-
 def decode(body: bytes, kind: type[_T]) -> _T:
     """A request's body; an empty one is `{}`. MalformedMessage when it is not JSON, InvalidMessage names the field."""
     try:
-        found: _T = _decoders[kind].decode(body or b"{}")
+        return decoded(body or b"{}", kind)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"not JSON: {error}") from None
-    return found
 
 
 def check(request: CreateSession) -> CreateSession:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +26,7 @@ from relay.auth import Role, load_secret
 from relay.clock import SystemClock
 from relay.db.command import with_database
 from relay.errors import SettingsError
+from relay.files import copy_new
 from relay.physio.main import records_of, videos_of
 from relay.physio.records.service import Erased, Records
 from relay.settings import RelaySettings
@@ -175,8 +175,11 @@ def erase(
 
 
 def _copy(made: BinaryIO, file: Path) -> None:
-    with file.open("xb") as target:
-        shutil.copyfileobj(made, target)
+    """Whole or not at all, and its owner's alone: it is somebody's health."""
+    try:
+        copy_new(file, made, 0o600)
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _with_records(work: Callable[[Records], Awaitable[T]], data: Path | None, config: Path | None) -> T:

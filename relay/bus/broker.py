@@ -11,8 +11,9 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ from relay.bus.packets import (
     topic_of,
 )
 from relay.entrance.certificates import Shown, shown_by
+from relay.entrance.porter import Places, Porter, Room, bind
 from relay.errors import PortBusy
 from relay.process.metrics import Metrics
-from relay.settings import is_loopback
 
 CONNECT_WITHIN_S = 10.0
-"""To shake hands and say who one is; who only holds a connection open is let go."""
+"""To say who one is; who only holds a connection open is let go."""
 CONNECT_BYTES = 65_536
 LISTENER = "default"
 _MODULE = __name__
@@ -152,6 +153,7 @@ class EmbeddedBroker:
         tls: tuple[ssl.SSLContext, Path] | None = None,
         bounds: DoorBounds | None = None,
         metrics: Metrics | None = None,
+        room: Room | None = None,
     ) -> None:
         """`tls` is the context for kits, and the certificate by which the relay itself knows its broker."""
         self._host = host
@@ -161,9 +163,9 @@ class EmbeddedBroker:
         self._bounds = bounds or DoorBounds()
         self._metrics = metrics or Metrics()
         self._broker: Broker | None = None
-        self._server: asyncio.Server | None = None
+        self._porter: Porter | None = None
         self._guests: set[_Guest] = set()
-        self._places: Counter[str] = Counter()
+        self._room = room
         gate.standing.listen(self.sweep)
 
     @property
@@ -187,11 +189,9 @@ class EmbeddedBroker:
             log.warning("kits_tokens_in_clear", host=self._host, remedy="set tls = true in [mqtt]")
         try:
             await self._broker.start()
-            context = self._tls[0] if self._tls else None
-            within_s = CONNECT_WITHIN_S if context else None
-            self._server = await asyncio.start_server(
-                self._arrived, self._host or None, self._port, ssl=context, ssl_handshake_timeout=within_s
-            )
+            places, tls = Places(self._bounds.per_address, self._room), self._tls[0] if self._tls else None
+            bound = bind(self._host, self._port)
+            self._porter = Porter(bound, places, self._metrics, self._door, tls=tls, answers=False)
         except (AMQTTError, OSError) as error:
             raise PortBusy(
                 f"port {self._port} for kits (MQTT) cannot be had: {error}. "
@@ -200,9 +200,9 @@ class EmbeddedBroker:
         log.info("broker_started", host=self._host, port=self._port, open=self._gate.open, tls=self._tls is not None)
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._porter is not None:
+            self._porter.close()
+            self._porter = None
         for guest in self._guests:
             guest.writer.close()
         if self._broker is not None:
@@ -217,20 +217,19 @@ class EmbeddedBroker:
                 self._metrics.kits_dropped.inc()
                 guest.writer.transport.abort()
 
-    async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _door(self, leave: Callable[[], None]) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), partial(self._arrived, leave))
+
+    async def _arrived(
+        self, leave: Callable[[], None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         address = str((writer.get_extra_info("peername") or ("",))[0])
-        if self._places[address] >= self._bounds.per_address and not is_loopback(address):
-            log.warning("kit_address_full", address=address, connections=self._places[address])
-            self._metrics.kits_refused.labels("address_full").inc()
-            writer.transport.abort()
-            return
-        self._places[address] += 1
         try:
             await self._admit(reader, writer, address)
         except (BadPacket, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             log.info("kit_connection_ended", address=address, reason=str(error) or type(error).__name__)
         finally:
-            self._places -= Counter((address,))
+            leave()
             writer.close()
 
     async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:

@@ -12,6 +12,8 @@ import msgspec
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, NullPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
@@ -104,6 +106,8 @@ async def migrate(engine: AsyncEngine) -> None:
     """Bring the tables to the newest revision, and make this month's; StoreUnavailable, with the database's own words,
     when it cannot."""
     try:
+        if await _stands(engine):
+            return
         async with _patient(engine) as patient, patient.begin() as connection:
             await connection.run_sync(_upgrade)
     except CommandError as error:
@@ -116,23 +120,54 @@ async def migrate(engine: AsyncEngine) -> None:
 
 @asynccontextmanager
 async def _patient(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """On PostgreSQL, connections whose statements may take as long as years of samples need."""
-    if engine.dialect.name != "postgresql":
-        yield engine
-        return
-    patient = create_async_engine(engine.url, poolclass=NullPool, connect_args={"timeout": 5}, **_GIVEN)
+    """Connections on which a migration is one transaction, tables and all, that may take as long as it needs."""
+    embedded = engine.dialect.name == "sqlite"
+    timeouts: dict[str, Any] = {} if embedded else {"timeout": 5}
+    patient = create_async_engine(engine.url, poolclass=NullPool, connect_args=timeouts, **_GIVEN)
+    if embedded:
+        event.listen(patient.sync_engine, "connect", _on_sqlite_connect)
+        event.listen(patient.sync_engine, "connect", _begins_nothing)
+        event.listen(patient.sync_engine, "begin", _begin_now)
     try:
         yield patient
     finally:
         await patient.dispose()
 
 
+def _begins_nothing(connection: Any, _record: Any) -> None:
+    """sqlite3 would begin a transaction at the first INSERT only, so that each CREATE before it stood for itself: a
+    program that was killed between two of them left tables that the next start could neither use nor make."""
+    connection.isolation_level = None
+
+
+def _begin_now(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+async def _stands(engine: AsyncEngine) -> bool:
+    """An embedded database whose tables are the newest: a command need not wait for those who write to it."""
+    if engine.dialect.name != "sqlite":
+        return False
+    async with engine.connect() as connection:
+        return await connection.run_sync(_newest)
+
+
+def _newest(connection: Any) -> bool:
+    heads = MigrationContext.configure(connection).get_current_heads()
+    return set(heads) == set(ScriptDirectory.from_config(_configuration()).get_heads())
+
+
+def _configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
 def _upgrade(connection: Any) -> None:
     """One at a time: the relays of a cluster start together."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config = _configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "heads")
     try:

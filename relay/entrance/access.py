@@ -6,6 +6,7 @@ signed link's, in the Authorization header or, for sockets and links, as `?token
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -24,6 +25,8 @@ ANYBODY = Principal(subject="loopback", role=Role.ADMIN)
 
 
 CLOSE_ENDED = 4401
+EXPIRED = "This link has expired. Ask for a new one."
+LOOK_AGAIN_S = 60.0
 
 
 class Open(Protocol):
@@ -43,6 +46,8 @@ class Access:
         self._now_ms = now_ms
         self._link_s = link_hours * 3600
         self._held: WeakKeyDictionary[Open, Principal] = WeakKeyDictionary()
+        self._waking: asyncio.TimerHandle | None = None
+        self._wakes_s = 0.0
         self._standing.listen(self._end_refused)
 
     def principal(self, connection: HTTPConnection) -> Principal:
@@ -61,10 +66,35 @@ class Access:
             raise Unauthorized(refusal)
         return who
 
-    def hold(self, opened: Open, who: Principal) -> None:
-        """Have what was opened end with the sign-in or the kit it was opened for; a link ends with nobody's."""
-        if who.sign_in is not None or who.role is Role.KIT:
+    def hold(self, opened: Open, who: Principal, *, measures: bool = False) -> None:
+        """Have what was opened end with the sign-in or the kit it was opened for, or, opened by a link, with the link.
+
+        Who measures is not cut off in the middle by the end of a link; nor is a kit, whose certificate is renewed.
+        """
+        if not _by_link(who):
             self._held[opened] = who
+        elif who.ends_s is not None and not measures:
+            self._held[opened] = who
+            if self._waking is None or who.ends_s < self._wakes_s:
+                self._wake_at(who.ends_s)
+
+    def _wake_at(self, ends_s: float) -> None:
+        """By the wall clock, which may step: looked at again at least once a minute."""
+        if self._waking is not None:
+            self._waking.cancel()
+        wait_s = min(max(0.0, ends_s - self._now_ms() / 1000), LOOK_AGAIN_S)
+        self._wakes_s, self._waking = ends_s, asyncio.get_running_loop().call_later(wait_s, self._end_expired)
+
+    def _end_expired(self) -> None:
+        self._waking = None
+        now_s = self._now_ms() / 1000
+        links = [(opened, who.ends_s) for opened, who in list(self._held.items()) if _by_link(who)]
+        for opened, ends_s in links:
+            if ends_s is not None and ends_s <= now_s:
+                del self._held[opened]
+                opened.end(CLOSE_ENDED, EXPIRED)
+        if left := [ends_s for _, ends_s in links if ends_s is not None and ends_s > now_s]:
+            self._wake_at(min(left))
 
     def _end_refused(self) -> None:
         for opened, who in list(self._held.items()):
@@ -120,3 +150,7 @@ class Access:
         if not found:
             raise Unauthorized("This relay asks for a token. Open the full link you were given, or sign in.")
         return str(found)
+
+
+def _by_link(who: Principal) -> bool:
+    return who.sign_in is None and who.role is not Role.KIT

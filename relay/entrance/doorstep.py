@@ -1,4 +1,4 @@
-"""HTTP connections before there is a request: so many an address, and each must ask something, in good time and size.
+"""HTTP connections that are slow: each must ask something, in good time and size, send on what it began, and read.
 
 Beside relay.wire this module alone knows uvicorn's inside (version pinned; tests/trust/test_trust_perimeter.py fails
 when a name used here changes).
@@ -7,65 +7,48 @@ when a name used here changes).
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relay.settings import is_loopback
+from relay.process.metrics import Metrics
 
 ASK_WITHIN_S = 60.0
 """From the connection, or the first byte of a request, to the end of its head."""
 HEAD_BYTES = 65_536
+LOOK_EVERY_S = 20.0
+LOOKS = 3
+"""So often in a row a connection may be found without progress, a minute in all."""
+BODY_BYTES = 2_000
+"""Of a body that we read, from one look to the next: 100 bytes a second."""
 
 log = structlog.get_logger(__name__)
 
 
-class Places:
-    """Connections by address; this machine's own are not counted."""
-
-    def __init__(self, per_address: int) -> None:
-        self._per_address = per_address
-        self._taken: Counter[str] = Counter()
-
-    def enter(self, address: str) -> bool:
-        if self._taken[address] >= self._per_address and not is_loopback(address):
-            log.warning("address_full", address=address, connections=self._taken[address])
-            return False
-        self._taken[address] += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        self._taken[address] -= 1
-        if self._taken[address] <= 0:
-            del self._taken[address]
-
-    def __len__(self) -> int:
-        return sum(self._taken.values())
-
-
 class Doorstep(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with bounds. `places` is set by `doorstep`; sockets keep theirs until they end."""
+    """uvicorn's HTTP protocol with bounds. Who makes one may set `leave`, which is called once when it is lost."""
 
-    places: Places
-    _address: str | None = None
+    metrics: Metrics
+    leave: Callable[[], None] | None = None
     _head_bytes = 0
     _waiting: asyncio.TimerHandle | None = None
+    _in_body = False
+    _body_bytes = 0
+    _unread = 0
+    _looks = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        address = self.client[0] if self.client else ""
-        if not self.places.enter(address):
-            transport.abort()
-            return
-        self._address = address
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop_waiting()
-        self._leave()
+        if self.leave is not None:
+            self.leave()
+            self.leave = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -84,37 +67,58 @@ class Doorstep(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         if not self.transport.is_closing():
+            self._in_body = True
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def resume_writing(self) -> None:
+        self._unread = 0
+        super().resume_writing()
+
+    def look(self) -> None:
+        """Called every LOOK_EVERY_S. Lets go who, LOOKS times in a row, sent nearly nothing of a body that we wait for,
+        or took nothing of an answer that waits for him."""
+        unread = self.transport.get_write_buffer_size()
+        stuck = unread > 0 and unread == self._unread
+        slow = self._in_body and not self.flow.read_paused and self._body_bytes < BODY_BYTES
+        self._unread, self._body_bytes = unread, 0
+        self._looks = self._looks + 1 if stuck or slow else 0
+        if self._looks >= LOOKS:
+            self._end("answer" if stuck else "body")
 
     def handle_websocket_upgrade(self) -> None:
         """The transport changes hands; the place goes with it, and is left when the transport is."""
         super().handle_websocket_upgrade()
         self._stop_waiting()
         protocol: Any = self.transport.get_protocol()
-        address, self._address = self._address, None
-        if address is not None:
-            protocol.on_lost = lambda: self.places.leave(address)
+        protocol.on_lost, self.leave = self.leave, None
 
     def _weigh(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES:
-            log.warning("request_head_too_long", address=self._address)
-            self.transport.abort()
+            self._end("head_too_long")
 
     def _wait_for_head(self) -> None:
-        self._waiting = self.loop.call_later(ASK_WITHIN_S, self.transport.abort)
+        self._waiting = self.loop.call_later(ASK_WITHIN_S, self._end, "head")
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
 
-    def _leave(self) -> None:
-        if self._address is not None:
-            self.places.leave(self._address)
-            self._address = None
+    def _end(self, over: str) -> None:
+        self.metrics.connections_ended.labels(over).inc()
+        log.info("connection_ended", over=over, address=self.client[0] if self.client else "")
+        self.transport.abort()
 
 
-def doorstep(places: Places) -> type[Doorstep]:
-    """The protocol class of one listener, for uvicorn, which makes its instances itself."""
-    return type("DoorstepHere", (Doorstep,), {"places": places})
+def doorstep(metrics: Metrics) -> type[Doorstep]:
+    """The protocol class of one listener, for uvicorn, which knows classes only."""
+    return type("DoorstepHere", (Doorstep,), {"metrics": metrics})

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
 import uvicorn
 
-from relay.entrance.doorstep import Places, doorstep
+from relay.entrance import doorstep as stays
+from relay.entrance.doorstep import Doorstep, doorstep
 from relay.entrance.perimeter import Guard, Perimeter, own_names
+from relay.entrance.porter import Places, Porter, Room, bind
 from relay.entrance.ports import Port
 from relay.entrance.tls import server_context
 from relay.errors import PortBusy
@@ -20,15 +24,18 @@ from relay.process.metrics import Metrics
 from relay.settings import RelaySettings
 from relay.wire import Connection
 
-BACKLOG = 2048
 GRACE_S = 2
+
+log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: a relay runs several and ends them together."""
+    """uvicorn behind a porter, and without its own signal handlers: a relay runs several and ends them together."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, places: Places, metrics: Metrics) -> None:
         super().__init__(config)
+        self._places = places
+        self._metrics = metrics
         self.up = asyncio.Event()
 
     @contextlib.contextmanager
@@ -36,8 +43,27 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        tls = self.config.ssl
+        porters = [Porter(bound, self._places, self._metrics, self._door, tls=tls) for bound in sockets or ()]
+        self.servers: Any = porters
+        self.started = True
         self.up.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's tenth of a second."""
+        if counter % max(1, round(stays.LOOK_EVERY_S * 10)) == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Doorstep):
+                    connection.look()
+        return await super().on_tick(counter)
+
+    def _door(self, leave: Callable[[], None]) -> Doorstep:
+        loop, state = asyncio.get_running_loop(), self.lifespan.state
+        made: Doorstep = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=state, _loop=loop
+        )
+        made.leave = leave
+        return made
 
 
 def configuration(
@@ -48,7 +74,7 @@ def configuration(
     app = Guard(port, _perimeter(settings, guarded=port.guarded, tls=certificate is not None), metrics)
     return uvicorn.Config(
         app,
-        http=doorstep(Places(limits.connections_per_address)),
+        http=doorstep(metrics),
         ws=Connection,
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,
@@ -61,6 +87,13 @@ def configuration(
         ssl_keyfile=certificate[1] if certificate else None,
         ssl_context_factory=(lambda *_: server_context(*certificate)) if certificate else None,
     )
+
+
+def weigh(settings: RelaySettings, room: Room) -> None:
+    """Say at the start, not when a ward is full, that the system gives fewer descriptors than the settings promise."""
+    promised = settings.limits.viewers + settings.timers.sockets + settings.signs.clients
+    if promised > room.most:
+        log.warning("descriptors_too_few", sockets=promised, room=room.most, remedy="raise LimitNOFILE or ulimit -n")
 
 
 def _perimeter(settings: RelaySettings, *, guarded: bool, tls: bool) -> Perimeter:
@@ -78,17 +111,10 @@ def _perimeter(settings: RelaySettings, *, guarded: bool, tls: bool) -> Perimete
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises PortBusy with the remedy."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
+        return bind(host, port)
     except OSError as error:
-        bound.close()
         raise PortBusy(
             f"port {port} on {host} cannot be had: {error.strerror}. "
             "End the program that has it, or choose another port (--port, or [ports] in the configuration)."
         ) from None
-    bound.setblocking(False)
-    return bound

@@ -6,6 +6,7 @@ elsewhere must not reach it through somebody's browser, so the name it is called
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import time
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -80,7 +82,8 @@ class Guard:
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         else:
-            await self._app(scope, receive, self._dressing(send))
+            with contextlib.suppress(ClientDisconnect):  # who leaves in the middle is no fault of ours
+                await self._app(scope, receive, self._dressing(send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
         headers = Headers(scope=scope)

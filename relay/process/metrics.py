@@ -65,6 +65,18 @@ class Metrics:
         self.requests_refused = Counter(
             "homeside_requests_refused", "Requests and sockets refused before any API.", ["status"], registry=register
         )
+        self.connections_refused = Counter(
+            "homeside_connections_refused",
+            "Connections for which there was no room: an address's, the relay's, or a descriptor of the system.",
+            ["why"],
+            registry=register,
+        )
+        self.connections_ended = Counter(
+            "homeside_connections_ended",
+            "Connections ended because what they began took too long, or was too long: handshake, head, body, answer.",
+            ["over"],
+            registry=register,
+        )
         self.bus_connected = Gauge("homeside_bus_connected", "1 while the relay hears its broker.", registry=register)
         self.bus_dropped = Counter(
             "homeside_bus_dropped_messages",

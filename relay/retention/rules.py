@@ -36,11 +36,6 @@ class Policy:
     def active(self) -> bool:
         return bool(self.remove_days or self.thin_days)
 
-    @property
-    def first_ms(self) -> float:
-        """The least age at which anything happens."""
-        return min(days for days in (self.remove_days, self.thin_days) if days) * DAY_MS
-
 
 @dataclass(frozen=True, slots=True)
 class Recording:

@@ -18,7 +18,7 @@ from relay.retention.store import Judge, RetentionStore
 
 EVERY_S = 3600.0
 REST_S = 0.02
-"""Between two recordings: what is old can wait for what is new."""
+"""After each that something became of: what is old can wait for what is new."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +43,9 @@ class Retention:
         last = ""
         while found := await self._old(last):
             for one, what in rules.due(found, self._policy, self._now_ms()):
-                await self._do(one, what, fence)
-                await asyncio.sleep(REST_S)
+                if what in (Fate.REMOVE, Fate.THIN):
+                    await self._do(one, what, fence)
+                    await asyncio.sleep(REST_S)
             last = found[-1].id
 
     async def due(self) -> list[tuple[Recording, Fate]]:
@@ -58,7 +59,7 @@ class Retention:
     async def _old(self, last: str) -> list[Recording]:
         if not self._policy.active:
             return []
-        return await self._store.old(self._now_ms() - self._policy.first_ms, last)
+        return await self._store.old(self._policy, self._now_ms(), last)
 
     async def _do_month(self, month: date, fence: Fence) -> None:
         whole = await self._store.whole(month, self._judge())

@@ -21,7 +21,7 @@ from relay.db.months import read_month
 from relay.db.physio import session_kits, session_reviews
 from relay.db.transactions import first, rows, transaction
 from relay.errors import SessionNotFound
-from relay.retention.rules import Fate, Recording, thinned
+from relay.retention.rules import DAY_MS, Fate, Policy, Recording, thinned
 
 LOOKED_AT = 500
 CHUNKS_AT_ONCE = 200
@@ -46,12 +46,10 @@ class RetentionStore:
         self._engine = engine
         self._dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
 
-    async def old(self, before_ms: float, after: str = "") -> list[Recording]:
-        """Those that began before, in the order of their ids beyond `after`; LOOKED_AT of them at most."""
-        query = sa.select(scg_sessions).where(_sessions.started_at_ms < before_ms, _sessions.id > after)
+    async def old(self, policy: Policy, now_ms: float, after: str = "") -> list[Recording]:
+        """Those of which something may be due, in the order of their ids beyond `after`; LOOKED_AT of them at most."""
         async with transaction(self._engine) as connection:
-            found = await rows(connection, query.order_by(_sessions.id).limit(LOOKED_AT))
-            return [await _recording(connection, row) for row in found]
+            return await _recordings(connection, _of_age(policy, now_ms), _sessions.id > after, limit=LOOKED_AT)
 
     async def months(self, before_ms: float) -> list[date]:
         """Those with a table of their own that were over before."""
@@ -64,15 +62,16 @@ class RetentionStore:
 
     async def whole(self, month: date, judge: Judge) -> Month | None:
         """Every recording of a month, when each is to be removed; None when one is to stay, or there are too many."""
-        query = sa.select(scg_sessions).where(_sessions.month == month)
+        found: set[str] = set()
         async with transaction(self._engine) as connection:
             newest = await connection.run_sync(months.newest, month)
-            found = await rows(connection, query.limit(WHOLE_MONTH + 1))
-            for row in found:
-                if judge(await _recording(connection, row)) is not Fate.REMOVE:
+            last = ""
+            while page := await _recordings(connection, _sessions.month == month, _sessions.id > last, limit=LOOKED_AT):
+                found |= {one.id for one in page}
+                if len(found) > WHOLE_MONTH or any(judge(one) is not Fate.REMOVE for one in page):
                     return None
-        fits = 0 < len(found) <= WHOLE_MONTH
-        return Month(month, frozenset(row["id"] for row in found), newest) if fits else None
+                last = page[-1].id
+        return Month(month, frozenset(found), newest) if found else None
 
     async def remove_month(self, whole: Month, fence: Fence) -> bool:
         """All of it at once, unless something came to it, or somebody held one of it, since it was judged."""
@@ -128,10 +127,10 @@ class RetentionStore:
         return sum(row["gone"] for row in changed)
 
     async def _still(self, connection: AsyncConnection, session: str, judge: Judge, wanted: Fate) -> bool:
-        """Locked against a hold that is put on it at this moment."""
-        query = sa.select(scg_sessions).where(_sessions.id == session).with_for_update()
-        row = await first(connection, query)
-        return row is not None and judge(await _recording(connection, row)) is wanted
+        """Locked against a hold that is put on it at this moment; what is known of it is read after that."""
+        locked = await first(connection, sa.select(_sessions.id).where(_sessions.id == session).with_for_update())
+        found = await _recordings(connection, _sessions.id == session, limit=1) if locked else []
+        return bool(found) and judge(found[0]) is wanted
 
     # -- holds -----------------------------------------------------------------------------------------------------
 
@@ -155,32 +154,52 @@ class RetentionStore:
             return await rows(connection, sa.select(scg_holds).order_by(_holds.at_ms))
 
 
-async def _recording(connection: AsyncConnection, row: dict[str, Any]) -> Recording:
-    session = row["id"]
-    own = (_chunks.session_id == session, _chunks.month == row["month"])
-    newest = await first(connection, sa.select(sa.func.max(_chunks.t_max).label("t")).where(*own))
-    held = await first(connection, sa.select(_holds.session_id).where(_holds.session_id == session))
-    return Recording(
-        id=session,
-        started_ms=row["started_at_ms"],
-        ended_ms=row["ended_at_ms"],
-        newest_t=newest["t"] if newest else None,
-        thinned_hz=row["thinned_hz"],
-        held=held is not None,
-        awaits=await _awaits(connection, row["kit"]) if row["kit"] else (),
-    )
+def _of_age(policy: Policy, now_ms: float) -> sa.ColumnElement[bool]:
+    """What its row alone shows to be too young, or thin enough, is not looked at further: nothing would be due."""
+    since = sa.func.coalesce(_sessions.ended_at_ms, _sessions.started_at_ms)
+
+    def before(days: float) -> sa.ColumnElement[bool]:
+        return sa.and_(since < now_ms - days * DAY_MS, _sessions.started_at_ms < now_ms - days * DAY_MS)
+
+    thick = sa.or_(_sessions.thinned_hz.is_(None), _sessions.thinned_hz > policy.thin_hz)
+    due = [before(policy.remove_days)] if policy.remove_days else []
+    return sa.or_(sa.false(), *due, *([sa.and_(before(policy.thin_days), thick)] if policy.thin_days else []))
 
 
-async def _awaits(connection: AsyncConnection, kit: str) -> tuple[tuple[float, float | None], ...]:
-    """When the kit saw exercises that nobody has reviewed."""
+async def _recordings(connection: AsyncConnection, *which: sa.ColumnElement[bool], limit: int) -> list[Recording]:
+    """By id, with what is known of each, in two statements however many they are."""
+    of_it = (_chunks.session_id == _sessions.id, _chunks.month == _sessions.month)
+    newest = sa.select(sa.func.max(_chunks.t_max)).where(*of_it).correlate(scg_sessions).scalar_subquery()
+    held = sa.exists().where(_holds.session_id == _sessions.id).correlate(scg_sessions)
+    query = sa.select(scg_sessions, newest.label("newest_t"), held.label("held")).where(*which)
+    found = await rows(connection, query.order_by(_sessions.id).limit(limit))
+    awaits = await _awaits(connection, {row["kit"] for row in found if row["kit"]})
+    return [
+        Recording(
+            id=row["id"],
+            started_ms=row["started_at_ms"],
+            ended_ms=row["ended_at_ms"],
+            newest_t=row["newest_t"],
+            thinned_hz=row["thinned_hz"],
+            held=bool(row["held"]),
+            awaits=tuple(awaits.get(row["kit"], ())),
+        )
+        for row in found
+    ]
+
+
+async def _awaits(connection: AsyncConnection, kits: set[str]) -> dict[str, list[tuple[float, float | None]]]:
+    """When each kit saw exercises that nobody has reviewed."""
+    if not kits:
+        return {}
     of, reviews = session_kits.c, session_reviews.c
     reviewed = sa.exists().where(reviews.session_id == of.session_id)
-    query = sa.select(of.assigned_at, of.ended_at).where(of.kit == kit, ~reviewed)
-    found = await rows(connection, query)
-    return tuple(
-        (one["assigned_at"].timestamp() * 1000, one["ended_at"].timestamp() * 1000 if one["ended_at"] else None)
-        for one in found
-    )
+    found = await rows(connection, sa.select(of.kit, of.assigned_at, of.ended_at).where(of.kit.in_(kits), ~reviewed))
+    seen: dict[str, list[tuple[float, float | None]]] = {}
+    for one in found:
+        end = one["ended_at"].timestamp() * 1000 if one["ended_at"] else None
+        seen.setdefault(one["kit"], []).append((one["assigned_at"].timestamp() * 1000, end))
+    return seen
 
 
 def _thinned(chunk: dict[str, Any], hz: float) -> dict[str, Any] | None:

@@ -205,7 +205,7 @@ def _socket(sessions: LiveSessions, sockets: Sockets, writer: Writer, access: Ac
         audience = _audience(part, socket.query_params.get("with", ""))
         connection = connection_of(socket.scope)
         Seat(sockets, writer, live, connection, audience, part).take(_after(socket.query_params.get("after")))
-        access.hold(connection, who)
+        access.hold(connection, who, measures=part is Part.PATIENT)
 
     return router
 

@@ -166,6 +166,8 @@ def test_an_expired_link_takes_nothing_and_plays_nothing(tmp_path: Path) -> None
     with home.nobody() as client:
         url = created["upload_urls"]["video"]
         assert error_of(client.put(url, content=b"x" * 100_001), 413)["code"] == "PAYLOAD_TOO_LARGE"
+        in_chunks = client.put(url, content=iter([b"x" * 100_001]))
+        assert error_of(in_chunks, 413)["code"] == "PAYLOAD_TOO_LARGE"
         assert not list((home.folder / "videos").iterdir())
     link, deadline = home.create(scheduled_datetime=None)["upload_urls"]["video"], time.monotonic() + 30
     with home.nobody() as client:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -74,6 +75,14 @@ def test_two_translations_make_a_history_which_can_be_cleared(signs: httpx.Clien
     assert gone.status_code == 404
     assert gone.json() == {"error": "Invalid session", "message": "Session not found", "code": "INVALID_SESSION"}
     assert signs.delete(f"/api/v1/context/{session}").status_code == 404
+
+
+@pytest.mark.parametrize("session", ["ward 3/bed 7", "a//b/", "50% / ü?#"])
+def test_a_sessions_id_may_hold_what_an_address_writes_encoded(signs: httpx.Client, session: str) -> None:
+    signs.post("/api/v1/translate", json={"sign_sequence": list("HELLO"), "session_id": session})
+    path = f"/api/v1/context/{quote(session, safe='')}"
+    assert signs.get(path).json()["session_id"] == session
+    assert signs.delete(path).json()["session_id"] == session
 
 
 def test_history_is_bounded(signs: httpx.Client) -> None:

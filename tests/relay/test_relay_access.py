@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from typer.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from relay.__main__ import token_app
 from relay.auth import Principal, Role, Tokens, load_secret
 from relay.errors import SettingsError, Unauthorized
 from relay.files import write_new
@@ -196,3 +198,16 @@ def test_a_certificate_with_another_key_stops_the_start(relay: RelayProgram, tmp
     config.write_text(f'[tls]\nenabled = true\nhost = "127.0.0.1"\nport = 0\n{files}\n')
     with pytest.raises(pytest.fail.Exception, match="do not serve"):
         RelayProgram(tmp_path / "data", "--config", str(config))
+
+
+def test_a_token_that_holds_for_no_time_or_for_ever_or_where_no_relay_is_is_not_made(tmp_path: Path) -> None:
+    load_secret(tmp_path / "secret")
+    said = ["--role", "admin", "--data", str(tmp_path)]
+    assert CliRunner().invoke(token_app, said).exit_code == 0
+    for hours in ("-5", "0", "nan", "inf", "1e300"):
+        refused = CliRunner().invoke(token_app, [*said, f"--hours={hours}"])
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "--hours" in refused.stderr
+    elsewhere = CliRunner().invoke(token_app, ["--role", "admin", "--data", str(tmp_path / "wrong")])
+    assert (elsewhere.exit_code, elsewhere.stdout) == (2, "")
+    assert not (tmp_path / "wrong").exists()

@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from core.contracts.scg import Columns
 from relay.cluster.leases import unfenced
+from relay.db import months
 from relay.db.engine import database_url, migrate, open_engine
-from relay.db.models import scg_chunks, scg_received, scg_sessions
+from relay.db.models import scg_chunks, scg_holds, scg_received, scg_sessions
 from relay.db.months import make_one
 from relay.db.physio import exercise_sessions, patients, physiotherapists, session_kits, session_reviews, users
 from relay.errors import LeaseLost, SessionNotFound
 from relay.process.metrics import Metrics
-from relay.retention.rules import DAY_MS, Fate, Policy, Recording, fate, thinned
+from relay.retention.rules import DAY_MS, Fate, Policy, Recording, due, fate, thinned
 from relay.retention.service import Retention
 from relay.retention.store import RetentionStore
 from relay.scg.entries import Entry, Session
@@ -295,3 +296,47 @@ def test_a_recording_nobody_ended_counts_from_its_newest_sample() -> None:
     for newest in (NOW - 5.0, 90 * DAY_MS - 5.0):
         assert Recording("a", began, None, newest).last_ms == pytest.approx(NOW - 5.0)
         assert fate(Recording("a", began, None, newest), Policy(remove_days=30), NOW) is Fate.KEEP
+
+
+async def test_the_database_passes_over_only_what_the_rules_would_keep_and_asks_little(engine: AsyncEngine) -> None:
+    """Two pages of recordings of every age, end, rate and hold; judged by the rules, one by one, and by the store."""
+    all_ = [_varied(number) for number in range(700)]
+    async with engine.begin() as connection:
+        await connection.execute(
+            sa.insert(scg_sessions),
+            [
+                {
+                    "id": one.id,
+                    "started_at_ms": one.started_ms,
+                    "ended_at_ms": one.ended_ms,
+                    "thinned_hz": one.thinned_hz,
+                }
+                for one in all_
+            ],
+        )
+        chunk = {"boot": "b", "first_seq": 1, "samples": 1, "t_min": 0.0, "body": b""}
+        measured = [one for one in all_ if one.newest_t is not None]
+        rows = [chunk | {"session_id": one.id, "of": one.id, "t_max": one.newest_t} for one in measured]
+        await connection.execute(sa.insert(scg_chunks).values(month=months.month_of(sa.bindparam("of"))), rows)
+        held = [{"session_id": one.id, "who": "a", "why": "b", "at_ms": 1.0} for one in all_ if one.held]
+        await connection.execute(sa.insert(scg_holds), held)
+    asked: list[str] = []
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    for policy in (Policy(remove_days=30), Policy(thin_days=10), Policy(remove_days=40, thin_days=5, thin_hz=12)):
+        retention = Retention(RetentionStore(engine), policy, lambda: NOW, Metrics())
+        wanted = {one.id: what for one, what in due(all_, policy, NOW)}
+        assert {one.id: what for one, what in await retention.due()} == wanted
+        assert set(wanted.values()) > {Fate.HELD}
+    assert len(asked) < 20
+
+
+def _varied(number: int) -> Recording:
+    started = NOW - number % 53 * DAY_MS - 1
+    return Recording(
+        id=f"{number * 2_654_435_761 % 2**32:08x}-0000-4000-8000-000000000000",
+        started_ms=started,
+        ended_ms=(None, started + DAY_MS, started + 7 * DAY_MS)[number % 3],
+        newest_t=(None, started + 2 * DAY_MS, 3 * DAY_MS, started + 12 * DAY_MS)[number // 3 % 4],
+        thinned_hz=(None, 50.0, 25.0, 12.0)[number // 12 % 4],
+        held=number % 7 == 0,
+    )

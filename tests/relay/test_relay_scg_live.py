@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from typing import Any
@@ -13,7 +14,8 @@ from core.contracts.scg import Columns
 from relay.process.metrics import Metrics
 from relay.rooms import Audience, Member, Room
 from relay.scg.entries import Session
-from relay.scg.live import SILENT_MS, Live
+from relay.scg.live import CROWD, SILENT_MS, Live
+from relay.scg.rules import Part
 
 BEAT_S = 1.0
 
@@ -43,6 +45,11 @@ class Screen:
         self.written.append(frame)
 
     def end(self, code: int, reason: str = "") -> None: ...
+
+    def told(self, status: str) -> list[int]:
+        """The counts of viewers that came with it."""
+        found = [json.loads(frame[frame.index(b"{") :])["payload"] for frame in self.written]
+        return [one["viewerCount"] for one in found if one.get("status") == status]
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -121,3 +128,26 @@ async def test_a_rate_is_not_made_of_what_the_store_remembers() -> None:
         await live.analyse()
         assert screen.rate is None
     live.stop_line()
+
+
+async def test_a_crowd_that_comes_is_announced_together_and_counted_right_in_the_end() -> None:
+    """Each told to each would keep a relay from everything else for minutes."""
+    live, screen = watched(Clock())
+    crowd = [Member(Screen(), Audience.VIEWER) for _ in range(200)]
+    for member in crowd:
+        live.room.join(member)
+        if status := live.presence.join(member, Part.VIEWER):
+            live.announce(status)
+    assert len(screen.written) < CROWD
+    async with asyncio.timeout(60):
+        while screen.told("viewer_connected")[-1:] != [200]:
+            await asyncio.sleep(0.01)
+    live.announce("patient_connected")
+    assert screen.told("patient_connected") == [200]
+    for member in crowd:
+        live.room.leave(member)
+        live.announce(live.presence.leave(member, Part.VIEWER))
+    async with asyncio.timeout(60):
+        while screen.told("viewer_disconnected")[-1:] != [0]:
+            await asyncio.sleep(0.01)
+    assert len(screen.written) < 3 * CROWD

@@ -12,15 +12,16 @@ from importlib.metadata import version
 
 import httpx
 import pytest
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from agent.identity.exchange import trusting
-from relay.entrance.doorstep import HEAD_BYTES, Doorstep, Places, doorstep
+from relay.entrance.doorstep import HEAD_BYTES, Doorstep
 from relay.entrance.perimeter import Buckets, Guard, Perimeter, own_names
+from relay.entrance.porter import NoRoom, Places
 from tests.trust.enrolling import TrustingRelay
+from tests.trust.slow import serving
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +174,16 @@ async def _ask(guard: Guard, address: str) -> int:
 
 def test_an_address_has_so_many_places() -> None:
     places = Places(2)
-    assert [places.enter("192.0.2.7") for _ in range(3)] == [True, True, False]
-    places.leave("192.0.2.7")
-    assert places.enter("192.0.2.7")
-    assert all(places.enter("127.0.0.1") for _ in range(10))
-    for _ in range(10):
-        places.leave("127.0.0.1")
-    assert len(places) == 2
+    leave, _ = places.enter("192.0.2.7"), places.enter("192.0.2.7")
+    assert places.lack("192.0.2.7") is NoRoom.ADDRESS
+    leave()
+    leave()
+    assert places.lack("192.0.2.7") is None
+    mine = [places.enter("127.0.0.1") for _ in range(10)]
+    assert places.lack("127.0.0.1") is None
+    for leave in mine:
+        leave()
+    assert len(places) == 1
 
 
 async def test_connections_and_sockets_leave_their_places(relay: TrustingRelay) -> None:
@@ -195,24 +199,14 @@ async def test_connections_and_sockets_leave_their_places(relay: TrustingRelay) 
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
-    from relay.wire import Connection
-
-    config = uvicorn.Config(app, http=doorstep(places), ws=Connection, lifespan="off", log_config=None, port=0)
-    server = uvicorn.Server(config)
-    bound = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = bound.getsockname()[1]
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
-        async with connect(f"ws://127.0.0.1:{port}/"):
-            assert len(places) == 2
-    async with asyncio.timeout(20):
-        while len(places):
-            await asyncio.sleep(0.01)
-    server.should_exit = True
-    await serving
+    async with serving(app, places) as port:
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+            async with connect(f"ws://127.0.0.1:{port}/"):
+                assert len(places) == 2
+        async with asyncio.timeout(20):
+            while len(places):
+                await asyncio.sleep(0.01)
 
 
 def test_a_head_that_does_not_end_is_cut_off(relay: TrustingRelay) -> None:
@@ -231,30 +225,10 @@ def _rest(connection: socket.socket) -> bytes:
         return b""
 
 
-async def test_who_asks_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.entrance.doorstep.ASK_WITHIN_S", 0.2)
-    places = Places(5)
-    config = uvicorn.Config(_never, http=doorstep(places), lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    bound = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
-    reader, writer = await asyncio.open_connection(*bound.getsockname())
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
-    async with asyncio.timeout(20):
-        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await reader.readexactly(1)
-    writer.close()
-    server.should_exit = True
-    await serving
-
-
-async def _never(scope, receive, send) -> None:
-    raise AssertionError("there was no request")
-
-
 def test_the_names_inside_uvicorn_are_there() -> None:
     assert version("uvicorn") == "0.54.0"
     used = ("connection_made", "connection_lost", "on_message_begin", "on_url", "on_header", "on_headers_complete")
-    for name in (*used, "handle_websocket_upgrade"):
+    more = ("on_body", "on_message_complete", "resume_writing", "handle_websocket_upgrade")
+    for name in (*used, *more):
         assert callable(getattr(HttpToolsProtocol, name)), name
         assert name in vars(Doorstep), name

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from core.contracts.physio import Invalid
 from relay.envelopes import answer
 from relay.physio.video.ranges import Unsatisfiable, wanted
-from relay.physio.video.service import Clip, Uploaded, Videos
+from relay.physio.video.service import Clip, Sent, Uploaded, Videos
 
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff", "Content-Disposition": "inline"}
 YES, NO = "?1", "?0"
@@ -36,7 +36,7 @@ def routes(videos: Videos) -> APIRouter:
     ) -> Response:
         link = (str(upload), expires, signature)
         kind = request.headers.get("content-type", "")
-        return _progress(request, await videos.upload(link, kind, request.stream(), 0, whole=_yes(complete)))
+        return _progress(request, await videos.upload(link, kind, _sent(request), 0, whole=_yes(complete)))
 
     @router.patch("/upload/{upload}", summary="Go on with an upload at its offset (an extra)")
     async def patch(
@@ -48,7 +48,7 @@ def routes(videos: Videos) -> APIRouter:
         complete: Complete = YES,
     ) -> Response:
         link, at = (str(upload), expires, signature), _number(offset)
-        return _progress(request, await videos.upload(link, "", request.stream(), at, whole=_yes(complete)))
+        return _progress(request, await videos.upload(link, "", _sent(request), at, whole=_yes(complete)))
 
     @router.head("/upload/{upload}", summary="How much of an upload has arrived (an extra)")
     async def offset(upload: uuid.UUID, expires: Expires = "", signature: Signature = "") -> Response:
@@ -91,6 +91,12 @@ def _part(request: Request, clip: Clip) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=clip.kind)
     return StreamingResponse(clip.read(start, stop), status, headers, clip.kind)
+
+
+def _sent(request: Request) -> Sent:
+    """The server holds a body to its own Content-Length; one in chunks has none."""
+    said = request.headers.get("content-length", "")
+    return Sent(request.stream(), int(said) if said.isdigit() else None)
 
 
 def _yes(said: str) -> bool:

@@ -30,6 +30,14 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A body, and how many bytes it says it has."""
+
+    chunks: AsyncIterator[bytes]
+    announced: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Uploaded:
     """How far an upload is."""
 
@@ -91,9 +99,7 @@ class Videos:
             return row["size_bytes"] or 0, self._spool.max_bytes, True
         return self._spool.size(link[0]), self._spool.max_bytes, False
 
-    async def upload(
-        self, link: Link, content_type: str, chunks: AsyncIterator[bytes], offset: int, *, whole: bool
-    ) -> Uploaded:
+    async def upload(self, link: Link, content_type: str, body: Sent, offset: int, *, whole: bool) -> Uploaded:
         """Take the video, or the part of it from `offset` on. Forbidden, Conflict or ConsentMissing, and nothing
         changes; what had arrived when a connection broke stays for the next try."""
         self._check(link)
@@ -102,10 +108,11 @@ class Videos:
             raise Conflict(USED)
         session = row["session_id"]
         await self._check_consent(session, link[0])
-        size = await self._spool.append(link[0], offset, chunks)
+        size = await self._spool.append(link[0], offset, body.chunks, body.announced)
         if whole:
-            part = await self._spool.whole(link[0])
-            await self._finish(link[0], session, part, _video_type(content_type) or row["content_type"] or DEFAULT_TYPE)
+            kind = _video_type(content_type) or row["content_type"] or DEFAULT_TYPE
+            with self._spool.settled(link[0]):
+                await self._finish(link[0], session, await self._spool.whole(link[0]), kind)
             log.info("video_stored", session=session, bytes=size)
         return Uploaded(session, size, whole)
 

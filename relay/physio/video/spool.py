@@ -11,12 +11,13 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from weakref import WeakValueDictionary
 
-from relay.errors import Conflict, TooLarge
+from relay.errors import Conflict, NotFound, TooLarge
 
 LEAST_FREE_BYTES = 512 * 1024 * 1024
 """What stays free on the disk whatever is uploaded: the database must go on writing."""
@@ -31,6 +32,7 @@ class Spool:
         self.max_bytes = max_bytes
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._senders: dict[str, object] = {}
+        self._settling: set[str] = set()
 
     def size(self, upload: str) -> int:
         """Bytes of it that are here."""
@@ -39,8 +41,15 @@ class Spool:
         except FileNotFoundError:
             return 0
 
-    async def append(self, upload: str, offset: int, chunks: AsyncIterator[bytes]) -> int:
-        """Write what comes from `offset` on, 0 beginning anew; the size then. Conflict unless it ends at `offset`."""
+    async def append(self, upload: str, offset: int, chunks: AsyncIterator[bytes], announced: int | None = None) -> int:
+        """Write what comes from `offset` on, 0 beginning anew; the size then. Conflict unless it ends at `offset`.
+
+        `announced` bytes that can have no place are refused before anything changes.
+        """
+        if upload in self._settling:
+            raise Conflict("This upload is whole and is being kept.")
+        self._check(offset + (announced or 0))
+        await asyncio.to_thread(self._make_room, announced or 0)
         sender = self._senders[upload] = object()
         lock = self._locks.setdefault(upload, asyncio.Lock())
         try:
@@ -52,18 +61,37 @@ class Spool:
                     size += len(chunk)
                     async with lock:
                         await self._write(upload, sender, file, chunk, size)
+            self._still(upload, sender)
             return size
         finally:
             if self._senders.get(upload) is sender:
                 del self._senders[upload]
 
     async def _write(self, upload: str, sender: object, file: BinaryIO, chunk: bytes, size: int) -> None:
-        if self._senders.get(upload) is not sender:
-            raise Conflict("Another sender goes on with this upload.")
+        self._still(upload, sender)
+        if os.fstat(file.fileno()).st_nlink == 0:
+            raise NotFound("The session of this upload was deleted while it came, and the upload with it.")
         if size > self.max_bytes:
             self.drop(upload)
+        self._check(size)
+        await asyncio.to_thread(self._put, file, chunk)
+
+    def _check(self, size: int) -> None:
+        if size > self.max_bytes:
             raise TooLarge(f"A video may have {self.max_bytes} bytes at most.")
-        await asyncio.to_thread(file.write, chunk)
+
+    def _still(self, upload: str, sender: object) -> None:
+        if self._senders.get(upload) is not sender:
+            raise Conflict("Another sender goes on with this upload.")
+
+    @contextmanager
+    def settled(self, upload: str) -> Iterator[None]:
+        """While it is being kept nobody begins it anew. Entered in the same breath in which `append` came back."""
+        self._settling.add(upload)
+        try:
+            yield
+        finally:
+            self._settling.discard(upload)
 
     async def whole(self, upload: str) -> Path:
         """The file, on the disk for good. Conflict when it holds nothing."""
@@ -87,10 +115,16 @@ class Spool:
     def _part(self, upload: str) -> Path:
         return self._folder / f"{uuid.UUID(upload)}{SUFFIX}"
 
-    def _open(self, upload: str, offset: int) -> BinaryIO:
+    def _make_room(self, announced: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES:
+        if shutil.disk_usage(self._folder).free - announced < LEAST_FREE_BYTES:
             raise TooLarge("The relay's disk is nearly full; its operator has to make room.")
+
+    def _put(self, file: BinaryIO, chunk: bytes) -> None:
+        self._make_room(len(chunk))
+        file.write(chunk)
+
+    def _open(self, upload: str, offset: int) -> BinaryIO:
         if offset == 0:
             return self._part(upload).open("wb", buffering=0)
         if (size := self.size(upload)) != offset:

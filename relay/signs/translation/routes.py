@@ -10,6 +10,7 @@ from core.contracts.signs import MAX_ID, Cleared, Context, Exchange, Translation
 from relay.entrance.access import Access
 from relay.signs.translation.service import TranslationService
 
+# An id with a slash in it travels percent-encoded, and servers decode before they route.
 SessionId = Annotated[str, Path(min_length=1, max_length=MAX_ID)]
 
 
@@ -34,7 +35,7 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
             owner=access.reach(who),
         )
 
-    @router.get("/context/{session_id}", response_model=Context, summary="What a session said")
+    @router.get("/context/{session_id:path}", response_model=Context, summary="What a session said")
     async def context(request: Request, session_id: SessionId) -> Context:
         """What a session said, newest last; `context` is the latest."""
         found = await service.context(session_id, access.reach(access.principal(request)))
@@ -42,7 +43,7 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
         history = [Exchange(signs=signs, translation=text) for signs, text in past]
         return Context(session_id=session_id, context=past[-1][1] if past else "", history=history)
 
-    @router.delete("/context/{session_id}", response_model=Cleared, summary="Forget a session")
+    @router.delete("/context/{session_id:path}", response_model=Cleared, summary="Forget a session")
     async def clear(request: Request, session_id: SessionId) -> Cleared:
         """Forget a session."""
         await service.clear(session_id, access.reach(access.principal(request)))
