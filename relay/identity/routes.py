@@ -17,6 +17,7 @@ from core.contracts import identity
 from core.contracts.errors import ContractError
 from core.contracts.identity import EnrolRequest, RenewRequest, TokenRequest, decode
 from relay.auth import Principal, Role
+from relay.bodies import whole_body
 from relay.entrance.access import Access
 from relay.envelopes import Limiter
 from relay.errors import ClaimRefused, CsrRefused, Forbidden, IdentityRefused, RelayError, TooLarge, TooMany
@@ -177,13 +178,9 @@ def _name(who: Principal) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    """Read no further than a kit's request can be long."""
-    taken = bytearray()
-    async for piece in request.stream():
-        taken += piece
-        if len(taken) > identity.MAX_BODY_BYTES:
-            raise TooLarge(f"A kit's request has at most {identity.MAX_BODY_BYTES} bytes.")
-    return bytes(taken)
+    return await whole_body(
+        request, identity.MAX_BODY_BYTES, TooLarge(f"A kit's request has at most {identity.MAX_BODY_BYTES} bytes.")
+    )
 
 
 async def _on_relay_error(_: Request, error: Exception) -> Response:

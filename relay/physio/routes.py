@@ -16,6 +16,7 @@ from relay.accounts import routes as auth
 from relay.accounts.routes import Guards
 from relay.accounts.service import Accounts, Visit
 from relay.auth import Role
+from relay.bodies import whole_body
 from relay.envelopes import Limiter, answer, documented, iso, speak_envelopes
 from relay.errors import NotFound, TooLarge
 from relay.physio.openapi import described
@@ -234,11 +235,4 @@ def _known(session_id: str) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, as far as it keeps its bound."""
-    parts, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise TooLarge(f"A body of frames may have {MAX_BODY} bytes; send several.")
-        parts.append(chunk)
-    return b"".join(parts)
+    return await whole_body(request, MAX_BODY, TooLarge(f"A body of frames may have {MAX_BODY} bytes; send several."))

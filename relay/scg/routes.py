@@ -8,13 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, FastAPI, Query, Request, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from core.contracts import scg
 from core.contracts.errors import ContractError
 from relay.auth import Role
+from relay.details import Detail, detail, with_details
 from relay.entrance.access import GUARDED, Access
-from relay.entrance.ports import allowed_methods, base_url, websocket_base
+from relay.entrance.ports import base_url, websocket_base
 from relay.errors import RelayError, SessionNotFound
 from relay.rooms import Audience, Member
 from relay.scg.live import Live
@@ -42,12 +42,6 @@ class Created(BaseModel):
 
 class Ended(BaseModel):
     message: str
-
-
-class Detail(BaseModel):
-    """The document's body of an error."""
-
-    detail: str
 
 
 class Summary(BaseModel):
@@ -123,9 +117,8 @@ def application(
     app = FastAPI(title="OpenSCG", version="0.1", docs_url=None, redoc_url=None)
     app.include_router(_sessions(service, access, public_url))
     app.include_router(_socket(sessions, sockets, writer, access))
-    app.add_exception_handler(RelayError, _on_error)
+    with_details(app)
     app.add_exception_handler(ContractError, _on_contract_error)
-    app.add_exception_handler(StarletteHTTPException, _on_http_error)
     return app
 
 
@@ -242,19 +235,5 @@ def _known(session_id: str) -> str:
         raise SessionNotFound("Session not found") from None
 
 
-async def _on_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RelayError)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if error.retryable:
-        headers["Retry-After"] = "2"
-    return JSONResponse({"detail": str(error)}, status_code=error.status, headers=headers)
-
-
 async def _on_contract_error(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=400)
-
-
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, StarletteHTTPException)
-    headers = {"Allow": allowed_methods(request)} if error.status_code == 405 else error.headers
-    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
+    return detail(400, str(error))

@@ -19,6 +19,7 @@ from core.contracts.errors import ContractError, InvalidMessage
 from core.contracts.scg import iso
 from core.contracts.timers import AddParticipant, CreateSession, Expectation, Switch, UpdateTime
 from relay.auth import Principal, Role
+from relay.bodies import whole_body
 from relay.entrance.access import STAFF, Access
 from relay.errors import Forbidden, RelayError, SessionNotFound, TooMany
 from relay.process.metrics import Metrics
@@ -244,14 +245,9 @@ def _json(body: dict[str, Any], status: int = 200, headers: dict[str, str] | Non
 
 
 async def _body(request: Request) -> bytes:
-    """The whole body; InvalidMessage beyond MAX_BODY_BYTES, without reading on."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise InvalidMessage(f"Expected a body of at most {MAX_BODY_BYTES} bytes.")
-        parts.append(part)
-    return b"".join(parts)
+    return await whole_body(
+        request, MAX_BODY_BYTES, InvalidMessage(f"Expected a body of at most {MAX_BODY_BYTES} bytes.")
+    )
 
 
 def _version(if_match: str) -> int | None:

@@ -16,13 +16,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
+from relay.bodies import whole_body
+from relay.details import Detail, detail, with_details
 from relay.entrance.access import Access
-from relay.entrance.ports import allowed_methods
-from relay.errors import BadOffer, Full, RelayError, TooLarge
+from relay.errors import BadOffer, Full, TooLarge
 from relay.openapi30 import as_3_0
 from relay.video import rules
 from relay.video.cameras.places import Wish
-from relay.video.cameras.routes import Detail, Kit, cameras, recordings
+from relay.video.cameras.routes import Kit, cameras, recordings
 from relay.video.handoff import Server
 from relay.video.permissions import bound_to, may_end, may_publish, may_watch, own
 from relay.video.service import VideoService
@@ -104,9 +105,8 @@ def application(
     app.include_router(cameras(service, access))
     app.include_router(recordings(service, access))
     app.include_router(documentation())
-    app.add_exception_handler(RelayError, _on_error)
+    with_details(app)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(StarletteHTTPException, _on_http_error)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -283,11 +283,7 @@ async def _sdp(request: Request) -> str:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != SDP:
         raise StarletteHTTPException(415, f"Expected a body of type {SDP}", headers={"Accept-Post": SDP})
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BODY:
-            raise TooLarge(f"An offer may have {MOST_BODY} bytes at most")
+    body = await whole_body(request, MOST_BODY, TooLarge(f"An offer may have {MOST_BODY} bytes at most"))
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -306,22 +302,8 @@ def _links(service: VideoService) -> dict[str, str]:
     return {"Link": ", ".join(f'<{url}>; rel="ice-server"' for url in urls)} if urls else {}
 
 
-async def _on_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RelayError)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if error.retryable:
-        headers["Retry-After"] = "2"
-    return JSONResponse({"detail": str(error)}, status_code=error.status, headers=headers)
-
-
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = error.errors()[:5]
     told = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in found)
-    return JSONResponse({"detail": told}, status_code=400)
-
-
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, StarletteHTTPException)
-    headers = {"Allow": allowed_methods(request)} if error.status_code == 405 else error.headers
-    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
+    return detail(400, told)

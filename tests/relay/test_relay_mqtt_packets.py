@@ -47,6 +47,14 @@ def test_no_bytes_are_more_than_a_bad_packet(body: bytes) -> None:
         return
 
 
+def test_a_connect_that_was_cut_short_is_refused_wherever_it_was_cut() -> None:
+    whole = Connect(4, 0x06, b"\x00\x0f", "a client", ("a/topic", b"gone"), "bedside-01").packet()[2:]
+    assert parse_connect(whole).username == "bedside-01"
+    for cut in range(len(whole)):
+        with pytest.raises(BadPacket):
+            parse_connect(whole[:cut])
+
+
 async def test_what_is_too_long_or_no_connect_is_refused() -> None:
     with pytest.raises(BadPacket, match="too long"):
         await read(b"\x10\xff\xff\xff\x7f")

@@ -128,6 +128,7 @@ def test_a_broken_identity_is_said_and_not_used(tmp_path: Path) -> None:
 )
 def test_a_bad_invitation_is_named_and_its_claim_is_not_told(said: dict[str, str], wrong: str) -> None:
     good = {"kit": "bedside-01", "relay": "https://x", "claim": code_of(7), "fingerprint": "ab" * 32}
+    assert read_invitation(None, good).kit == "bedside-01"
     with pytest.raises(SettingsError, match=wrong) as refused:
         read_invitation(None, {**good, **said})
     assert code_of(7) not in str(refused.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +24,8 @@ from relay.entrance.tls import own_certificate, server_context
 from relay.identity.authority import own_authority
 from relay.process.metrics import Metrics
 from tests.trust.slow import on_the_relays_loop, serving
+from tests.waiting import PATIENCE_S, comes
 
-WITHIN_S = 60.0
 MUCH = 16 * 1024 * 1024
 """More than the kernel holds of an answer that nobody reads."""
 
@@ -51,16 +50,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _answered(url: str, trusting: ssl.SSLContext | None = None) -> httpx.Response:
     """To somebody honest, who tries again where a busy machine made him slow."""
-    async with asyncio.timeout(WITHIN_S), httpx.AsyncClient(verify=trusting or True) as client:
+    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient(verify=trusting or True) as client:
         while True:
             with contextlib.suppress(httpx.TransportError):
                 return await client.post(url, content=bytes(300_000))
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -81,7 +74,7 @@ async def test_who_does_not_go_on_is_let_go_and_counted_and_others_are_answered(
         for (_, writer), said in idlers:
             writer.write(said)
         assert (await _answered(f"http://127.0.0.1:{port}/")).json() == {"bytes": 300_000}
-        await _until(lambda: len(places) == 0)
+        await comes(lambda: len(places) == 0)
         for (_, writer), _ in idlers:
             writer.transport.abort()
     for over, least in {"head": 30, "body": 20, "answer": 10}.items():
@@ -98,7 +91,7 @@ async def test_who_sends_on_steadily_may_take_long(monkeypatch: pytest.MonkeyPat
         for _ in range(20):
             await asyncio.sleep(0.05)
             writer.write(b"x")
-        answer = await asyncio.wait_for(reader.read(), WITHIN_S)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
         writer.close()
     assert answer.endswith(b'{"bytes":20}')
 
@@ -117,10 +110,10 @@ async def test_handshakes_that_stall_take_places_and_end(certificate: tuple[Path
         idlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
         for _, writer in idlers[:10]:
             writer.write(b"\x16\x03\x01\x02\x00\x01")
-        await _until(lambda: metrics.connections_ended.labels("handshake")._value.get() >= 20)
+        await comes(lambda: metrics.connections_ended.labels("handshake")._value.get() >= 20)
         trusting = ssl.create_default_context(cafile=str(certificate[0]))
         assert (await _answered(f"https://127.0.0.1:{port}/", trusting)).status_code == 200
-        await _until(lambda: len(places) == 0)
+        await comes(lambda: len(places) == 0)
         for _, writer in idlers:
             writer.transport.abort()
 
@@ -142,7 +135,7 @@ async def test_beyond_its_room_a_relay_says_so_and_takes_others_when_there_is_ro
         assert "Try again later" in refused.json()["detail"]
         for _, writer in idlers:
             writer.transport.abort()
-        await _until(lambda: room.taken == 0)
+        await comes(lambda: room.taken == 0)
         assert (await _answered(url, trusting)).status_code == 200
     assert metrics.connections_refused.labels("relay_full")._value.get() == 1
 
@@ -158,7 +151,7 @@ async def test_a_broker_lets_go_who_never_says_connect(monkeypatch: pytest.Monke
         idlers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
         for _, writer in idlers[:5]:
             writer.write(b"\x10\xff\x7f\x00\x04MQTT")
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             for reader, writer in idlers:
                 with contextlib.suppress(ConnectionError):
                     assert await reader.read() == b""
@@ -168,7 +161,7 @@ async def test_a_broker_lets_go_who_never_says_connect(monkeypatch: pytest.Monke
         monkeypatch.undo()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x05\x00\x00")
-        assert await asyncio.wait_for(reader.readexactly(4), WITHIN_S) == b"\x20\x02\x00\x00"
+        assert await asyncio.wait_for(reader.readexactly(4), PATIENCE_S) == b"\x20\x02\x00\x00"
         writer.transport.abort()
     finally:
         await broker.stop()

@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive
 
 from core.contracts.signs import LANGUAGES, BatchAccepted, BatchOptions, BatchRequest, BatchStatus
+from relay.bodies import whole_body
 from relay.entrance.access import Access
 from relay.errors import DetectorMissing, InvalidLanguage, TooLarge, VideoRefused
 from relay.signs.batch.service import ESTIMATE_MS, BatchService, Job
@@ -96,13 +97,7 @@ def _language(wanted: str) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise TooLarge(f"Expected a body of at most {MAX_BODY_BYTES} bytes.")
-        parts.append(part)
-    return b"".join(parts)
+    return await whole_body(request, MAX_BODY_BYTES, TooLarge(f"Expected a body of at most {MAX_BODY_BYTES} bytes."))
 
 
 async def _upload(request: Request, service: BatchService, owner: str | None, most_bytes: int) -> Job:

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from relay.auth import Principal
+from relay.details import Detail
 from relay.entrance.access import STAFF, Access
 from relay.video.cameras.places import Camera, Wish
 from relay.video.permissions import may_watch, must_be_staff, watches
@@ -18,12 +19,6 @@ from relay.video.recorder import About, snapshot
 from relay.video.service import VideoService
 
 Kit = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A kit's name.")]
-
-
-class Detail(BaseModel):
-    """The document's body of an error."""
-
-    detail: str
 
 
 REFUSED: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404, 409)}
