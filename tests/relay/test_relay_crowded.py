@@ -49,10 +49,15 @@ class Idle(asyncio.Protocol):
         transport.write(ASK.format(path=self._path).encode())
 
     def data_received(self, data: bytes) -> None:
+        if self.told.done() and not self._opened:
+            return
         self._data += data
         if not self._opened:
             head, end, rest = self._data.partition(b"\r\n\r\n")
             if not end:
+                return
+            if b" 503 " in head:  # the room of all connections, before limits.viewers
+                self.told.set_result("full")
                 return
             assert b" 101 " in head, head
             self._opened, self._data = True, rest
