@@ -103,12 +103,12 @@ async def _crowd(relay: RelayProgram) -> None:
         told = Counter([one.told.result() for one in idle])
         assert told == {"open": SEATED - 1, "full": SOCKETS - SEATED + 1}
         await patient.batch(sine([EPOCH + 10 * n for n in range(1_000)]))
+        async with asyncio.timeout(60):  # the refused do not answer the close, and are let go without
+            while len(list(Path(f"/proc/{relay.child.pid}/fd").iterdir())) > SEATED + 200:
+                await asyncio.sleep(0.2)
         samples = f"{relay.http}/api/v1/sessions/{made['sessionId']}/data"
         async with asyncio.timeout(60), httpx.AsyncClient() as client:
             while len((await client.get(samples)).json()["samples"]) != 1_000:
-                await asyncio.sleep(0.2)
-        async with asyncio.timeout(60):  # the refused do not answer the close, and are let go without
-            while len(list(Path(f"/proc/{relay.child.pid}/fd").iterdir())) > SEATED + 200:
                 await asyncio.sleep(0.2)
         for one in idle:
             one.transport.abort()
