@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from core.contracts.errors import InvalidMessage
 from core.contracts.numbers import decoded
@@ -187,6 +187,13 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _number(value: object) -> object:
+    """Neither true nor "5" is a number, whatever Python says; 5.0 is a whole one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("is no number")  # noqa: TRY004 - pydantic turns only ValueErrors into its own
+    return value
+
+
 Text = Annotated[str, AfterValidator(_no_nul)]
 Moment = Annotated[datetime, Field(strict=False), AfterValidator(_utc)]
 Identity = Annotated[
@@ -196,7 +203,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length
 Line = Annotated[Text, Field(max_length=500)]
 Words = Annotated[Text, Field(max_length=10_000)]
 Lines = Annotated[list[Line], Field(max_length=100)]
-Minutes = Annotated[int, Field(ge=1, le=86_400)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Seconds = Annotated[Whole, Field(ge=1, le=86_400)]
 
 
 class Body(BaseModel):
@@ -214,14 +222,14 @@ class CreateSession(Body):
     patient_id: Identity
     exercise_type: Name
     scheduled_datetime: Moment | None = None
-    estimated_duration: Minutes | None = Field(None, description="seconds")
+    estimated_duration: Seconds | None = Field(None, description="seconds")
     instructions: Words | None = None
 
 
 class UpdateSession(Body):
     exercise_type: Name | None = None
     scheduled_datetime: Moment | None = None
-    estimated_duration: Minutes | None = None
+    estimated_duration: Seconds | None = None
     instructions: Words | None = None
     start_time: Moment | None = None
     end_time: Moment | None = None
@@ -238,7 +246,7 @@ class GenerateUrl(Body):
 class Feedback(Body):
     """A remark at a moment of the session, `timestamp` in the frames' own ms."""
 
-    timestamp: Annotated[int, Field(ge=0, le=MAX_TIMESTAMP_MS)]
+    timestamp: Annotated[Whole, Field(ge=0, le=MAX_TIMESTAMP_MS)]
     issue: Line
     recommendation: Line | None = None
     severity: Severity | None = None

@@ -33,9 +33,13 @@ async def transaction(engine: AsyncEngine, *, write: bool = False) -> AsyncItera
     """Committed when the block ends well. A broken constraint is the caller's to explain: IntegrityError passes.
 
     Those who `write` to SQLite, which has one writer at a time, take turns here in order; its own waiting has none.
+    They keep other programs from writing from their first statement on: Python's sqlite3 would begin with the first
+    change, and what was read before it, such as that nobody holds a recording, might be so no longer.
     """
     try:
         async with _turn(engine, write=write), engine.begin() as connection:
+            if write and engine.dialect.name == "sqlite":
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
     except IntegrityError:
         raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from functools import partial
@@ -296,6 +298,25 @@ def test_a_recording_nobody_ended_counts_from_its_newest_sample() -> None:
     for newest in (NOW - 5.0, 90 * DAY_MS - 5.0):
         assert Recording("a", began, None, newest).last_ms == pytest.approx(NOW - 5.0)
         assert fate(Recording("a", began, None, newest), Policy(remove_days=30), NOW) is Fate.KEEP
+
+
+async def test_no_command_puts_a_hold_between_the_judging_and_the_removal(tmp_path: Path) -> None:
+    """On SQLite, whose rows cannot be locked; on PostgreSQL the recording's row is."""
+    engine = open_engine(database_url("", tmp_path))
+    await migrate(engine)
+    old, refused = await record(engine, 40), list[str]()
+
+    def judge(_: Recording) -> Fate:
+        with contextlib.closing(sqlite3.connect(tmp_path / "relay.db", timeout=0)) as command:
+            try:
+                command.execute("INSERT INTO scg_holds VALUES (?, 'a', 'b', 1.0)", (old,))
+            except sqlite3.OperationalError as error:
+                refused.append(str(error))
+        return Fate.REMOVE
+
+    assert await RetentionStore(engine).remove(old, judge, unfenced)
+    assert refused == ["database is locked"]
+    await engine.dispose()
 
 
 async def test_the_database_passes_over_only_what_the_rules_would_keep_and_asks_little(engine: AsyncEngine) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from core.contracts import scg, signs, timers
 from core.contracts.errors import ContractError
+from core.contracts.physio import CreateSession
 
 
 @pytest.mark.parametrize("written", ["600000", "600000.0", "6e5", "6.0E+5"])
@@ -34,3 +36,12 @@ def test_what_cannot_be_written_again_is_refused_as_it_was() -> None:
             timers.decode(f'{{"total_time_ms": 1.5, {beside}}}'.encode(), timers.UpdateTime)
         with pytest.raises(ContractError):
             signs.decode_message(json.dumps({"type": 7}) + f"{{{beside}}}")
+
+
+@pytest.mark.parametrize("value", [1.5, True, "30"])
+def test_a_body_of_the_physiotherapy_api_refuses_the_same(value: object) -> None:
+    patient = "5916e179-8ac9-468d-bf65-7fcf36737041"
+    with pytest.raises(ValidationError, match="estimated_duration"):
+        CreateSession.model_validate({"patient_id": patient, "exercise_type": "squat", "estimated_duration": value})
+    made = CreateSession.model_validate({"patient_id": patient, "exercise_type": "squat", "estimated_duration": 30.0})
+    assert (made.estimated_duration, type(made.estimated_duration)) == (30, int)
