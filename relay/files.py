@@ -77,6 +77,13 @@ def made_folder(folder: Path) -> Path:
     return folder
 
 
+def relays_folder(folder: Path) -> Path:
+    """The folder of a relay, for a command beside it; SettingsError where there is none, and none is made."""
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no relay's data folder: start the relay once, or give its folder (--data)")
+    return folder
+
+
 def _unusable(folder: Path, error: OSError) -> SettingsError:
     text = f"{folder} cannot be used for data: {error.strerror}. Choose a folder that can be written (--data)"
     return SettingsError(text)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError
-from relay.files import made_folder
+from relay.files import relays_folder
 from relay.process.logs import configure
 from relay.settings import RelaySettings, load
 
@@ -34,7 +34,7 @@ def with_database(work: Work[T], data: Path | None, config: Path | None) -> T:
 async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
     settings = load(config, {"data": data} if data else {})
     configure("warning")
-    made_folder(settings.data)
+    relays_folder(settings.data)
     engine = open_engine(database_url(settings.database_url, settings.data))
     try:
         await migrate(engine)

@@ -177,14 +177,16 @@ class Porter:
         task.add_done_callback(self._seating.discard)
 
     async def _seat(self, connection: socket.socket, leave: Callable[[], None]) -> None:
+        seated = False
         try:
             await self._connect(connection, lambda: self._make(leave))
-        except (OSError, ssl.SSLError, TimeoutError, asyncio.CancelledError) as error:
-            leave()
-            connection.close()
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            seated = True
+        except OSError:
             self._metrics.connections_ended.labels("handshake").inc()
+        finally:
+            if not seated:
+                leave()
+                connection.close()
 
     async def _tell(self, connection: socket.socket, lack: NoRoom) -> None:
         told = _Told(*ANSWERS[lack])
@@ -192,7 +194,7 @@ class Porter:
             async with asyncio.timeout(TOLD_WITHIN_S):
                 await self._connect(connection, lambda: told)
                 await told.ended.wait()
-        except (OSError, ssl.SSLError, TimeoutError):
+        except OSError:  # TimeoutError and ssl.SSLError are such
             told.abort()
         finally:
             self._places.room.telling -= 1

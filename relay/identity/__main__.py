@@ -25,7 +25,7 @@ from relay.auth import Tokens, load_secret
 from relay.clock import SystemClock
 from relay.db.engine import database_url, migrate, open_engine
 from relay.errors import RelayError, SettingsError
-from relay.files import made_folder, write_whole
+from relay.files import relays_folder, write_whole
 from relay.identity.brokers import AUTHORITY, CRL, BrokerPlan, mosquitto, nats, nats_can_name
 from relay.identity.invitations import invitation, invitation_toml, relay_address, show
 from relay.identity.main import Identities, identities, server_certificate
@@ -274,7 +274,7 @@ def _with_identities(work: Work[T], data: Path | None, config: Path | None) -> T
 
 async def _opened(work: Work[T], data: Path | None, config: Path | None) -> T:
     settings = load(config, {"data": data} if data else {})
-    made_folder(settings.data)
+    relays_folder(settings.data)
     engine = open_engine(database_url(settings.database_url, settings.data))
     try:
         await migrate(engine)

@@ -20,7 +20,7 @@ from relay.errors import SettingsError, Unauthorized
 from relay.files import write_new
 from relay.identity.authority import private_pem
 from tests.contract.sockets import EPOCH, Socket, sine
-from tests.peers import free_port
+from tests.peers import free_port, start_homeside
 from tests.programs import RelayProgram, token
 
 
@@ -211,3 +211,11 @@ def test_a_token_that_holds_for_no_time_or_for_ever_or_where_no_relay_is_is_not_
     elsewhere = CliRunner().invoke(token_app, ["--role", "admin", "--data", str(tmp_path / "wrong")])
     assert (elsewhere.exit_code, elsewhere.stdout) == (2, "")
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize("words", ["users list", "claims list"])
+def test_a_command_makes_no_folder_where_no_relay_is(tmp_path: Path, words: str) -> None:
+    child = start_homeside(*words.split(), "--data", tmp_path / "wrong")
+    assert child.wait(60.0) == 2
+    assert "no relay's data folder" in " ".join(child.tail().split())
+    assert list(tmp_path.iterdir()) == []
