@@ -7,6 +7,7 @@ A write-ahead log ends where its last whole commit ends; what stands behind that
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import structlog
@@ -26,12 +27,11 @@ def recover(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with sqlite3.connect(path, timeout=10) as database:
+        with closing(sqlite3.connect(path, timeout=10)) as database:
             _check(database, path)
             pages = int(database.execute("PRAGMA page_size").fetchone()[0])
             frames = max(0, int(database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]))
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.close()
     except sqlite3.DatabaseError as error:
         raise StoreUnavailable(_remedy(path, str(error))) from None
     if left_over:

@@ -27,7 +27,19 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._count = 0
         constraints = x509.BasicConstraints(ca=True, path_length=None)
+        usage = x509.KeyUsage(
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
         builder = self._builder(self._name, self._key.public_key()).add_extension(constraints, critical=True)
+        builder = builder.add_extension(usage, critical=True)
         self.path = folder / f"{name}.pem"
         self._write(self.path, builder.sign(self._key, hashes.SHA256()))
 
