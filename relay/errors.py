@@ -214,3 +214,8 @@ class LlmFailed(RelayError):
     def __init__(self, text: str, *, again: bool) -> None:
         super().__init__(text)
         self.again = again
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what a store said; the kind of error where it said nothing, as one that timed out."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

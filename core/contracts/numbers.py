@@ -7,14 +7,25 @@ refused for what is still wrong with it.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from pydantic import BeforeValidator
 
 MOST = 2**53
 """Beyond it a double no longer knows every integer (RFC 7493 section 2.2)."""
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("is no number")  # noqa: TRY004 - pydantic turns only ValueErrors into its own
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+"""In a pydantic model: neither true nor "5" is a number, whatever Python says; 5.0 is a whole one."""
 
 
 def decoded(data: bytes | str | msgspec.Raw, kind: type[_T]) -> _T:

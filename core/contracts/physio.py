@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core.contracts.errors import InvalidMessage
-from core.contracts.numbers import decoded
+from core.contracts.numbers import Whole, decoded
 from core.contracts.text import NO_NUL
 
 MAX_FRAMES = 5_000
@@ -187,13 +187,6 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _number(value: object) -> object:
-    """Neither true nor "5" is a number, whatever Python says; 5.0 is a whole one."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("is no number")  # noqa: TRY004 - pydantic turns only ValueErrors into its own
-    return value
-
-
 Text = Annotated[str, AfterValidator(_no_nul)]
 Moment = Annotated[datetime, Field(strict=False), AfterValidator(_utc)]
 Identity = Annotated[
@@ -203,7 +196,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length
 Line = Annotated[Text, Field(max_length=500)]
 Words = Annotated[Text, Field(max_length=10_000)]
 Lines = Annotated[list[Line], Field(max_length=100)]
-Whole = Annotated[int, BeforeValidator(_number)]
 Seconds = Annotated[Whole, Field(ge=1, le=86_400)]
 
 

@@ -55,11 +55,6 @@ def unstorable(error: BaseException) -> bool:
     return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "").startswith(DATA_EXCEPTION)
 
 
-def reason(error: BaseException) -> str:
-    """The first line of what the database said; the kind of error where it said nothing, as one that timed out."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
 @asynccontextmanager
 async def _turn(engine: AsyncEngine, *, write: bool) -> AsyncIterator[None]:
     if not write or engine.dialect.name != "sqlite":

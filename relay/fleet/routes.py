@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 from starlette.responses import FileResponse, Response
 
+from core.contracts.numbers import Whole
 from relay.auth import Principal, Role
 from relay.entrance.access import Access
 from relay.envelopes import speak_envelopes
@@ -39,7 +40,7 @@ class Tags(_Body):
 
 class Configuration(_Body):
     settings: dict[str, Any]
-    expected_version: int | None = None
+    expected_version: Whole | None = None
 
 
 class NewRollout(_Body):

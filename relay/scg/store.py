@@ -19,8 +19,8 @@ from core.contracts.seq_ranges import SeqRanges
 from relay.cluster.leases import Fence, unfenced
 from relay.db.models import scg_chunks, scg_received, scg_sessions
 from relay.db.months import month_of, read_month
-from relay.db.transactions import AWAY, reason, rows, transaction, unstorable
-from relay.errors import StoreUnavailable
+from relay.db.transactions import AWAY, rows, transaction, unstorable
+from relay.errors import StoreUnavailable, reason
 from relay.process.metrics import Metrics
 from relay.scg.chunks import SMALL_SAMPLES, Key, in_order, joined, rows_of
 from relay.scg.entries import Entry, Session

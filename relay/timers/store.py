@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.commits import answered
 from relay.db.models import timer_audit, timer_clock, timer_sessions
-from relay.db.transactions import AWAY, reason, rows, transaction, unstorable
+from relay.db.transactions import AWAY, rows, transaction, unstorable
+from relay.errors import reason
 from relay.process.metrics import Metrics
 from relay.timers.states import State, Status
 

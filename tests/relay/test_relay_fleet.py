@@ -139,6 +139,8 @@ def test_settings_are_told_until_they_are_heard(kit: FleetKit, operator: httpx.C
     assert kit.until_told("configure") == made
     stale = operator.put(f"/kits/{kit.name}/configuration", json={"settings": {}, "expected_version": 0})
     assert stale.status_code == 409
+    odd = operator.put(f"/kits/{kit.name}/configuration", json={"settings": {}, "expected_version": True})
+    assert odd.status_code == 400
     kit.tell(configuration={"version": 1, "state": "trying"})
     assert kit.until_told("keep") == {"version": 1}
     kit.tell(configuration={"version": 1, "state": "rolled_back", "problem": "the relay did not answer"})

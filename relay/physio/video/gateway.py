@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from relay.errors import StoreUnavailable
+from relay.errors import StoreUnavailable, reason
 
 PIECE_BYTES = 256 * 1024
 PATIENCE = timedelta(seconds=10)
@@ -130,5 +130,5 @@ class VideoBucket:
         try:
             yield
         except self._calls.exceptions.BaseError as error:
-            log.error("video_storage_failed", what=what, error=type(error).__name__, reason=str(error).splitlines()[0])
+            log.error("video_storage_failed", what=what, error=type(error).__name__, reason=reason(error))
             raise StoreUnavailable(AWAY) from error
