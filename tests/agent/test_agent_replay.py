@@ -12,7 +12,7 @@ import pytest
 from agent.errors import CommandRefused, RecordingUnusable
 from agent.sections import Replay
 from agent.sources.replay import ReplaySource
-from tests.agent.test_agent_serial import Collected
+from tests.radio.reading import Collected
 from tests.waiting import comes
 
 
