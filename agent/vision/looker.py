@@ -5,11 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
-from agent.vision import messages
+from agent.vision import messages, threads
 from agent.vision.messages import Look, Saw
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -26,16 +27,24 @@ class Detectors(Protocol):
 class LiteRt:
     def __init__(self, threads: int) -> None:
         self._threads = threads
+        self._processors = os.sched_getaffinity(0)
 
     def pose(self, size: Any) -> Any:
         from agent.vision.pose import PoseDetector
 
-        return PoseDetector(size=size, threads=self._threads)
+        return self._apart(lambda: PoseDetector(size=size, threads=self._threads))
 
     def hands(self, size: Any) -> Any:
         from agent.vision.hands import HandDetector
 
-        return HandDetector(size="lite" if size == "lite" else "full", threads=self._threads)
+        return self._apart(lambda: HandDetector(size="lite" if size == "lite" else "full", threads=self._threads))
+
+    def _apart(self, make: Callable[[], Any]) -> Any:
+        threads.apart(set(), self._processors)
+        before = threads.running()
+        detector = make()
+        threads.apart(threads.running() - before, self._processors)
+        return detector
 
 
 class Tasks:

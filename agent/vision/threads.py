@@ -1,4 +1,4 @@
-"""How many threads a model is given: the number that is quickest on this machine, with all else that runs on it.
+"""How many threads a model is given, and where: the number that is quickest here, each on a processor of its own.
 
 More threads must be clearly quicker: what they gain little time with, video and the heart's samples lose.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,27 @@ def quickest(model: bytes) -> int:
             chosen, best_s = number, took_s
         number *= 2
     return chosen
+
+
+def running() -> set[int]:
+    """This process's threads, as the kernel numbers them (proc(5))."""
+    return {int(task.name) for task in Path("/proc/self/task").iterdir()}
+
+
+def apart(made: set[int], processors: set[int]) -> None:
+    """Gives the calling thread and those `made` for its models a processor each; without any made it may use all.
+
+    Between two pictures a model's threads sleep. Woken together, they are often put on one processor and take turns
+    there for the whole of a picture (sched(7): sched_setaffinity). Where that is not permitted nothing changes.
+    """
+    first, *others = sorted(processors, reverse=True)
+    with suppress(OSError):
+        if not made or not others:
+            os.sched_setaffinity(0, processors)
+            return
+        os.sched_setaffinity(0, {first})
+        for place, thread in enumerate(sorted(made)):
+            os.sched_setaffinity(thread, {others[place % len(others)]})
 
 
 def _median_s(model: bytes, threads: int) -> float:
