@@ -2,8 +2,8 @@
 
 Both look in processes without network, a few dozen pictures each by turns, and the bare model is timed in between, with
 the same priority and pauses: what else the machine does meets all three alike. Our threads have a processor each there;
-the bare model and MediaPipe run as they come. "Undisturbed" is the quickest tenth,
-when little else ran. The pictures are a squat (640 x 360) and photographs of hands.
+the bare model and MediaPipe run as they come. "Undisturbed" is the quickest tenth, when little else ran. The pictures
+are a squat (640 x 360) and photographs of hands.
 """
 
 from __future__ import annotations
