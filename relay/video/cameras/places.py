@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import structlog
 
@@ -33,27 +31,6 @@ class Wish:
     video_path: str | None = None
     kit: str | None = None
     session: str | None = None
-
-
-class Elsewhere(Protocol):
-    """Cameras that send to other relays of a cluster."""
-
-    async def bring(self, wish: Wish) -> None:
-        """Have the camera that is meant here as well, if another relay has it."""
-        ...
-
-    def sent(self) -> Sequence[Sent]: ...
-    def brought(self, kit: str) -> bool: ...
-
-
-class Sent(Protocol):
-    """A camera that sends to another relay, as `/api/cameras` shows it."""
-
-    @property
-    def kit(self) -> str: ...
-    @property
-    def session(self) -> str | None: ...
-    def line(self) -> dict[str, Any]: ...
 
 
 @dataclass(eq=False)
