@@ -33,7 +33,7 @@ _out = Console(highlight=False, soft_wrap=True)
 
 @recordings_app.command()
 def due(data: Data = None, config: Config = None) -> None:
-    """What the policy in [retention] would do now, recording by recording, and what it spares and why.
+    """Show what the retention policy would do now to each recording, what it spares, and why.
 
     Example: homeside recordings due --data relay-data
     """
@@ -54,7 +54,7 @@ def hold(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Keep a recording as it is, whatever the policy says, until it is released.
+    """Keep a recording unchanged, whatever the policy says, until it is released.
 
     Example: homeside recordings hold 0b9a4a3e-52f1-4f0f-8a51-5f0f3e1a7c11 --why "complaint 2026-14"
     """
@@ -76,7 +76,7 @@ def release(session: Session, data: Data = None, config: Config = None) -> None:
 
 @recordings_app.command()
 def held(data: Data = None, config: Config = None) -> None:
-    """Every recording that is held, by whom and why.
+    """List recordings that are held, by whom and why.
 
     Example: homeside recordings held
     """

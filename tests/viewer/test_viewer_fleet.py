@@ -102,7 +102,7 @@ def test_kits_that_need_somebody_come_first_and_say_why(fleet: Page) -> None:
     assert [fleet.locator(f"[data-of='{of}'] b").inner_text() for of in ("", "live", "attention", "away")] == [
         *("4", "1", "2", "1"),
     ]
-    assert words(fleet, "#versions") == "0.1.0 on 3 · 0.2.0 on 1"
+    assert words(fleet, "#versions") == "Version 0.1.0 on 3 kits · 0.2.0 on 1 kit"
 
 
 def test_kits_are_found_by_words_and_by_state(fleet: Page) -> None:
