@@ -336,7 +336,10 @@ def _documented() -> dict[str, Any]:
     for name, key in DOCUMENTED_NAMES.items():
         if value := os.environ.get(name):
             section, _, field = key.rpartition(".")
-            given = json.loads(value) if value.startswith("[") else value
+            try:
+                given = json.loads(value) if value.startswith("[") else value
+            except json.JSONDecodeError:
+                raise SettingsError(f'environment: {name}: not JSON; a list is ["a", "b"]') from None
             found = merged(found, {section: {field: given}} if section else {field: given})
     return found
 
