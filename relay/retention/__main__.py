@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.clock import SystemClock
 from relay.db.command import with_database
+from relay.db.engine import unhurried
+from relay.db.hypertables import convert
 from relay.retention.main import retention_of
 from relay.retention.store import RetentionStore
 from relay.settings import RelaySettings
@@ -20,7 +22,7 @@ from relay.settings import RelaySettings
 recordings_app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Recordings: what retention would do (due), and holds (hold, release, held).",
+    help="Recordings: what retention would do (due), holds (hold, release, held), and how they lie (hypertables).",
     epilog="Example:  homeside recordings due   shows what would be removed or thinned now.",
 )
 Data = Annotated[Path | None, typer.Option(help="The relay's data folder.")]
@@ -80,6 +82,25 @@ def held(data: Data = None, config: Config = None) -> None:
     """
     for one in _with_store(lambda store: store.holds(), data, config):
         _out.print(f"{one['session_id']}  {one['who']}: {one['why']}")
+
+
+@recordings_app.command(name="hypertables")
+def lay_in_hypertables(data: Data = None, config: Config = None) -> None:
+    """Copy all samples into a hypertable, where PostgreSQL has TimescaleDB; needs as much disk again while it runs.
+
+    A database without samples needs no such command. Kits and viewers wait until it is done; nothing is lost.
+
+    Example: homeside recordings hypertables --config /etc/homeside/relay.toml
+    """
+
+    def tell(table: str, number: int, of: int) -> None:
+        _out.print(f"{number} of {of}: {table}")
+
+    async def work(_: RelaySettings, engine: AsyncEngine) -> int:
+        async with unhurried(engine) as waiting, waiting.begin() as connection:
+            return await connection.run_sync(convert, tell)
+
+    _out.print(f"{with_database(work, data, config)} chunks copied. Samples lie in a hypertable now.")
 
 
 def _with_store(work: Callable[[RetentionStore], Awaitable[Any]], data: Path | None, config: Path | None) -> Any:
