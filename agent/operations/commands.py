@@ -77,9 +77,7 @@ class Commands:
         while True:
             name, args, withdrawals = await self._waiting.get()
             try:
-                if name == "set_privacy" and withdrawals != self._withdrawals:
-                    raise CommandRefused("set_privacy: consent was withdrawn while this waited")
-                result = await self._carry_out(name, args)
+                result = await self._carry_out(name, args, withdrawals)
             except CommandRefused as refused:
                 self.last = {"name": name[:64], "ok": False, "code": refused.code, "message": str(refused)}
                 log.warning("command_refused", name=name[:64], reason=str(refused))
@@ -99,7 +97,9 @@ class Commands:
         self._done()
         return True
 
-    async def _carry_out(self, name: str, args: Arguments) -> dict[str, Any]:
+    async def _carry_out(self, name: str, args: Arguments, withdrawals: int) -> dict[str, Any]:
+        if name == "set_privacy" and withdrawals != self._withdrawals:
+            raise CommandRefused("set_privacy: consent was withdrawn while this waited")
         known = self._known.get(name)
         if known is None:
             raise CommandRefused(f"no command {name[:64]!r} here; there are {', '.join(self._known)}")

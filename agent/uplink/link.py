@@ -257,7 +257,7 @@ class Link:
     def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
         found = parse(message.topic)
         if found is not None and self._listener is not None:
-            self._tell(partial(self._listener.on_message, found.lane, message.payload, retained=message.retain))
+            self._tell(partial(self._listener.on_message, found.lane, bytes(message.payload), retained=message.retain))
 
 
 class _TlsSocket(ssl.SSLSocket):

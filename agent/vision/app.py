@@ -60,6 +60,7 @@ class Watch:
 
     async def run(self) -> None:
         """Raises CameraUnusable for a file that cannot be played, ModelsMissing when nothing can be seen."""
+        self.privacy.begin()
         if self._usual == "hands":
             self.spelling.begin(*signing_session({}))
         beside = [
@@ -75,6 +76,7 @@ class Watch:
                 if task.done():
                     task.result()
         finally:
+            self.privacy.end()
             for task in (filming, *beside):
                 task.cancel()
             await asyncio.gather(filming, *beside, return_exceptions=True)
