@@ -28,6 +28,7 @@ from agent.sources.slot import Slot
 from agent.spelling import Spelling
 from agent.spelling import session_of as signing_session
 from agent.video.app import build_video
+from agent.video.veil import shown
 from agent.vision.eyes import Eyes, Seen
 from agent.wall_clock import WallClock
 
@@ -131,7 +132,9 @@ class Watch:
                 found = seen.pose
                 marks = msgspec.to_builtins(landmarks_of(found))
                 body = {"landmarks": marks, "people": found.people, "size": _size(seen)}
-                self.video.pose(seen.frame.captured_ns, body, np.column_stack((found.landmarks, found.visibility)))
+                points = np.column_stack((found.landmarks, found.visibility))
+                told = points if shown(found.landmarks, found.people) else None
+                self.video.pose(seen.frame.captured_ns, body, told)
         else:
             width, height = _size(seen)
             self.spelling.take(seen.hands, seen.frame.captured_ns, width / height)
