@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 from structlog.testing import capture_logs
 
 from agent.uplink.pace import FIRST, LATE_S, MOST, Pace
-from core.contracts.topics import Lane
+from core.contracts.scg import message
+from core.contracts.topics import Lane, topic
 from tests.agent.kits import SESSION, Kit, running
 from tests.agent.peers import Amqtt, Recorder
 from tests.peers import Mosquitto, free_port
@@ -245,3 +247,22 @@ def test_pace_halves_when_live_is_late_and_grows_otherwise() -> None:
     assert pace.room(1) == 0
     pace.reset()
     assert pace.window == FIRST
+
+
+async def test_a_command_the_broker_kept_is_not_carried_out(broker: Mosquitto | Amqtt, tmp_path: Path) -> None:
+    """It would be at every connection: consent of last week, raised anew each night."""
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+    await asyncio.to_thread(client.connect, "127.0.0.1", broker.port, 15)
+    client.loop_start()
+    kept = message("command", {"name": "set_privacy", "args": {"level": "clear", "minutes": 240, "by": "x"}})
+    now = message("command", {"name": "identify", "args": {}})
+    try:
+        client.publish(topic("bed-7", Lane.COMMAND), kept, qos=1, retain=True).wait_for_publish(5)
+        async with running(Kit(broker.url, tmp_path)) as kit:
+            await comes(lambda: kit.uplink.connected)
+            client.publish(topic("bed-7", Lane.COMMAND), now, qos=1)
+            await comes(lambda: [name for name, _ in kit.commands] == ["identify"])
+            assert kit.uplink.counts.malformed == 1
+    finally:
+        client.disconnect()
+        client.loop_stop()
