@@ -1,6 +1,7 @@
-"""Who is in a session's rooms on all relays: each says what its own room holds, and words may be lost.
+"""Who is in a session's rooms on all relays: each relay announces its own room to the others.
 
-So what is said is said again while somebody watches, and a kit that is no longer heard is not the patient for ever.
+Announcements may be lost, so they are repeated while somebody watches, and a kit not heard for a while stops being the
+patient.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from relay.scg.rules import Elsewhere
 
 SILENT_S = 15.0
 TOLD_EVERY_S = 5.0
-"""Who is in a room is said again so often: a word may be lost, as when the other relay has only just begun to hear."""
+"""How often a room's state is repeated: a message may be lost, as when the other relay has only just subscribed."""
 
 
 class Said(msgspec.Struct):
-    """A relay's room of a session, to the other relays."""
+    """The state of a relay's room of a session, as sent to the other relays."""
 
     relay: str
     viewers: int
@@ -30,7 +31,7 @@ class Said(msgspec.Struct):
 
 
 def tell(link: Link, live: Live, *, ask: bool = False) -> None:
-    """Who is in the room here; with `ask`, the others say so of theirs."""
+    """Announce this relay's room; with `ask`, the others answer with theirs."""
     presence = live.presence
     browser = presence.patient is not None and live.session.kit is None
     said = Said(link.name, presence.viewers_here, browser, presence.boot if browser else None, ask)
@@ -38,7 +39,7 @@ def tell(link: Link, live: Live, *, ask: bool = False) -> None:
 
 
 class Attendance:
-    """Of one session that somebody watches here, until `end`."""
+    """Attendance of one session that is watched on this relay, until `end`."""
 
     def __init__(self, link: Link, live: Live) -> None:
         self._link = link
@@ -48,20 +49,20 @@ class Attendance:
         self._ended = False
 
     def tell_again(self) -> None:
-        """Now, and every TOLD_EVERY_S."""
+        """Announce the room now, and every TOLD_EVERY_S."""
         if not self._ended:
             tell(self._link, self._live)
             self._again = asyncio.get_running_loop().call_later(TOLD_EVERY_S, self.tell_again)
 
     def heard(self, data: bytes) -> None:
-        """What another relay says of its room."""
+        """Another relay's announcement of its room."""
         said = msgspec.json.decode(data, type=Said)
         self._announce(said.relay, Elsewhere(said.viewers, said.patient, said.boot))
         if said.ask:
             tell(self._link, self._live)
 
     def gone(self, relay: str) -> None:
-        """That relay went, and everybody in its room with it; they will come back on another."""
+        """That relay is gone, and with it everybody in its room; they will reconnect to another."""
         self._announce(relay, None)
 
     def _announce(self, relay: str, room: Elsewhere | None) -> None:
@@ -69,7 +70,7 @@ class Attendance:
             self._live.announce(status)
 
     def kit_measures(self) -> None:
-        """The kit is heard: it is the patient until it is silent for long, or says that it goes."""
+        """A message of the kit was heard: it is the patient until it is silent for SILENT_S or says that it goes."""
         if self._silence is not None:
             self._silence.cancel()
         self._silence = asyncio.get_running_loop().call_later(SILENT_S, self.kit_silent)
@@ -86,7 +87,7 @@ class Attendance:
             self._live.announce("patient_disconnected")
 
     def end(self) -> None:
-        """Nobody watches here any more: what was heard is forgotten, and nobody is told."""
+        """Nobody watches here any more: stop the timers and forget the other rooms, without announcing anything."""
         self._ended = True
         if self._again is not None:
             self._again.cancel()

@@ -1,7 +1,7 @@
-"""The bus's third body: NATS JetStream. Kits speak MQTT to NATS; what they send is in a replicated stream first.
+"""The bus on NATS JetStream. Kits speak MQTT to NATS, which first writes their messages to a replicated stream.
 
-Each partition of kits is a durable pull consumer, and one relay at a time pulls it: a kit's messages keep their order.
-A message is taken off the stream after its commit; those of a relay that died come again, and are stored once.
+Each partition of kits is a durable pull consumer pulled by one relay at a time, so a kit's messages keep their order.
+A message leaves the stream after its commit; those of a relay that died are delivered again, and stored once.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from relay.process.metrics import Metrics
 FETCH = 256
 FETCH_WITHIN_S = 0.5
 AGAIN_AFTER_S = [3.0, 10.0, 30.0]
-"""What a relay took and did not take off the stream comes again after so long; of the last, each time."""
+"""A message taken but not acknowledged is delivered again after these pauses; the last one repeats."""
 FOR_EVER = 10_000_000
-"""Tries: at 30 s each, longer than any of us. The server takes no -1 together with pauses."""
+"""Delivery attempts; at 30 s each, ten years. The server does not accept -1 (unlimited) together with a backoff."""
 PENDING = 200
 PENDING_WITHIN_S = 0.5
 UNDONE = 20_000
-"""Messages of a partition that may be taken and not yet committed; beyond it the stream holds the rest."""
+"""Messages of a partition that may be taken and not yet committed; the rest stays in the stream."""
 LOOK_EVERY_S = 1.0
 HEARD_WITHIN_S = 5.0
-"""A copy that the stream's leader has not heard of for longer counts as away: it hears of each once a second."""
+"""A replica that the stream's leader has not heard of for longer counts as away; normally it hears once a second."""
 PAUSE_S = 0.1
 
 log = structlog.get_logger(__name__)
 
 
 def has_majority(cluster: ClusterInfo | None) -> bool:
-    """Whether the leader of a stream lately heard of so many copies that they are, with its own, more than half.
+    """Whether the stream's leader and the replicas it lately heard of are more than half of all.
 
-    A leader that is cut off goes on answering for a while, and says so of its copies (`active`, in nanoseconds).
+    A leader that is cut off still answers for a while; `active` tells how long ago it heard of each replica, in ns.
     """
     copies = cluster.replicas or [] if cluster else []
     heard = sum(not copy.offline and (copy.active or 0) < HEARD_WITHIN_S * 1e9 for copy in copies)
@@ -56,7 +56,7 @@ class Turns(Protocol):
 
 
 class NatsBus:
-    """`publish` goes to kits; `run` hands over what kits send, with what to call once it is committed."""
+    """`publish` sends to kits; `run` hands over what kits send, with the callback to call once it is committed."""
 
     def __init__(
         self, link: Link, members: Members, metrics: Metrics, *, replicas: int, partitions: int, stream_bytes: int
@@ -81,7 +81,7 @@ class NatsBus:
                 group.create_task(self._pull(part, receive))
 
     async def _prepare(self) -> None:
-        """The stream and its consumers, made by whoever comes first; tried until the servers have a leader."""
+        """Create the stream and its consumers if they do not exist; retried until the NATS servers have a leader."""
         delay = PAUSE_S
         while True:
             try:
@@ -123,7 +123,7 @@ class NatsBus:
             )
 
     async def _look(self) -> None:
-        """Whether the stream has a majority behind it, as /readyz tells: a minority must not say it is well."""
+        """Check whether the stream has a majority, as /readyz reports: a relay on the minority side is not ready."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
@@ -144,7 +144,7 @@ class NatsBus:
             log.warning("stream_does_not_answer", remedy="a majority of the NATS servers must be there")
 
     async def pending(self, subject: str) -> list[bytes]:
-        """The messages of a subject that nobody has committed yet, the oldest first; as many as can be had at once."""
+        """The uncommitted messages of a subject, oldest first; at most PENDING, and only what is read in time."""
         found: list[bytes] = []
         stream, number = self._link.client.jetstream(timeout=PENDING_WITHIN_S), 0
         try:
@@ -159,7 +159,7 @@ class NatsBus:
     # -- taking ----------------------------------------------------------------------------------------------------
 
     async def _pull(self, part: int, receive: Receive) -> None:
-        """Pull one partition while it is this relay's turn."""
+        """Pull one partition while this relay is first in line for it."""
         puller: JetStreamContext.PullSubscription | None = None
         while True:
             if self._turns.rank(f"part-{part}") or not self._link.connected.is_set():

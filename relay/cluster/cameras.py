@@ -1,7 +1,8 @@
-"""Cameras that send to one relay, watched through any: one stream between two relays, however many watch.
+"""A camera that sends to one relay can be watched through any other, with one stream between the two relays.
 
-Every relay says which cameras send to it. Who wants one that sends elsewhere has it brought here, once, by a WebRTC
-connection between the two relays; it stays while somebody watches, and follows the camera to another relay.
+Every relay announces which cameras send to it. One that sends elsewhere is brought here once, by a WebRTC connection
+between the relays, when somebody wants to watch it. It stays while it is watched, and is brought again when the camera
+moves to another relay.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from relay.video.service import VideoService
 EVERY_S = 0.5
 ANSWER_WITHIN_S = 4.0
 LINGERS_S = 5.0
-"""A camera that nobody watches here any more is let go after so long: a page that reloads finds it still here."""
+"""A camera nobody watches here any more is kept this long, so that a page that is reloaded still finds it."""
 
 log = structlog.get_logger(__name__)
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A camera, as the relay it sends to tells the others."""
+    """A camera, as announced by the relay it sends to."""
 
     kit: str
     session: str | None
@@ -72,7 +73,7 @@ class _Brought:
 
 
 class RelayedCameras:
-    """The body of relay.video.service.Elsewhere. `run` is its duty; `gone` is told of relays that went."""
+    """Implements relay.video.service.Elsewhere. `run` is its duty; `gone` gets the name of a relay that left."""
 
     def __init__(self, link: Link, service: VideoService, metrics: Metrics) -> None:
         self._link, self._service, self._metrics = link, service, metrics
@@ -89,7 +90,7 @@ class RelayedCameras:
         return kit in self._brought
 
     async def bring(self, wish: Wish) -> None:
-        """Full when the other relay has the camera and it could not be brought: worth trying again."""
+        """Bring the camera here. Full when another relay has it and it could not be brought: worth trying again."""
         found = max(self._meant(wish), key=lambda one: one[1].since_ms, default=None)
         if found is not None:
             await asyncio.shield(self._come(*found))
@@ -113,10 +114,10 @@ class RelayedCameras:
             if brought.relay == relay:
                 self._let_go(kit, brought)
 
-    # -- what sends where ------------------------------------------------------------------------------------------
+    # -- which camera sends where ----------------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        """Every time while cameras send here, and once when the last has ended."""
+        """Announce the cameras each time while any send here, and once more when the last has ended."""
         own = [
             Sent(
                 one.kit,
@@ -181,7 +182,7 @@ class RelayedCameras:
         log.info("camera_brought", kit=sent.kit, relay=relay)
 
     async def _asked(self, message: Msg) -> None:
-        """Another relay wants a camera; answered beside what else comes, for an answer takes its time."""
+        """Another relay wants a camera. Answered in a task of its own, because making the answer takes time."""
         self._beside(self._answer(message))
 
     async def _answer(self, message: Msg) -> None:
@@ -199,7 +200,7 @@ class RelayedCameras:
     # -- upkeep ----------------------------------------------------------------------------------------------------
 
     def _look(self, kit: str, brought: _Brought, now_s: float) -> None:
-        """Keep what is watched and still sends where it was brought from; let go of the rest."""
+        """Keep a camera that is watched and still sends to the same relay; let go of any other."""
         publication = brought.camera.publication
         if brought.camera.publisher is not brought.publisher:
             self._brought.pop(kit)
@@ -211,7 +212,7 @@ class RelayedCameras:
             self._let_go(kit, brought)
 
     def _find_again(self, camera: Camera) -> None:
-        """A camera whose viewers wait, and that sends to another relay now."""
+        """Bring a camera again whose viewers wait because it now sends to another relay."""
         found = next(self._meant(Wish(kit=camera.kit)), None)
         if camera.publisher is None and found is not None and found[1].codec == camera.publication.codec:
             self._come(*found)

@@ -1,8 +1,8 @@
-"""What signing sessions said before, for every relay of a cluster: in a stream of JetStream's, in memory only.
+"""The past of signing sessions, shared by the relays of a cluster in a JetStream stream that is kept in memory.
 
-Every exchange is a message of its own, so that of two relays neither's words are lost. (Replacing one entry by
-comparing its revision is not that safe: a server of version 2.9 takes two replacements at once for a replicated key.)
-While the stream does not answer a relay goes on with what it heard itself: nobody is left without an answer.
+Each exchange is a message of its own, so that two relays never overwrite each other's. (Replacing one entry on
+condition of its revision is not as safe: NATS 2.9 accepts two concurrent replacements of a replicated key.)
+While the stream does not answer, a relay uses what it heard itself, so that everybody still gets an answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from relay.cluster.link import Link
 from relay.signs.translation.pasts import HISTORY, Conversation, Memory
 
 LASTS_S = 12 * 3600.0
-"""What nobody asked for in so long is forgotten."""
+"""An exchange is forgotten this long after it was added."""
 MOST_BYTES = 64 << 20
 WITHIN_S = 3.0
 IDLE_S = 5.0
@@ -37,7 +37,7 @@ class _Said(msgspec.Struct):
 
 
 class SharedPasts:
-    """The body of relay.signs.translation.pasts.Pasts in a cluster."""
+    """Implements relay.signs.translation.pasts.Pasts in a cluster."""
 
     def __init__(self, link: Link, own: Memory, replicas: int) -> None:
         self._link, self._own, self._replicas = link, own, replicas
@@ -78,7 +78,7 @@ class SharedPasts:
             _missed(error)
 
     async def _read(self, session_id: str) -> list[Msg]:
-        """All messages of a session, by a consumer of the moment."""
+        """All messages of a session, read by a temporary consumer."""
         subject, stream = subjects.signs(session_hash(session_id)), self._link.stream
         wanted = ConsumerConfig(
             filter_subject=subject,
@@ -95,7 +95,7 @@ class SharedPasts:
             await puller.unsubscribe()
 
     async def _make(self) -> None:
-        """The stream, made by whoever comes first."""
+        """Create the stream if it does not exist."""
         if self._made:
             return
         stream = self._link.stream
@@ -118,7 +118,7 @@ class SharedPasts:
 
 
 def session_hash(session_id: str) -> str:
-    """A session's id is any text; its hash is a token."""
+    """A session's id may be any text; its hash is valid as a token of a NATS subject."""
     return sha256(session_id.encode()).hexdigest()[:32]
 
 

@@ -1,7 +1,8 @@
-"""Live sessions between relays. A relay hears of a session only while somebody watches it there.
+"""Live sessions between relays. A relay receives a session's data only while somebody watches it there.
 
-Plain NATS delivers at most once, in the sender's order; the numbers of the messages tell a hole. A hole is filled from
-the database, where the same messages go by way of the stream, before anything later is shown: no gap, nothing twice.
+Plain NATS delivers at most once, in the sender's order; a missing sequence number shows a hole. The same messages reach
+the database by way of the stream, so the hole is filled from there before anything later is shown: nothing is missing
+and nothing is shown twice.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from relay.scg.store import Store
 FILL_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
 ANSWERS_WITHIN_S = 0.05
-"""What the first socket of a session waits here to learn who is in its rooms elsewhere."""
+"""How long the first socket of a session waits to learn who is in its rooms on other relays."""
 WATCH_WITHIN_S = 2.0
 QUIET_S = (0.7, 2.0, 5.0)
-"""After so long a silence the database is asked what was missed: no later message would tell."""
+"""After each of these silences the database is asked for what was missed, for no later message would reveal it."""
 HELD = 1_000
-"""Batches that may wait for a hole to be filled; beyond it the hole is left."""
+"""Most batches that wait for a hole to be filled; with more, the hole is left open."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ Reread = Callable[[Live], Awaitable[None]]
 
 
 class ClusterFeed:
-    """The body of relay.scg.feeds.Feed in a cluster. `reread` takes a session's row as it is now."""
+    """Implements relay.scg.feeds.Feed in a cluster. `reread` reads a session's row again."""
 
     def __init__(
         self,
@@ -178,14 +179,14 @@ class ClusterFeed:
             watch.filling = None
 
     def _follows(self, watch: _Watch, envelope: scg.Envelope) -> bool:
-        """Whether all before this message is here already."""
+        """Whether all messages before this one are here already."""
         assert envelope.number is not None
         boot, seq = envelope.number
         stored = watch.stored.get(boot, SeqRanges())
         return all(one in stored for one in range(watch.newest.get(boot, max(seq - 2, 0)) + 1, seq))
 
     def _show(self, watch: _Watch, envelope: scg.Envelope) -> None:
-        """A batch in its turn; what came or was stored before is passed over."""
+        """Show a batch in its turn, unless it was shown or stored before."""
         assert envelope.number is not None
         boot, seq = envelope.number
         if seq <= watch.newest.get(boot, 0):
@@ -222,7 +223,7 @@ class ClusterFeed:
         self._show_held(watch)
 
     async def _fill(self, watch: _Watch) -> None:
-        """Wait until the database has what is missing, show that, then what waited for it; or do without."""
+        """Fill a hole: show what the database has of it, then what waited. After FILL_WITHIN_S, go on without."""
         first = watch.held[0]
         deadline = asyncio.get_running_loop().time() + FILL_WITHIN_S
         whole = False
@@ -236,7 +237,7 @@ class ClusterFeed:
         self._show_held(watch, whatever=not whole)
 
     async def _hold_pending(self, watch: _Watch) -> None:
-        """What the stream still has of the kit: taken by a relay that has gone, and not yet by the next."""
+        """Add the kit's messages still in the stream: a relay that went away had taken them, the next one not yet."""
         kit = watch.live.session.kit
         if kit is None:
             return
@@ -251,7 +252,7 @@ class ClusterFeed:
         watch.held = deque(sorted(watch.held, key=lambda one: (boots.index(one.boot), one.seq or 0)))
 
     async def _show_missed(self, watch: _Watch) -> None:
-        """What the database has beyond what was shown here."""
+        """Show what the database has beyond what was shown here."""
         live = watch.live
         try:
             stored = await self._store.seen(live.session.id)
@@ -265,7 +266,7 @@ class ClusterFeed:
             live.show(missed, None)
 
     def _show_held(self, watch: _Watch, *, whatever: bool = False) -> None:
-        """What waited, in order; with `whatever`, the hole before the first of it is left as it is."""
+        """Show what waited, in order; with `whatever`, the hole before the first of it is left open."""
         while watch.held:
             if not whatever and not self._follows(watch, watch.held[0]):
                 watch.filling = asyncio.create_task(self._fill(watch))
@@ -274,11 +275,11 @@ class ClusterFeed:
             self._show(watch, watch.held.popleft())
 
     def _returned(self) -> None:
-        """The connection was away: what was missed shows by its numbers, and rooms are told anew."""
+        """The connection is back: ask for the rooms again. Missed batches are noticed by their numbers."""
         for watch in self._watches.values():
             tell(self._link, watch.live, ask=True)
 
-    # -- who is there, and what is known of the session -------------------------------------------------------------
+    # -- presence, and changes of the session's row -----------------------------------------------------------------
 
     def present(self, live: Live) -> None:
         tell(self._link, live)

@@ -1,7 +1,7 @@
-"""The fleet between relays, over NATS: what kits said to one of them, which rows somebody's wish changed, and bundles.
+"""The fleet between relays, over NATS: the reports of kits, the rows that a user's request changed, and bundles.
 
-Plain NATS loses what is said while a connection is away: who comes back reads the database and asks the others anew.
-Bundles are in an object store of NATS, in as many copies as the kits' messages.
+Plain NATS loses messages while a connection is down, so a relay that reconnects reads the database and asks the others
+for their kits' reports. Bundles are in a NATS object store, with as many replicas as the kits' messages.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from relay.fleet.register import Register
 from relay.fleet.rules import Told
 
 AT_ONCE = 200
-"""Kits a message: far below the megabyte that NATS takes, with reports of every length."""
+"""Kits per message: far below NATS's limit of 1 MB, however long their reports are."""
 RETRY_S = 2.0
 BUNDLES = "homeside-releases"
 BUNDLES_WITHIN_S = 10.0
-"""For each of the steps in which a bundle goes to the store."""
+"""For each step of putting a bundle into the store."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class _Said(msgspec.Struct, omit_defaults=True):
 
 
 class FleetPeers:
-    """The body of relay.fleet.others.Others in a cluster. `run` hears the others for a register."""
+    """Implements relay.fleet.others.Others in a cluster. `run` receives the others' messages for a register."""
 
     alone = False
 
@@ -61,7 +61,7 @@ class FleetPeers:
         self._say(_Said(self._link.name, rows=rows, key=key))
 
     async def run(self, register: Register) -> None:
-        """Hear the others; after every time without them, read all anew and ask what was missed."""
+        """Receive from the others. First, and after each reconnection, read the database and ask what was missed."""
 
         async def heard(message: Msg) -> None:
             await self._heard(register, msgspec.json.decode(message.data, type=_Said))

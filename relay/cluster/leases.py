@@ -1,7 +1,7 @@
-"""A duty that one relay of a cluster does at a time, by a lease that is kept while the duty runs.
+"""A duty that one relay of a cluster does at a time, under a lease that is renewed while the duty runs.
 
-A relay that cannot keep its lease stops before the next one may begin; should it have slept meanwhile, what it then
-writes is refused by its term (relay.db.leases.fence).
+A relay that cannot renew its lease stops before another may begin. If it was suspended in between and still writes, the
+database refuses the write because the lease's term is over (relay.db.leases.fence).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ KEEP_EVERY_S = 0.8
 LEAVE_WITHIN_S = 1.0
 
 Fence = Callable[[Any], Awaitable[None]]
-"""Given a transaction's connection: raises LeaseLost when the duty is another relay's by now."""
+"""Called with a transaction's connection; raises LeaseLost when the duty belongs to another relay by now."""
 log = structlog.get_logger(__name__)
 
 
 async def unfenced(_: Any) -> None:
-    """Of a relay that is alone."""
+    """The fence of a relay that is alone: it never refuses."""
 
 
 class Leases(Protocol):
-    """relay.db.leases.Leases."""
+    """Implemented by relay.db.leases.Leases."""
 
     async def take(self, name: str, holder: str, lasts_s: float) -> int | None: ...
     async def keep(self, name: str, term: int, lasts_s: float) -> bool: ...
@@ -69,7 +69,7 @@ class Turn:
             raise failed
 
     async def _keep(self, working: asyncio.Future[None], term: int, until_s: float) -> None:
-        """Returns when the lease is lost, or the duty has ended."""
+        """Renew the lease until it is lost or the duty has ended."""
         loop = asyncio.get_running_loop()
         while not working.done() and loop.time() < until_s:
             await asyncio.wait([working], timeout=min(KEEP_EVERY_S, max(until_s - loop.time(), 0)))

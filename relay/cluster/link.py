@@ -1,7 +1,7 @@
 """One relay's connection to the cluster's NATS. Reconnects for ever, to whichever server answers.
 
-What is said while there is none waits in a bounded queue; what that cannot hold is dropped and counted. Nothing said
-here is durable: what must be is in the stream or in the database.
+While disconnected, outgoing messages wait in a bounded queue; when it overflows, the oldest are dropped and counted.
+Nothing sent here is durable: what must be goes to the stream or the database.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUEUE = 20_000
 CONNECT_WITHIN_S = 2.0
 RETRY_S = 0.2
 PING_EVERY_S = 1
-"""A server that froze is noticed after two of these: a partition closes no connection."""
+"""A frozen server is noticed after two missed pings; a network partition by itself closes no connection."""
 SCHEMES = ("nats", "tls")
 
 Heard = Callable[[Msg], Awaitable[None]]
@@ -38,7 +38,7 @@ def is_cluster(url: str) -> bool:
 
 
 def servers(url: str) -> list[str]:
-    """nats://user:password@a:4222,b:4222 as one URL a server. Raises SettingsError, showing a good one."""
+    """nats://user:password@a:4222,b:4222 as one URL per server. Raises SettingsError, which shows a valid example."""
     scheme, _, rest = url.partition("://")
     login, at, hosts = rest.rpartition("@")
     found = [f"{scheme}://{login}{at}{host.strip()}" for host in hosts.rstrip("/").split(",") if host.strip()]
@@ -48,7 +48,7 @@ def servers(url: str) -> list[str]:
 
 
 class Link:
-    """`run` connects and keeps connected; `say` never waits; `hear` may be called at any time."""
+    """`run` connects and stays connected; `say` never waits; `hear` may be called at any time."""
 
     def __init__(self, url: str, name: str, metrics: Metrics) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class Link:
 
     @property
     def client(self) -> Client:
-        """The connection. Raises NatsError while there never was one."""
+        """The NATS client. Raises NatsError before the first connection."""
         if self._client is None:
             raise NatsError("not connected yet")
         return self._client
@@ -72,7 +72,7 @@ class Link:
         return self.client.jetstream(timeout=2.0)
 
     def say(self, subject: str, payload: bytes) -> None:
-        """Queue a message for whoever listens now; at most once."""
+        """Queue a message for whoever listens now; delivered at most once."""
         if len(self._outgoing) >= QUEUE:
             self._outgoing.popleft()
             self._metrics.bus_dropped.inc()
@@ -101,7 +101,7 @@ class Link:
                 log.warning("said_to_nobody", subject=subject, error=type(error).__name__)
 
     async def _connect(self) -> None:
-        """Tries until a server answers; from then on the client library reconnects by itself."""
+        """Try until a server answers; from then on the client library reconnects by itself."""
         if self._client is not None:
             return
         told = ""
@@ -145,7 +145,7 @@ class Link:
             tell()
 
     async def close(self) -> None:
-        """Say what still waits, and go."""
+        """Send what still waits, and disconnect."""
         if self._client is not None:
             if self.connected.is_set():
                 await self._send()

@@ -1,4 +1,4 @@
-"""What a clustered relay's APIs stand on besides, put together: the link to the others, who they are, and the bus."""
+"""Construction of a relay's part in a cluster: the link to the others, the list of members, leases, and the bus."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from relay.settings import RelaySettings
 
 LEAVE_WITHIN_S = 2.0
 MQTT_PORT = 1883
-"""Where kits are told to go unless identity.broker_url says otherwise: NATS itself does not tell its MQTT port."""
+"""The MQTT port given to kits unless identity.broker_url is set: a NATS server does not announce its MQTT port."""
 
 
 class Cluster:
-    """One relay's part in it. `run` keeps it in; `leave` tells the others, so that nobody has to miss it first."""
+    """One relay's membership. `run` keeps it in the cluster; `leave` tells the others, so that they need not notice."""
 
     def __init__(self, settings: RelaySettings, engine: AsyncEngine, metrics: Metrics) -> None:
         if engine.dialect.name != "postgresql":
@@ -51,7 +51,7 @@ class Cluster:
         )
 
     def in_turn(self, name: str, duty: Callable[[Fence], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """That duty, done by one relay at a time."""
+        """That duty, done by one relay of the cluster at a time."""
         return Turn(self._leases, name, self.link.name, duty).run
 
     async def run(self) -> None:

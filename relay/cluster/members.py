@@ -1,7 +1,7 @@
-"""Heartbeats between relays: who is there, whose turn it is, and one timescale for the timers of all.
+"""Heartbeats between relays: who is there, whose turn it is, and one common timescale for timers.
 
-The timescale is the senior relay's, measured by its answers (Cristian 1989): who joins takes it over at once, and from
-then on follows it so slowly that no timer notices. A step of any machine's wall clock moves nobody.
+The timescale is that of the senior relay, measured by asking it (Cristian 1989). A relay that joins adopts it at once,
+then follows it so slowly that no timer shows it. A step of any machine's wall clock has no effect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMPARE_EVERY_S = 20.0
 ASKED_TIMES = 5
 ANSWER_WITHIN_S = 0.3
 MOST_SLEW_NS = 1_000_000
-"""What one comparison may move the timescale by: 1 ms in 20 s is 50 ppm, what a cheap crystal is off by."""
+"""The most that one comparison moves the timescale: 1 ms in 20 s is 50 ppm, the error of a cheap crystal."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class _Alive(msgspec.Struct):
 
 
 class Members:
-    """`run` says and hears heartbeats. `on_gone` are told the names of relays that went."""
+    """`run` sends and receives heartbeats. The callbacks in `on_gone` get the name of each relay that left."""
 
     def __init__(self, link: Link, steady: SteadyClock, metrics: Metrics) -> None:
         self.roll = Roll(link.name)
@@ -63,7 +63,7 @@ class Members:
                 await asyncio.sleep(HEARTBEAT_S)
 
     def leave(self) -> None:
-        """Said when ending in order, so that nobody has to miss this relay first."""
+        """Tell the others at an orderly end, so that they need not wait for the heartbeats to stop."""
         self._link.say(subjects.ALIVE, msgspec.json.encode(_Alive(self._link.name, self._since_ns, leaving=True)))
 
     def _say(self) -> None:
@@ -110,7 +110,7 @@ class Members:
             await asyncio.sleep(COMPARE_EVERY_S)
 
     async def _ahead_ns(self, relay: str) -> int | None:
-        """How far the other's timescale is ahead of ours, by the answer that travelled least."""
+        """By how many ns the other's timescale is ahead of ours; of several answers, the quickest counts."""
         best: tuple[int, int] | None = None
         for _ in range(ASKED_TIMES):
             asked = time.monotonic_ns()

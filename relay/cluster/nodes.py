@@ -1,4 +1,4 @@
-"""Configuration of NATS servers that kits and relays meet on: JetStream, MQTT and the mapping that sorts kits."""
+"""Configuration files of the cluster's NATS servers: JetStream, MQTT, and the mapping of kits to partitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay.cluster import subjects
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Where one server listens: `client` for relays, `mqtt` for kits, `route` for the other servers."""
+    """Ports of one server: `client` for relays, `mqtt` for kits, `route` for the other servers."""
 
     name: str
     client: int
@@ -20,7 +20,7 @@ class Node:
 
 
 def configuration(node: Node, routes: list[str], store: Path, partitions: int, host: str = "127.0.0.1") -> str:
-    """The server's configuration file. `routes` are the others', as host:port."""
+    """The server's configuration file. `routes` are the other servers, as host:port."""
     sections = {
         "server_name": node.name,
         "listen": f"{host}:{node.client}",

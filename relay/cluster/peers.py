@@ -1,4 +1,4 @@
-"""What the timers ask of the other relays, over NATS."""
+"""Timer sessions between relays, over NATS: state messages and rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs of a cluster on one machine, for trying it: each a child process, started again when it ends."""
+"""The programs of a trial cluster on one machine: each a child process that is started again when it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Program:
-    """A child: its command, its log file, and how one knows that it works."""
+    """A child process: its command, its log file, and a check that it works."""
 
     name: str
     command: list[str]
@@ -39,7 +39,7 @@ class Program:
     process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Start it, and again whenever it ends; ended when this is cancelled."""
+        """Start it, and again whenever it ends; it is stopped when this is cancelled."""
         try:
             while True:
                 await self._start()
@@ -75,7 +75,7 @@ class Program:
             await self.process.wait()
 
     async def ready(self) -> None:
-        """Returns once it works."""
+        """Wait until it works."""
         while True:
             if await self.works():
                 return
@@ -83,7 +83,7 @@ class Program:
 
 
 def find(name: str, package: str) -> str:
-    """A program's path. Raises SettingsError that names the Debian package."""
+    """A program's path. Raises SettingsError that names the Debian package to install."""
     found = shutil.which(name, path=os.pathsep.join([os.defpath, "/usr/sbin", "/usr/local/bin"]))
     if found is None:
         raise SettingsError(f"{name} is not installed. On Debian:  sudo apt-get install {package}")
@@ -91,12 +91,12 @@ def find(name: str, package: str) -> str:
 
 
 def make(name: str, command: list[str], log: Path, works: Works) -> Program:
-    """A program that ends by SIGTERM."""
+    """A program that is stopped with SIGTERM."""
     return Program(name, command, log, works)
 
 
 def make_postgres(folder: Path, port: int, log: Path) -> Program:
-    """A PostgreSQL of the trial's own in `folder`. It refuses to run as root; root's runs as nobody."""
+    """A PostgreSQL in `folder`, for the trial only. It refuses to run as root, so for root it runs as `nobody`."""
     found = sorted(POSTGRES.glob("*/bin/initdb"))
     programs = found[-1].parent if found else Path(find("initdb", "postgresql")).parent
     identity: dict[str, Any] = {}

@@ -1,7 +1,7 @@
-"""Who is there, and whose turn something is: pure. Rendezvous hashing (Thaler and Ravishankar 1998).
+"""Which relays are there, and whose turn something is, by rendezvous hashing (Thaler and Ravishankar 1998). Pure.
 
-When a relay goes, only what was its own moves, and every relay that knows the same names agrees without a word.
-Nothing rests on the agreement: for a moment two relays may both think it is their turn, and the database decides.
+When a relay leaves, only what was its own moves, and relays that know the same names agree without communicating.
+Correctness does not depend on it: two relays may both think it is their turn for a moment, and the database decides.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 GONE_AFTER_MS = 1000.0
-"""A relay silent for so long counts as gone; four heartbeats."""
+"""A relay silent for this long counts as gone: four heartbeats."""
 
 
 def weight(relay: str, key: str) -> int:
@@ -19,19 +19,19 @@ def weight(relay: str, key: str) -> int:
 
 @dataclass
 class Roll:
-    """The relays heard of lately. Times are monotonic milliseconds of one's own."""
+    """The relays heard of lately. Times are ms of this relay's own monotonic clock."""
 
     own: str
     heard_ms: dict[str, float] = field(default_factory=dict)
 
     def heard(self, relay: str, now_ms: float) -> bool:
-        """A heartbeat; True when it is a newcomer's."""
+        """A heartbeat; returns True when the relay is new."""
         new = relay not in self.heard_ms
         self.heard_ms[relay] = now_ms
         return new
 
     def gone(self, now_ms: float) -> list[str]:
-        """Those silent for too long, once: they are struck off."""
+        """The relays silent for too long. Each is returned once, and removed."""
         lost = [relay for relay, at in self.heard_ms.items() if at < now_ms - GONE_AFTER_MS]
         for relay in lost:
             del self.heard_ms[relay]
@@ -42,6 +42,6 @@ class Roll:
         return sorted({self.own, *self.heard_ms})
 
     def rank(self, key: str) -> int:
-        """0: it is this relay's turn; 1: it is next should the first not be there; and so on."""
+        """0 when it is this relay's turn, 1 when it is next if the first is missing, and so on."""
         own = weight(self.own, key)
         return sum(weight(relay, key) > own for relay in self.heard_ms)

@@ -1,13 +1,13 @@
-"""NATS subjects of a cluster. Kits publish to MQTT topics; NATS knows them with dots for slashes.
+"""NATS subjects of a cluster. NATS maps MQTT topics to subjects with dots instead of slashes.
 
-homeside.v1.{kit}.{lane}                 what a kit's MQTT topic is called here; the server maps the lanes upwards to
-homeside.ingest.{part}.{kit}.{lane}      partition of the kit; in the replicated stream, and heard by viewers' relays
-homeside.live.{session}.{what}           between relays, at most once: a browser's batches, who is there, what changed
-homeside.fleet                           between relays, at most once: what kits said, which rows of the fleet changed
+homeside.v1.{kit}.{lane}                 a kit's MQTT topic; the server maps the lanes from kits to the next subject
+homeside.ingest.{part}.{kit}.{lane}      with the kit's partition; in the replicated stream, heard by viewers' relays
+homeside.live.{session}.{what}           between relays, at most once: a browser's batches, presence, changed rows
+homeside.fleet                           between relays, at most once: kits' reports, and changed rows of the fleet
 homeside.timer.{hash}                    between relays, at most once: a timer session's newest state
-homeside.signs.{hash}                    in a stream kept in memory: what a signing session said
-homeside.cameras                         every relay's cameras; homeside.video.{relay} takes an offer for one of them
-homeside.relays                          every relay's heartbeat; homeside.clock.{relay} answers with its time
+homeside.signs.{hash}                    in a stream kept in memory: the exchanges of a signing session
+homeside.cameras                         each relay's cameras; homeside.video.{relay} takes an offer for one of them
+homeside.relays                          each relay's heartbeat; homeside.clock.{relay} answers with its time
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ ALIVE = "homeside.relays"
 CAMERAS = "homeside.cameras"
 FLEET = "homeside.fleet"
 PARTITIONS = 8
-"""How many ways kits are shared out: at least as many as relays. The servers' mapping says the same number."""
+"""Number of partitions of the kits; at least the number of relays. The servers' mapping must use the same number."""
 
 
 class Sorted(NamedTuple):
-    """What an ingest subject says."""
+    """The parts of an ingest subject."""
 
     part: int
     topic: Topic
 
 
 def mappings(partitions: int = PARTITIONS) -> dict[str, str]:
-    """The subject mappings a cluster's servers need, source to destination."""
+    """The subject mappings that the cluster's servers need, source to destination."""
     return {
         f"homeside.v1.*.{lane.value}": f"{INGEST}.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}.{lane.value}"
         for lane in FROM_KITS
@@ -47,7 +47,7 @@ def from_topic(topic: str) -> str:
 
 
 def parse_ingest(subject: str) -> Sorted | None:
-    """Partition, kit and lane of an ingest subject, or None when it is not one of ours."""
+    """Partition and topic (kit and lane) of an ingest subject, or None when it is not one of ours."""
     parts = subject.split(".")
     if len(parts) != 5 or not subject.startswith(INGEST + ".") or not parts[2].isdigit() or not valid_kit(parts[3]):
         return None
@@ -58,7 +58,7 @@ def parse_ingest(subject: str) -> Sorted | None:
 
 
 def kit_lane(kit: str, lane: Lane) -> str:
-    """Everything of one kit's lane, in whichever partition. MQTT names with a dot are no NATS tokens: see the docs."""
+    """One lane of one kit, in whichever partition. Kit names must have no dot: it divides NATS subjects."""
     return f"{INGEST}.*.{kit}.{lane.value}"
 
 
@@ -67,7 +67,7 @@ def live(session_id: str, what: str = "*") -> str:
 
 
 def timer(session_id: str) -> str:
-    """A timer session's id is any text; its hash is a token."""
+    """A session's id may be any text; its hash is valid as a token of a NATS subject."""
     return f"homeside.timer.{sha256(session_id.encode()).hexdigest()[:32]}"
 
 

@@ -1,6 +1,6 @@
-"""`homeside relay --cluster`: three NATS servers, three relays and a PostgreSQL on this machine, for trying it.
+"""`homeside relay --cluster`: three NATS servers, three relays and a PostgreSQL on this machine, to try a cluster.
 
-Whatever of it is killed is started again. Everything listens on loopback; the database is temporary.
+A program that is killed is started again. Everything listens on loopback; the database is temporary.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from relay.identity.authority import own_authority
 HOST = "127.0.0.1"
 RELAYS = NODES = 3
 STEP = 10
-"""The second relay's ports are so much higher than the first's."""
+"""Each relay's ports are this much higher than those of the one before."""
 READY_WITHIN_S = 90.0
 REFUSED = (OSError, http.client.HTTPException)
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where one relay answers."""
+    """The ports on which one relay answers."""
 
     scg: int
     care: int
@@ -49,7 +49,7 @@ class Addresses:
 
 
 class Trial:
-    """`run` starts everything, says so, and ends everything when it is told to stop."""
+    """`run` starts everything, logs the addresses, and stops everything when told to."""
 
     def __init__(self, folder: Path, *, port: int = 8000, care_port: int = 3000, mqtt_port: int = 1883) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ class Trial:
             self.programs.append(self._relay(number, where, f"postgresql://homeside@{HOST}:{port}/postgres", logs))
 
     def _relay(self, number: int, where: Addresses, database: str, logs: Path) -> Program:
-        """A relay's own folder holds the secrets all have in common."""
+        """A relay with a folder of its own, into which the secrets that all relays share are copied."""
         name, folder = f"relay-{number}", self.folder / f"relay-{number}"
         folder.mkdir(exist_ok=True, mode=0o700)
         for secret in ("secret", "encryption.key"):
@@ -109,7 +109,7 @@ class Trial:
         return make(name, command, logs / f"{name}.log", _answers(where.scg))
 
     async def _keep(self) -> None:
-        """The database first, for a relay without one does not start; ended in the other order."""
+        """Start the database and NATS first, for a relay does not start without them; stop in the opposite order."""
         running: list[asyncio.Task[Any]] = []
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -127,7 +127,7 @@ class Trial:
                 await asyncio.gather(*ending, return_exceptions=True)
 
     async def _ready(self, group: list[Program], ending: list[asyncio.Task[Any]]) -> bool:
-        """True when all work; False when one gave up, time is over, or it is to stop."""
+        """True when all work; False when one gave up, the time is over, or the trial is to stop."""
         ready = asyncio.create_task(_all(group))
         await asyncio.wait([ready, *ending], timeout=READY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
         for task in ending:
@@ -165,7 +165,7 @@ def free_port() -> int:
 
 
 def _addresses(number: int, port: int, care_port: int) -> Addresses:
-    """As documented, a step apart for each relay; free ones where the first relay's are not chosen."""
+    """The documented ports, STEP apart per relay; free ports where the first relay's port is 0."""
     wanted = (port, care_port, port and port + 1, port and port + 2, port and port + 443)
     return Addresses(*(one + number * STEP if one else free_port() for one in wanted))
 

@@ -1,4 +1,4 @@
-"""What a row of samples holds: messages of one boot packed together, and small rows joined to larger ones. Pure."""
+"""The rows that samples are stored in: a batch's messages packed per boot, and small rows merged later. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from relay.scg.entries import Entry
 
 SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
-"""A chunk below SMALL (half a minute at 100 Hz) is joined with its neighbours until they are FULL."""
+"""Rows with fewer samples than SMALL (30 s at 100 Hz) are merged with their neighbours, up to FULL samples each."""
 
 Key = tuple[str, str]
-"""Session and boot."""
+"""Session id and boot id."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Chunk:
 
 
 def rows_of(batch: Iterable[Entry], received: dict[Key, SeqRanges]) -> list[dict[str, Any]]:
-    """The rows of a batch, without what another relay, or an earlier try, has stored before."""
+    """One row per session and boot of a batch, leaving out messages that are stored already."""
     chunks: dict[tuple[str, str | None], Chunk] = {}
     for entry in batch:
         if entry.columns is None:
@@ -77,7 +77,7 @@ def rows_of(batch: Iterable[Entry], received: dict[Key, SeqRanges]) -> list[dict
 
 
 def joined(rows: list[dict[str, Any]]) -> list[tuple[list[int], dict[str, Any]]]:
-    """For each run of at least two neighbours of one boot: the ids that go, and the row that comes."""
+    """For each run of two or more neighbouring rows of one boot: the ids to delete, and the merged row to insert."""
     runs: dict[str | None, list[tuple[list[int], Chunk]]] = {}
     for row in rows:
         of_boot = runs.setdefault(row["boot"], [])

@@ -1,4 +1,4 @@
-"""What a session's row holds, and what is committed of it at once: the words between service, writer and store."""
+"""What a session's row holds, and the unit of work that is committed. Service, writer and store share these types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.contracts.scg import ClockNote, Columns
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A row of scg_sessions but its month; times in epoch ms."""
+    """A row of scg_sessions without its month column; times in epoch ms."""
 
     id: str
     started_at_ms: float
@@ -26,9 +26,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message to be committed. `done` is called after the commit, in the order of submission.
+    """One message to be committed. `done` is called after the commit; entries are called in the order of submission.
 
-    A session that `begins` is put only where none is: another relay may have begun and described it meanwhile.
+    With `begins`, `put` is inserted only if no row exists: another relay may have created and described the session.
     """
 
     session: str

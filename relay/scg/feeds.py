@@ -1,4 +1,4 @@
-"""What a relay hears of a session from other relays, as the service sees it; and the feed of a relay that is alone."""
+"""Exchange of live sessions between relays, as the service sees it, and its implementation for a single relay."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from relay.scg.live import Live
 
 
 class Feed(Protocol):
-    """Every call but `watch` returns at once. A relay that is told nothing knows nothing: `watch` comes first."""
+    """Every call except `watch` returns at once. A relay receives nothing about a session until it calls `watch`."""
 
     def shows(self, source: str) -> bool:
-        """Whether batches from there are shown as they are taken. In a cluster a kit's come by the feed instead."""
+        """Whether a batch of this source is shown when taken in.
+
+        In a cluster, a kit's batches come by the feed instead.
+        """
         ...
 
     async def watch(self, live: Live) -> None:
-        """Somebody is about to enter: hear of this session from now on, and have its last seconds."""
+        """Called before somebody enters: receive this session from now on, and load its last seconds."""
         ...
 
     def unwatch(self, live: Live) -> None: ...
     def share(self, live: Live, envelope: scg.Envelope) -> None:
-        """A browser's batch was taken here."""
+        """A browser's batch was taken in here: pass it to the other relays."""
         ...
 
     def present(self, live: Live) -> None:
-        """Who is in the room here has changed."""
+        """The people in the room here have changed: tell the other relays."""
         ...
 
     def changed(self, live: Live) -> None:
-        """The session's row has changed, and is committed."""
+        """The session's row has changed, and the change is committed."""
         ...
 
 
 class Alone:
-    """One relay: it takes all that it shows."""
+    """A single relay: everything it shows, it took in itself."""
 
     def shows(self, source: str) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""The side towards the kits: a kit is a patient without a socket, in the same intake a phone's socket reaches."""
+"""Kits in heart sessions. A kit is a patient without a socket; its samples go through the same intake as a phone's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPOCH, LAST_YEAR = datetime(1970, 1, 1, tzinfo=UTC), 9999
 
 
 class KitGateway:
-    """`take` answers the TYPES of a kit's messages; `presence` lets go of a patient that went."""
+    """`take` handles the message TYPES of a kit; `presence` frees the patient's place when the kit goes offline."""
 
     def __init__(self, sessions: LiveSessions, intake: Intake, writer: Writer, feed: Feed) -> None:
         self._sessions = sessions

@@ -1,6 +1,6 @@
-"""What is measured comes in: counted by (session, boot, seq), stored once, acknowledged after its commit, and shown.
+"""Takes in samples: counted by (session, boot, seq), stored once, acknowledged after the commit, shown live.
 
-One way in for phones and kits alike, and it never waits: what is taken here is in the writer's hands.
+Phones and kits share this one path. It never waits: a message taken in here has been handed to the writer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Sender(Protocol):
 
 
 class Intake:
-    """`feed` tells the other relays of what came in here."""
+    """`feed` tells the other relays what came in here."""
 
     def __init__(self, writer: Writer, metrics: Metrics, feed: Feed, tracing: Tracing) -> None:
         self._writer = writer
@@ -51,7 +51,7 @@ class Intake:
         *,
         present: bool = True,
     ) -> None:
-        """Store a batch once, acknowledge it after its commit and, when it is of the `present`, show it."""
+        """Store a batch once, and acknowledge it after its commit. A `present` (live) batch is also shown."""
         number = envelope.number
         if number is not None and not live.first_taken(*number):
             self._metrics.duplicates.inc()
@@ -79,7 +79,7 @@ class Intake:
             self._feed.share(live, msgspec.structs.replace(envelope, session=live.session.id, boot=boot, seq=seq))
 
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
-        """Put what was learnt of a session (device, unit, sensor, start) into its row."""
+        """Write what was learnt about a session (device, unit, sensor, start) into its row; texts are cut to 512."""
         bounded: dict[str, Any] = {k: v[:512] if isinstance(v, str) else v for k, v in changes.items()}
         live.become(replace(live.session, **bounded))
 
@@ -90,7 +90,7 @@ class Intake:
         self._writer.submit(Entry(session=live.session.id, done=stored, put=live.session))
 
     def ended(self, live: Live, at_ms: float, done: Callable[[], None]) -> Entry:
-        """The entry that ends a session; the first end counts, everybody hears of it once."""
+        """The entry that ends a session. Only the first end counts, and it is announced once, after its commit."""
         first = live.session.ended_at_ms is None
         if first:
             live.session = replace(live.session, ended_at_ms=at_ms)

@@ -1,6 +1,6 @@
-"""A heart session in memory: its room, who is patient, and, while somebody watches, its line on the grid.
+"""A heart session in memory: its room, its patient and, while somebody watches, the resampled live line.
 
-Nobody watching means nothing is interpolated: samples are only kept for a late viewer's backlog, and stored.
+While nobody watches, nothing is resampled: samples are stored, and the last seconds kept for whoever comes later.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 STANDARD_GRAVITY = 9.80665
 """m/s² in one g (CGPM 1901)."""
 MAX_RECENT_BATCHES = 5_000
-"""Batches kept for a backlog at most: tiny batches must not cost more than the seconds they cover."""
+"""Most batches kept for the backlog, so that a sender of tiny batches cannot make it large."""
 SILENT_MS = 3_000.0
-"""A heart rate is of now: after so long without a sample of the present there is none, whatever the last ones held."""
+"""After this long without a live sample no heart rate is given, whatever the last samples held."""
 MOST_AHEAD_MS = 120_000.0
-"""A viewer further ahead of the line than this has another clock, or another line, in mind."""
+"""A viewer that claims to have seen further beyond the line than this has another clock, and is not held back."""
 
 CROWD = 20
-"""In a room of more, viewers who come and go are announced together; the count is right in the end."""
+"""In a larger room, viewers coming and going are announced together; the last count announced is right."""
 REST_MS = 0.5
-"""Between two such announcements, for each beyond CROWD: all of them cost a few hundredths of a relay's time."""
+"""Rest between two such announcements per member beyond CROWD, so that they take a few percent of a relay's time."""
 OF_VIEWERS = ("viewer_connected", "viewer_disconnected")
 
 
 @dataclass(eq=False)
 class Live:
-    """One session somebody measures or watches, or did a moment ago. All of it runs on the event loop."""
+    """One session that is, or lately was, measured or watched. Everything here runs on the event loop."""
 
     session: Session
     room: Room
@@ -73,13 +73,13 @@ class Live:
     own_seq: int = 0
 
     def own_number(self) -> tuple[str, int]:
-        """A number for a message whose sender gave none, so that it too is stored once, whatever a commit comes to."""
+        """A number for a message sent without one, so that it too is stored once even if its commit is tried again."""
         self.own_seq += 1
         return self.own_boot, self.own_seq
 
     @property
     def settled(self) -> bool:
-        """Everything taken is committed."""
+        """Everything taken in is committed."""
         return all(boot in self.stored and self.stored[boot] == taken for boot, taken in self.taken.items())
 
     @property
@@ -91,12 +91,12 @@ class Live:
         return self.line is not None and any(member.audience is Audience.ANALYST for member in self.room)
 
     def must_be_browsers(self) -> None:
-        """Raises SessionTaken where a kit measures: two sources on one line would be one heart of two people."""
+        """Raises SessionTaken when a kit measures: a second source would mix two people's hearts in one line."""
         if self.session.kit is not None:
             raise SessionTaken("A kit measures this session, and nobody else may; begin another")
 
     def announce(self, status: str) -> None:
-        """To everyone. In a crowd, where each who comes or goes would be told to all, viewers are told together."""
+        """Send a status to the room. In a crowd, viewers coming and going share one delayed announcement."""
         rest_ms = max(0, len(self.room.members) - CROWD) * REST_MS if status in OF_VIEWERS else 0.0
         due_ms = self.announced_ms + rest_ms
         if self.announcement is not None:
@@ -112,7 +112,7 @@ class Live:
         self.room.publish(scg.status_update(status, self.presence.viewer_count), EVERYONE)
 
     def first_taken(self, boot: str, seq: int) -> bool:
-        """Count a message in; False when it came before."""
+        """Count a message as taken in; False when it was before."""
         return self.taken.setdefault(boot, SeqRanges()).add(seq)
 
     def is_stored(self, boot: str, seq: int) -> bool:
@@ -124,7 +124,7 @@ class Live:
     # -- the line ------------------------------------------------------------------------------------------------
 
     def show(self, columns: scg.Columns, clock_error_ms: float | None) -> None:
-        """Take a batch of the present: remember it for those who come late, and send its grid points to those here."""
+        """Show a live batch: keep it for viewers who come later, and send its grid points to those who are here."""
         now_ms = self.clock.monotonic_ms()
         newest_t = float(columns.t.max())
         self.newest_at_ms = self.heard_at_ms = now_ms
@@ -138,16 +138,16 @@ class Live:
 
     @property
     def newest_t(self) -> float | None:
-        """Time of the newest sample that was shown or is ready to be."""
+        """Time of the newest sample that was shown, or is kept to be shown."""
         return float(self.recent[-1].t.max()) if self.recent else None
 
     def prime(self, columns: scg.Columns) -> None:
-        """The last seconds as the store has them, for a relay that did not take them itself."""
+        """Set the last seconds from the database, on a relay that did not take them in itself."""
         self.recent.clear()
         self.recent.append(columns)
 
     def start_line(self) -> None:
-        """Begin to put samples on the grid, from those of the last seconds on."""
+        """Start resampling, beginning with the samples of the last seconds."""
         self.line = Line(backlog_ms=self.backlog_ms)
         self.tracker = None
         if self.recent:
@@ -159,14 +159,14 @@ class Live:
         self._arm_flush()
 
     def backlog(self, after: float | None = None) -> bytes | None:
-        """What a late viewer gets first, as one documented message; one that comes back, what follows `after`."""
+        """The first message for a new viewer, an interpolated_batch; a returning one gets only what follows `after`."""
         t, az = self.line.backlog() if self.line is not None else (np.empty(0, np.int64), np.empty(0))
         if after is not None:
             t, az = t[t > after], az[t > after]
         return scg.interpolated_batch(t, az) if len(t) else None
 
     def wait_for(self, member: Member, after: float) -> None:
-        """A viewer from another relay may have seen more than this one has: nothing is shown to it twice."""
+        """Hold back a viewer that saw more on another relay than this one has, so that it sees nothing twice."""
         newest = self.line.backlog()[0] if self.line is not None else np.empty(0, np.int64)
         if not len(newest) or 0 < after - newest[-1] < MOST_AHEAD_MS:
             self.room.hold(member)
@@ -206,10 +206,10 @@ class Live:
         if self.line is not None:
             self._emit(self.line.flush(self.clock.monotonic_ms()))
 
-    # -- for those who asked for more than the document ----------------------------------------------------------
+    # -- beyond the OpenSCG document: only for those who asked ---------------------------------------------------
 
     async def analyse(self) -> None:
-        """Heart rate of the last seconds, or why there is none, to those who asked for it."""
+        """Send the heart rate of the last seconds, or the reason for none, to the members who asked for analysis."""
         assert self.line is not None
         t, az = self.line.backlog()
         if self.session.unit == "g":
@@ -243,7 +243,7 @@ class Live:
         return None if self.late_ms is None else self.late_ms + silent_ms
 
     def become(self, session: Session) -> None:
-        """What is known of the session has changed: whoever analyses it hears of that."""
+        """Replace the session's row, and tell the members who asked for analysis."""
         self.session = session
         self.room.publish(self.info(), (Audience.ANALYST,))
 
@@ -273,14 +273,14 @@ class Live:
 def _analyse(
     t: NDArray[np.int64], az: NDArray[np.float64], tracker: HeartTracker | None
 ) -> tuple[Analysis, HeartTracker]:
-    """Imported here, in the worker thread of the first analysis: scipy.signal is a third of a relay's start."""
+    """Imported here, in the worker thread of the first analysis: scipy.signal takes a third of a relay's start time."""
     from core.signals.heart_rate import HeartTracker, analyse
 
     return analyse(t, az), tracker or HeartTracker()
 
 
 def summary(session: Session) -> dict[str, Any]:
-    """One line of the list of sessions, for a session nobody is in."""
+    """One line of the list of sessions, for a session that is not in memory."""
     ended = {} if session.ended_at_ms is None else {"endedAt": scg.iso(session.ended_at_ms)}
     return {
         "sessionId": session.id,

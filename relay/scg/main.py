@@ -1,4 +1,4 @@
-"""Heart sessions put together."""
+"""Construction of the heart sessions' API."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _feed(ground: Ground, sessions: LiveSessions, store: Store, backlog_ms: floa
 
 
 def _upkeep(ground: Ground, store: Store) -> dict[str, Duty]:
-    """What one relay of a cluster does at a time."""
+    """Maintenance duties, each done by one relay of a cluster at a time."""
     settings, engine = ground.settings, ground.engine
     duties: dict[str, Duty] = {"compaction": ground.in_turn("compaction", store.compact_for_ever)}
     if engine.dialect.name == "postgresql":

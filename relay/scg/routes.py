@@ -1,4 +1,4 @@
-"""The OpenSCG document over HTTP and WebSocket, word for word, and its extras. Knows HTTP and nothing of storage."""
+"""The OpenSCG document over HTTP and WebSocket, word for word, plus our extras. Knows HTTP and nothing of storage."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Listing(BaseModel):
 
 
 class Seat:
-    """One socket in a session's room: hands its messages on, and its acknowledgements back."""
+    """One socket in a session's room: passes its messages to the service, and acknowledgements back."""
 
     source = "socket"
 
@@ -84,7 +84,7 @@ class Seat:
         self._part = part
 
     def take(self, after: float | None = None) -> None:
-        """Enter the room; from now on the connection speaks to this seat."""
+        """Enter the room; from now on the connection calls this object."""
         self._sockets.enter(self._live, self._member, self._part, after)
         self._connection.attach(self)
 
@@ -180,7 +180,7 @@ def _socket(sessions: LiveSessions, sockets: Sockets, writer: Writer, access: Ac
 
     @router.websocket("/ws/{session_id}")
     async def enter(socket: WebSocket, session_id: str) -> None:
-        """Patient or viewer, by `?role=` or by who sends samples first."""
+        """Patient or viewer, by `?role=`; without a role, the first to send samples is the patient."""
         await socket.accept()
         try:
             found = str(UUID(session_id))
@@ -221,7 +221,7 @@ def _audience(part: Part, extras: str) -> Audience:
 
 
 def _after(said: str | None) -> float | None:
-    """`?after=` of a viewer that comes back: the last grid time it has."""
+    """`?after=` of a returning viewer: the last grid time it has, in ms. Anything but a number counts as absent."""
     try:
         return float(said) if said else None
     except ValueError:

@@ -1,6 +1,6 @@
-"""The rules of a heart session, pure: who is patient and who looks, what was already taken, and the live line.
+"""The rules of a heart session, pure: who is patient, who is viewer, and the live line.
 
-Time comes in as an argument; nothing here knows a socket, a broker or a database.
+Time is passed as an argument; nothing here knows a socket, a broker or a database.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from core.contracts.scg import Columns
 from core.signals.resample import Resampled, Resampler
 
 EPOCH_PLAUSIBLE_MS = 86_400_000.0
-"""Times within a day of the relay's clock are epoch times, and have a delay; others are page-relative."""
+"""Times within a day of the relay's clock are epoch times and have a delay; others are relative to a page's start."""
 
 
 class Part(StrEnum):
-    """What a socket said it is (`?role=`), or nothing yet."""
+    """What a socket said it is (`?role=`), or UNKNOWN."""
 
     PATIENT = "patient"
     VIEWER = "viewer"
@@ -38,9 +38,9 @@ class Elsewhere:
 
 @dataclass(slots=True)
 class Presence:
-    """Who is in a session's room. At most one patient: a socket, or a kit that has none.
+    """Who is in a session's room. There is at most one patient: a socket or a kit.
 
-    `elsewhere` is what other relays of a cluster said of theirs.
+    `elsewhere` holds what each other relay of a cluster last said of its own room.
     """
 
     patient: object | None = None
@@ -52,7 +52,7 @@ class Presence:
 
     @property
     def viewers_here(self) -> int:
-        """Until a patient is known, one of those who have not said what they are is taken for it."""
+        """Viewers on this relay. Until a patient is known, one socket without a role is assumed to be the patient."""
         assumed = self.unknown if self.patient_known else max(self.unknown - 1, 0)
         return self.viewers + assumed
 
@@ -62,11 +62,11 @@ class Presence:
 
     @property
     def measured(self) -> bool:
-        """Somebody is the patient, on whichever relay."""
+        """Whether there is a patient, on any relay."""
         return self.patient is not None or any(other.patient for other in self.elsewhere.values())
 
     def heard(self, relay: str, said: Elsewhere | None) -> list[str]:
-        """What another relay says of its room, or None when it is gone: the statuses to announce here."""
+        """Another relay's room has changed, or the relay is gone (None). Returns the statuses to announce here."""
         viewers, measured = self.viewer_count, self.measured
         if said is None:
             self.elsewhere.pop(relay, None)
@@ -81,7 +81,7 @@ class Presence:
         return changes
 
     def join(self, who: object, part: Part) -> str | None:
-        """The status to announce, or None: the first who says nothing may be the patient."""
+        """The status to announce, or None: the first socket without a role may be the patient."""
         if part is Part.PATIENT and not self.measured:
             self.seat(who)
             return "patient_connected"
@@ -92,10 +92,10 @@ class Presence:
         return "viewer_connected" if self.viewer_count else None
 
     def claim(self, who: object, part: Part, boot: str | None = None) -> bool:
-        """`who` sends samples: is it the patient, or may it become the patient now?
+        """`who` sends samples: whether it is the patient, or may become the patient now.
 
-        A phone that lost its network comes back on a new socket before the old one is missed: the same `boot` is the
-        same patient, and takes its place over.
+        A phone that lost its network returns on a new socket before the old one is noticed as dead. The same `boot` is
+        the same patient, so the new socket takes the place over.
         """
         if self.patient is who:
             self.boot = boot or self.boot
@@ -111,7 +111,7 @@ class Presence:
         return True
 
     def seat(self, who: object) -> None:
-        """`who` is the patient from now on."""
+        """Make `who` the patient."""
         self.patient = who
         self.patient_known = True
 
@@ -128,7 +128,7 @@ class Presence:
 
 @dataclass(slots=True)
 class Line:
-    """The live line of a watched session: the resampler, and the last seconds of its grid for those who come late."""
+    """The live line of a watched session: the resampler, and the last `backlog_ms` of its grid for later viewers."""
 
     backlog_ms: float
     resampler: Resampler = field(default_factory=Resampler)
@@ -170,6 +170,6 @@ def rate_hz(t: NDArray[np.float64]) -> float:
 
 
 def delay_ms(newest_t: float, now_ms: float) -> float | None:
-    """How late the newest sample arrived, when its time is an epoch time at all."""
+    """How late the newest sample arrived, in ms; None when its time is no epoch time."""
     late = now_ms - newest_t
     return late if abs(late) < EPOCH_PLAUSIBLE_MS else None

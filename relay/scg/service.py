@@ -1,6 +1,6 @@
-"""The use cases of the OpenSCG document: a session begun, found, listed, ended and exported.
+"""The use cases of the OpenSCG document: create, find, list, end and export a session.
 
-Knows neither HTTP nor SQL. What is answered is committed; what is exported has all that was taken before.
+Knows neither HTTP nor SQL. A change is committed before it is answered; an export waits for all that was taken in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class ScgService:
-    """Of sessions in memory what is newest is told, of the others what is stored."""
+    """Answers for sessions in memory from memory, for all others from the database."""
 
     def __init__(self, store: Store, writer: Writer, sessions: LiveSessions, intake: Intake, clock: Clock) -> None:
         self._store = store
@@ -61,32 +61,32 @@ class ScgService:
         return [live.summary() if (live := self._sessions.held(s.id)) else summary(s) for s in sessions]
 
     async def end(self, session_id: str) -> int:
-        """End a session and tell everybody; gives the number of samples stored. Ending twice is no error."""
+        """End a session and announce it; returns the number of samples stored. Ending twice is no error."""
         live = await self._sessions.of(session_id)
         now_ms = self._clock.now_ms()
         await self._writer.committed(lambda done: self._intake.ended(live, now_ms, done))
         return await self._store.count(session_id)
 
     async def export(self, session_id: str, *, tuples: bool = False) -> Iterator[bytes]:
-        """The Full Session Object in slices; what is taken but not committed yet is waited for."""
+        """The Full Session Object in slices. Waits until everything taken in is committed."""
         session = await self.find(session_id)
         await self._writer.drained(session_id)
         columns = await self._store.samples(session_id, over=self._over(session))
         return full_session(_head(session, columns), columns, tuples=tuples)
 
     async def samples(self, session_id: str) -> Iterator[bytes]:
-        """Only the samples of it."""
+        """Only the samples of the Full Session Object."""
         session = await self.find(session_id)
         await self._writer.drained(session_id)
         return samples_object(b"{", await self._store.samples(session_id, over=self._over(session)))
 
     def _over(self, session: Session) -> bool:
-        """So long ago that a replica has all of it."""
+        """Whether the session ended so long ago that a replica has all of it."""
         return session.ended_at_ms is not None and self._clock.now_ms() - session.ended_at_ms > OVER_AFTER_MS
 
 
 def _head(session: Session, columns: scg.Columns | None) -> dict[str, Any]:
-    """The Full Session Object but its samples."""
+    """The Full Session Object without its samples."""
     head: dict[str, Any] = {"sessionId": session.id, "startedAt": scg.iso(session.started_at_ms)}
     if session.ended_at_ms is not None:
         head["endedAt"] = scg.iso(session.ended_at_ms)

@@ -1,6 +1,6 @@
-"""Sessions in memory: those that somebody measures or watches, each there once, read from the store when needed.
+"""The sessions in memory: those somebody measures or watches, each once, read from the database on demand.
 
-Who is in none of them for long is let go; what is committed stays. Two who ask in one moment get the same one.
+An idle session leaves memory after a while; what is committed stays. Two concurrent requests get the same object.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a relay holds: sessions in memory, frames and ms a slow viewer may be behind, ms of backlog."""
+    """Limits: sessions in memory; frames and ms that a slow viewer may fall behind; ms of backlog."""
 
     live_sessions: int
     ring_frames: int
@@ -39,7 +39,7 @@ class Bounds:
 
 
 class LiveSessions:
-    """`of` brings one into memory; `analyse_for_ever` is their duty."""
+    """`of` loads a session into memory; `analyse_for_ever` is the duty that computes heart rates."""
 
     def __init__(self, store: Store, writer: Writer, clock: Clock, metrics: Metrics, bounds: Bounds) -> None:
         self._store = store
@@ -51,13 +51,13 @@ class LiveSessions:
         self._loading: dict[str, asyncio.Task[Live]] = {}
 
     def held(self, session_id: str) -> Live | None:
-        """The session, where it is in memory already."""
+        """The session if it is in memory, else None."""
         return self._live.get(session_id)
 
     async def of(self, session_id: str, *, kit: str | None = None) -> Live:
-        """The session in memory. With `kit`, an unknown one begins here.
+        """The session, loaded if necessary. With `kit`, an unknown session is created.
 
-        Raises SessionNotFound for an unknown one of no kit, Full when every place is taken.
+        Raises SessionNotFound when it is unknown and no kit is given, and Full when no more sessions fit in memory.
         """
         found = self._live.get(session_id)
         if found is not None:
@@ -70,7 +70,7 @@ class LiveSessions:
         except SessionNotFound:
             if kit is None:
                 raise
-        # Somebody who may not begin it asked in the same moment: a kit's samples are not refused for that.
+        # A request that may not create the session came first and failed: the kit's samples must not be refused for it.
         return await self.of(session_id, kit=kit)
 
     def _begin_loading(self, session_id: str, kit: str | None) -> asyncio.Task[Live]:
@@ -116,7 +116,7 @@ class LiveSessions:
         )
 
     def forget_idle(self, after_ms: float = FORGET_AFTER_MS) -> int:
-        """Let go of sessions nobody is in and nothing came for. What is committed stays; memory does not."""
+        """Drop sessions from memory that nobody is in and nothing came for in `after_ms`; returns how many."""
         horizon = self._clock.monotonic_ms() - after_ms
         idle = [
             key
@@ -129,7 +129,7 @@ class LiveSessions:
         return len(idle)
 
     async def reread(self, live: Live) -> None:
-        """Another relay changed the session's row: take it as it is now, and tell of its end."""
+        """Another relay changed the session's row: read it again, and announce an end."""
         session = await self._store.session(live.session.id)
         if session is None or self._live.get(session.id) is not live:
             return
@@ -142,7 +142,7 @@ class LiveSessions:
         return [live for live in self._live.values() if live.session.kit == kit]
 
     async def analyse_for_ever(self) -> None:
-        """Once a second, for the sessions somebody asked it for."""
+        """Once a second, analyse the sessions for which somebody asked for it."""
         while True:
             await asyncio.sleep(ANALYSE_EVERY_S)
             for live in list(self._live.values()):

@@ -1,6 +1,6 @@
-"""The sockets in sessions' rooms: who sits where, and what each of their messages comes to.
+"""The sockets in sessions' rooms: who enters as what, and what each of their messages does.
 
-A viewer gets the backlog first, then whatever comes. The first to send samples is the patient, and there is one.
+A viewer gets the backlog first, then live data. The first to send samples is the patient; there is only one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relay.scg.rules import Part
 
 
 class Sockets:
-    """At most `most` of them, in all sessions together."""
+    """Limits the sockets of all sessions together to `most`."""
 
     def __init__(self, intake: Intake, feed: Feed, clock: Clock, metrics: Metrics, *, most: int) -> None:
         self._intake = intake
@@ -30,16 +30,16 @@ class Sockets:
         self._count = 0
 
     def check_room(self) -> None:
-        """Raises Full when every place is taken."""
+        """Raises Full when no further socket is allowed."""
         if self._count >= self._most:
             raise Full("This relay holds as many sockets as it may. Try again in a moment.")
 
     async def expect(self, live: Live) -> None:
-        """Somebody is about to enter: other relays' words of this session come here from now on. Full: they do not."""
+        """Before a socket enters: subscribe to other relays' data of this session. Raises Full when that fails."""
         await self._feed.watch(live)
 
     def enter(self, live: Live, member: Member, part: Part, after: float | None = None) -> None:
-        """Seat a socket: backlog first (what follows `after`), then whatever comes; everybody hears of it."""
+        """Seat a socket: send the backlog (what follows `after`), then live data; announce it to the room."""
         if part is not Part.PATIENT and live.line is None:
             live.start_line()
         if member.audience is Audience.ANALYST:
@@ -73,7 +73,7 @@ class Sockets:
         self._metrics.sockets.set(self._count)
 
     def message(self, live: Live, member: Member, part: Part, data: str | bytes, sender: Sender) -> None:
-        """One message of a socket. Whatever is wrong with it is answered; the socket stays."""
+        """Handle one message of a socket. An invalid message is answered with an error; the socket stays open."""
         try:
             envelope = scg.decode_envelope(data)
             if envelope.type == "samples_batch":

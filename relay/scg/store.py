@@ -1,6 +1,6 @@
-"""Heart sessions at rest: a batch goes in all at once, and what is read of a session comes in the order of its times.
+"""Heart sessions in the database: a batch is committed as a whole, and samples are read in the order of their times.
 
-A message is stored once, however often and by however many relays it is put; small chunks are joined later.
+A message is stored once, however often and by however many relays it is put. Small chunks are merged later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETTLED = {
     "23503": "of a recording that was removed",
     "SQLITE_CONSTRAINT_FOREIGNKEY": "of a recording that was removed",
 }
-"""What a constraint says of a message that need not be stored; with any other it is tried again."""
+"""Constraint violations after which a message need not be stored; after any other, it is tried again."""
 
 log = structlog.get_logger(__name__)
 _SESSIONS = sa.select(*(scg_sessions.c[name] for name in Session.__slots__))
@@ -42,9 +42,9 @@ _INSERT = sa.insert(scg_chunks).values(month=month_of(sa.bindparam("of")))
 
 
 class Store:
-    """`history` is a replica, for recordings that are over; it may lag behind.
+    """`history` is a replica for reading finished recordings; it may lag behind.
 
-    Reading raises StoreUnavailable where the database does not answer.
+    Reading raises StoreUnavailable when the database does not answer.
     """
 
     def __init__(self, engine: AsyncEngine, metrics: Metrics, *, history: AsyncEngine | None = None) -> None:
@@ -54,9 +54,9 @@ class Store:
         self._metrics = metrics
 
     async def keep(self, batch: list[Entry]) -> list[Entry]:
-        """Commit a batch; gives what of it is stored now: all, together; else what can be, one by one.
+        """Commit a batch, and return the entries that are stored now: all in one transaction, else one by one.
 
-        What the database cannot keep is given up and counted. StoreUnavailable: all of it is to be tried again.
+        An entry that the database cannot store is given up and counted. StoreUnavailable: try the whole batch again.
         """
         try:
             return await self._kept(batch)
@@ -73,7 +73,7 @@ class Store:
         return batch
 
     async def _keeps(self, entry: Entry) -> bool:
-        """What another relay on the same database stored, or removed, first counts as kept."""
+        """Commit one entry. One that another relay on this database stored or removed before counts as kept."""
         try:
             await self._commit([entry])
         except IntegrityError as error:
@@ -107,7 +107,7 @@ class Store:
         self._metrics.samples_stored.inc(sum(row["samples"] for row in made))
 
     async def _lock_received(self, connection: AsyncConnection, batch: list[Entry]) -> dict[Key, SeqRanges]:
-        """What is stored of each boot in the batch, held still until the commit: nobody else adds to it meanwhile."""
+        """The stored sequence numbers of each boot in the batch, locked until the commit so that none is added."""
         keys = sorted({(entry.session, entry.boot) for entry in batch if entry.columns is not None and entry.boot})
         if not keys:
             return {}
@@ -119,7 +119,7 @@ class Store:
         return {(row["session_id"], row["boot"]): SeqRanges(row["seqs"]) for row in found.mappings()}
 
     async def _put(self, connection: AsyncConnection, session: Session, *, only_new: bool) -> None:
-        """Insert, or fill in what was not known when the session was first heard of."""
+        """Insert the session's row; unless `only_new`, update an existing row with every value that is not None."""
         values = {key: value for key in Session.__slots__ if (value := getattr(session, key)) is not None}
         insert = self._insert(scg_sessions).values(**values)
         if only_new:
@@ -129,13 +129,13 @@ class Store:
 
     @staticmethod
     def small() -> sa.Select[Any]:
-        """Sessions with small chunks, by an index of these alone; hence the number in the statement's own text."""
+        """Sessions with small chunks. The limit is a literal in the SQL, so that the partial index applies."""
         columns = scg_chunks.c
         few = columns.samples < sa.literal(SMALL_SAMPLES, literal_execute=True)
         return sa.select(columns.session_id).where(few).group_by(columns.session_id)
 
     async def compact_for_ever(self, fence: Fence) -> None:
-        """Join the small chunks that quick commits leave: a day is read in thousands of rows, not in a million."""
+        """Merge the small chunks of frequent commits: a day is then read in thousands of rows, not in a million."""
         query = self.small().having(sa.func.count() >= MANY_SMALL)
         while True:
             await asyncio.sleep(COMPACT_EVERY_S)
@@ -143,9 +143,9 @@ class Store:
                 await self.compact(row["session_id"], fence)
 
     async def compact(self, session_id: str, fence: Fence = unfenced) -> int:
-        """Join a session's small chunks, boot by boot, in one transaction; gives how many rows went.
+        """Merge a session's small chunks, per boot, in one transaction; returns by how many the rows became fewer.
 
-        The rows are locked: of two relays at once, the second finds them gone.
+        The rows are locked: if two relays do this at once, the second finds them gone.
         """
         columns = scg_chunks.c
         query = sa.select(scg_chunks).where(columns.session_id == session_id, columns.samples < SMALL_SAMPLES)
@@ -171,15 +171,15 @@ class Store:
         return [Session(**row) for row in await self._read(query)]
 
     async def seen(self, session_id: str) -> dict[str, SeqRanges]:
-        """Per boot, the messages of a session that are stored."""
+        """The stored messages of a session, per boot."""
         columns = scg_received.c
         query = sa.select(columns.boot, columns.seqs).where(columns.session_id == session_id)
         return {row["boot"]: SeqRanges(row["seqs"]) for row in await self._read(query)}
 
     async def samples(self, session_id: str, *, over: bool = False) -> Columns | None:
-        """Everything stored of a session, in the order of its times; None when there is nothing yet.
+        """All stored samples of a session in the order of their times; None when there are none.
 
-        Of one that is long `over` the replica is asked, and the database itself when that does not answer.
+        With `over` (ended some time ago) the replica is asked first; if it fails or has nothing, the database itself.
         """
         query = sa.select(scg_chunks.c.body).order_by(scg_chunks.c.id)
         found = await self._read_replica(query, session_id) if over else []
@@ -195,7 +195,7 @@ class Store:
             return []
 
     async def since(self, session_id: str, after: float | None, window_ms: float) -> Columns | None:
-        """What is stored with times beyond `after`, else of the last `window_ms`, in the order of their times."""
+        """The stored samples after `after` (ms), or without it of the last `window_ms`, in the order of their times."""
         columns = scg_chunks.c
         if after is None:
             newest = sa.select(sa.func.max(columns.t_max).label("t"))
@@ -218,7 +218,7 @@ class Store:
     async def _read(
         self, query: sa.Select[Any], engine: AsyncEngine | None = None, *, of: str | None = None
     ) -> list[dict[str, Any]]:
-        """`of`: only that session's chunks, and only in the table of its month."""
+        """With `of`, only that session's chunks, read from the partition of its month."""
         async with transaction(engine or self._engine) as connection:
             if of is not None:
                 month = await read_month(connection, of)
@@ -229,7 +229,7 @@ class Store:
 async def _keep_received(
     connection: AsyncConnection, added: list[dict[str, Any]], received: dict[Key, SeqRanges]
 ) -> None:
-    """Write down what these rows added, in the transaction that adds them."""
+    """Record the sequence numbers these rows added, in the same transaction."""
     columns = scg_received.c
     kept = []
     for row in added:
@@ -249,5 +249,5 @@ async def _end(connection: AsyncConnection, session_id: str, ended_at_ms: float)
 
 
 def _broken(error: IntegrityError) -> str:
-    """The database's own name of the constraint's kind."""
+    """The database's own code for the kind of constraint that was violated."""
     return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", ""))

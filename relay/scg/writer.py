@@ -1,7 +1,7 @@
-"""The one queue between the sessions and the database. An acknowledgement follows the commit, never goes before it.
+"""The one queue between the sessions and the database. An acknowledgement always follows the commit.
 
-Whatever arrives between two commits goes in together: one transaction, one wait for the disk, however many sessions.
-A writer that is full makes its senders wait; it drops nothing.
+All that arrives between two commits goes into one transaction, so the disk is waited for once, however many sessions.
+A full writer makes its senders wait; it drops nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 
 class Writer:
-    """`run` must be running for anything to be committed.
+    """Nothing is committed unless `run` is running.
 
-    `keep` commits a batch and gives what of it is stored now; after its StoreUnavailable it is given the batch again.
+    `keep` commits a batch and returns the entries stored; if it raises StoreUnavailable, it gets the batch again later.
     """
 
     def __init__(self, keep: Keep, metrics: Metrics, *, max_samples: int, commit_every_s: float) -> None:
@@ -52,7 +52,7 @@ class Writer:
         return not self._space.is_set()
 
     def submit(self, entry: Entry) -> None:
-        """Hand over a message for the next commit. Ask `full` first: a sender is made to wait, never dropped."""
+        """Hand over a message for the next commit. Check `full` first and make the sender wait; this never refuses."""
         self._pending.append(entry)
         self._weight += entry.weight
         self._metrics.pending_samples.set(self._weight)
@@ -65,7 +65,7 @@ class Writer:
             self._urgent.set()
 
     async def committed(self, entry: Callable[[Callable[[], None]], Entry]) -> None:
-        """Submit what `entry` makes of a callback; returns when it is committed, StoreUnavailable if not soon."""
+        """Submit the entry made with a callback, and wait for its commit. StoreUnavailable if it takes too long."""
         stored = asyncio.get_running_loop().create_future()
 
         def done() -> None:
@@ -82,7 +82,7 @@ class Writer:
         self._waiting.append(resume)
 
     async def drained(self, session: str | None = None) -> None:
-        """Returns when all submitted before this call, or of a session, is committed; StoreUnavailable if not soon."""
+        """Wait until all submitted so far (or all of one session) is committed; StoreUnavailable after a while."""
         if self._committed < self._submitted if session is None else self._waiting_of[session]:
             done = asyncio.get_running_loop().create_future()
             self._drains.append((self._submitted, done))
@@ -90,10 +90,10 @@ class Writer:
             await answered(done)
 
     async def run(self) -> None:
-        """Commit for ever, samples after a short rest, what somebody waits for at once.
+        """Commit for ever: samples after a short rest, to gather more; whatever somebody waits for, at once.
 
-        A database that fails is tried again; what waits for it stays, and is counted. What it cannot keep is given up,
-        without an acknowledgement, and holds up nobody else's.
+        If the database fails, the batch stays in the queue and is tried again. An entry that it cannot store is given
+        up without an acknowledgement, and delays no other.
         """
         delay = RETRY_FIRST_S
         while True:
@@ -123,7 +123,7 @@ class Writer:
         self._work.set()
 
     def _settle(self, batch: list[Entry], kept: list[Entry]) -> None:
-        """All of the batch is dealt with; what was kept is told to whoever waits for it."""
+        """Everything in the batch is dealt with: notify those waiting for entries that were stored, and make room."""
         self._weight -= sum(entry.weight for entry in batch)
         self._metrics.pending_samples.set(self._weight)
         for entry in kept:
