@@ -1,8 +1,8 @@
-"""The broker inside the relay, so that one box needs nothing installed: amqtt, MQTT 3.1.1, behind a door of our own.
+"""The broker inside the relay (amqtt, MQTT 3.1.1), so that a single box needs nothing else installed.
 
-The door reads CONNECT before amqtt does: who is not admitted never reaches it, and who is bears the name that was
-proved, under a client id that nobody else can take. It holds the bounds per address and kit, lets nothing out to a kit
-that is another's, and drops whoever loses trust. On loopback without TLS it is open.
+Every CONNECT is read here before amqtt sees it: a client that is not admitted never reaches amqtt. An admitted one gets
+the name it proved and a client id that nobody else can take. This module also enforces the bounds per address and kit,
+keeps kits from other kits' messages, and drops clients that lose trust. On loopback without TLS it is open to all.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from relay.errors import PortBusy
 from relay.process.metrics import Metrics
 
 CONNECT_WITHIN_S = 10.0
-"""To say who one is; who only holds a connection open is let go."""
+"""A client that has not sent its CONNECT by then is disconnected."""
 CONNECT_BYTES = 65_536
 LISTENER = "default"
 _MODULE = __name__
@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DoorBounds:
-    """Against one sender that would take every place, or all the time."""
+    """Bounds against one sender that would take every connection, or all the time."""
 
     per_address: int = 2_000
     per_kit: int = 4
@@ -63,7 +63,7 @@ class DoorBounds:
 
 
 class AtTheDoor(BaseAuthPlugin):  # type: ignore[misc]
-    """amqtt wants somebody to say yes; who came through the door has been asked."""
+    """amqtt requires an authentication plugin; every client that gets this far was admitted already."""
 
     @dataclass
     class Config:
@@ -90,7 +90,7 @@ class KitTopics(BaseTopicPlugin):  # type: ignore[misc]
 
 
 class _Reader(StreamReaderAdapter):  # type: ignore[misc]
-    """First the CONNECT as the door rewrote it, then the stream: no packet too long, no more a second than may be."""
+    """The rewritten CONNECT, then the client's stream; refuses packets that are too long, and limits the byte rate."""
 
     def __init__(self, reader: asyncio.StreamReader, first: bytes, bounds: DoorBounds) -> None:
         super().__init__(reader)
@@ -110,7 +110,7 @@ class _Reader(StreamReaderAdapter):  # type: ignore[misc]
         return data
 
     async def _pace(self, size: int) -> None:
-        """A leaky bucket a second deep: who sends faster is read more slowly, and loses nothing."""
+        """A leaky bucket one second deep: a faster sender is read more slowly, and loses nothing."""
         now = asyncio.get_running_loop().time()
         self._ahead_s = max(self._ahead_s, now) + size / self._bounds.bytes_per_s
         if (wait := self._ahead_s - now - 1.0) > 0:
@@ -118,7 +118,7 @@ class _Reader(StreamReaderAdapter):  # type: ignore[misc]
 
 
 class _Writer(StreamWriterAdapter):  # type: ignore[misc]
-    """Lets no message out that its reader may not have: amqtt sends what it retains to whoever connects."""
+    """Holds back messages that the client may not read: amqtt does not check this for retained messages."""
 
     def __init__(self, writer: asyncio.StreamWriter, gate: Gate, name: str) -> None:
         super().__init__(writer)
@@ -133,7 +133,7 @@ class _Writer(StreamWriterAdapter):  # type: ignore[misc]
 
 @dataclass(eq=False, slots=True)
 class _Guest:
-    """A connection that was admitted."""
+    """An admitted connection."""
 
     name: str
     client_id: str
@@ -143,7 +143,7 @@ class _Guest:
 
 
 class EmbeddedBroker:
-    """amqtt behind the door, on one port. `start` raises PortBusy when another program has it."""
+    """amqtt behind our own port. `start` raises PortBusy when another program has the port."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class EmbeddedBroker:
         metrics: Metrics | None = None,
         room: Room | None = None,
     ) -> None:
-        """`tls` is the context for kits, and the certificate by which the relay itself knows its broker."""
+        """`tls`: the TLS context for kits, and the certificate by which the relay itself recognises its broker."""
         self._host = host
         self._tls = tls
         self._port = port or _free_port(host)
@@ -170,7 +170,7 @@ class EmbeddedBroker:
 
     @property
     def address(self) -> Address:
-        """How the relay itself reaches it."""
+        """How the relay itself connects to the broker."""
         host = "127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host  # noqa: S104 - a comparison
         return Address(
             host=host,
@@ -210,7 +210,7 @@ class EmbeddedBroker:
             self._broker = None
 
     def sweep(self) -> None:
-        """Drop at once whoever has lost trust."""
+        """Disconnect at once every client that has lost trust."""
         for guest in list(self._guests):
             if not self._gate.still_trusts(guest.name, guest.shown, guest.since_s):
                 log.warning("kit_dropped", kit=guest.name, reason="revoked")
@@ -249,7 +249,7 @@ class EmbeddedBroker:
         await self._seat(said, _Guest(name, self._own_id(name, said), shown, self._now_s(), writer), reader)
 
     async def _seat(self, said: Connect, guest: _Guest, reader: asyncio.StreamReader) -> None:
-        """Hand the connection to amqtt for as long as it lasts; the same client's older one ends (MQTT-3.1.4-2)."""
+        """Hand the connection to amqtt; an older connection of the same client id is dropped (MQTT-3.1.4-2)."""
         mine = [other for other in self._guests if other.name == guest.name and guest.name]
         for other in mine:
             if other.client_id == guest.client_id:
@@ -271,7 +271,10 @@ class EmbeddedBroker:
             self._guests.discard(guest)
 
     def _own_id(self, name: str, said: Connect) -> str:
-        """No kit's name has a slash in it, so that nobody's id is within another's."""
+        """The client id with the client's name before it.
+
+        No kit's name contains a slash, so ids of two names never collide.
+        """
         if self._gate.open and name != RELAY_USER:
             return said.client_id
         return f"{name}/{said.client_id or secrets.token_hex(8)}"

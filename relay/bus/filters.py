@@ -1,8 +1,8 @@
-"""amqtt's table of subscriptions, which may change while a message goes out.
+"""A replacement for amqtt's table of subscriptions that may change while a message is delivered.
 
-amqtt walks the table and waits on the way; whoever subscribes or leaves meanwhile would end the walk with an error, or
-move a subscriber past it, and those behind would never get the message. A walk over this table is over what was
-subscribed when it began. One private name of amqtt is used; a test fails when it changes.
+amqtt awaits while it iterates the table. A client that subscribes or leaves meanwhile would end the iteration with an
+error, or make it skip a subscriber. This table iterates over a copy made at the start. It replaces a private attribute
+of amqtt; a test fails when that changes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class Subscriptions(dict[str, Any]):
     """From a topic filter to the list of its subscribers."""
 
     def items(self) -> Any:
-        """As it stands now, for a walk of its own: the lists are copies too."""
+        """A copy of the table as it is now, with copies of its lists."""
         return [(topic_filter, list(subscribers)) for topic_filter, subscribers in super().items()]
 
 
 def steady(broker: Broker) -> Broker:
-    """The same broker, before it starts, with a table that bears change."""
+    """The same broker, not yet started, with a table that may change during delivery."""
     broker._subscriptions = Subscriptions()  # noqa: SLF001  amqtt has no other way in
     return broker

@@ -1,7 +1,7 @@
-"""Who is admitted to the broker inside the relay, and which topics each may write and read. No socket, no packet.
+"""Who is admitted to the broker inside the relay, and which topics each client may write and read. No I/O.
 
-By certificate where one was shown, else by a kit's token; a kit reaches its own lanes only. An open gate, on loopback
-without TLS, trusts everybody but whoever says to be the relay.
+A kit proves its name by its certificate or, without one, by its token; it reaches only its own lanes. An open gate (on
+loopback without TLS) admits everybody, except a client that claims to be the relay without the relay's password.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Gate:
     takes_tokens: bool = True
 
     def admits(self, said: Connect, shown: Shown | None) -> str | None:
-        """The name a client has proved, empty for nobody in particular on an open door, or None."""
+        """The name that a client has proved, or None to refuse it.
+
+        On an open gate the name is not checked and may be empty.
+        """
         if said.username == RELAY_USER:
             good = secrets.compare_digest((said.password or "").encode(), self.relay_password.encode())
             return RELAY_USER if good else None
@@ -67,7 +70,7 @@ class Gate:
         return self.standing.trusts_token(name, since_s)
 
     def reaches(self, username: str | None, topic: str, action: Action) -> bool:
-        """A kit writes its own lanes up and reads its own lanes down; the relay does all; an open door trusts all."""
+        """A kit writes its upward lanes and reads its downward lanes; the relay, or all on an open gate, may do both."""
         if username == RELAY_USER or self.open:
             return True
         found = topics.parse(topic)

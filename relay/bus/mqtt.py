@@ -1,7 +1,7 @@
-"""The bus between kits and the relay. One small interface; its body here is an MQTT broker, embedded or by URL.
+"""The bus between kits and the relay: one small interface, and its implementation for an MQTT broker.
 
-Reconnects for ever. What kits send is lost here only to be sent again, for they keep it until the relay's own
-acknowledgement; what goes to kits waits in a bounded queue, and what that cannot hold is dropped and counted.
+Reconnects for ever. Kits keep each message until the relay acknowledges it, so what is lost here is sent again.
+Messages to kits wait in a bounded queue; when it is full, the oldest is dropped and counted.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from relay.process.metrics import Metrics
 
 QUEUE = 10_000
 INCOMING = 20_000
-"""Messages paho may hold before the relay has looked at them; the kits send again what falls out."""
+"""Messages that paho holds before the relay has read them; kits send again what does not fit."""
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
 
 Settled = Callable[[], None]
-"""What a bus that keeps messages wants called once one is committed, or refused for good."""
+"""Callback for a bus that stores messages: the message is committed, or refused for good."""
 
 
 class Receive(Protocol):
@@ -42,12 +42,12 @@ log = structlog.get_logger(__name__)
 
 
 class Bus(Protocol):
-    """What the APIs see of it."""
+    """The bus, as the APIs see it."""
 
     connected: asyncio.Event
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """To a kit, at QoS 0. Never waits."""
+        """Send to a kit, at QoS 0. Never waits."""
         ...
 
     async def run(self, receive: Receive) -> None:
@@ -57,9 +57,9 @@ class Bus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a broker is. TLS and WebSocket transport by the scheme: mqtt, mqtts, ws, wss.
+    """Where a broker is. The URL's scheme (mqtt, mqtts, ws, wss) selects TLS and WebSocket transport.
 
-    `trusted` is the relay's own certificate, by which it knows its own broker, under whatever name that was issued.
+    `trusted` is the relay's own certificate, by which it recognises its own broker whatever names are in it.
     """
 
     host: str
@@ -76,7 +76,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 
 def parse_address(url: str) -> Address:
-    """A broker's URL taken apart. Raises SettingsError, saying what a good one looks like."""
+    """A broker's URL as an Address. Raises SettingsError, which shows a valid example."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -96,7 +96,7 @@ def parse_address(url: str) -> Address:
 
 
 class MqttBus:
-    """MQTT 3.1.1, which every broker here speaks. `run` connects and hands over what comes; `publish` never waits."""
+    """MQTT 3.1.1, which every supported broker speaks. `run` connects and receives; `publish` never waits."""
 
     def __init__(self, address: Address, metrics: Metrics) -> None:
         self._address = address
@@ -106,7 +106,7 @@ class MqttBus:
         self.connected = asyncio.Event()
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Queue a message at QoS 0: acknowledgements, repeated when the kit sends again."""
+        """Queue a message at QoS 0. A lost acknowledgement is repeated when the kit sends its message again."""
         if len(self._outgoing) >= QUEUE:
             self._outgoing.popleft()
             self._metrics.bus_dropped.inc()
@@ -137,7 +137,7 @@ class MqttBus:
                 await receive(topic.kit, topic.lane, bytes(message.payload))
 
     async def _send(self, client: aiomqtt.Client) -> None:
-        """What waited for a broker goes first; a message that the connection took with it goes again on the next."""
+        """Send what is queued. A message that fails because the connection is lost goes out on the next one."""
         while True:
             while self._outgoing:
                 topic, payload = self._outgoing.popleft()

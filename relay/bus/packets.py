@@ -1,4 +1,4 @@
-"""The few packets of MQTT 3.1.1 that the relay looks at before its broker does. Pure: bytes in, meaning out.
+"""The few packets of MQTT 3.1.1 that the relay reads itself, before its broker. Pure: bytes in, values out.
 
 Source: MQTT 3.1.1 (OASIS), sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH).
 """
@@ -14,16 +14,16 @@ NOT_AUTHORIZED = 5
 UNAVAILABLE = 3
 _WILL, _PASSWORD, _USERNAME = 0x04, 0x40, 0x80
 _KEPT_FLAGS = 0x3E
-"""Clean session, will, its QoS and its retain; user name and password are set anew."""
+"""CONNECT flags that are passed on: clean session, will, will QoS, will retain. User name and password are set anew."""
 
 
 class BadPacket(ValueError):
-    """Not MQTT, or longer than may be."""
+    """Not MQTT, or longer than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """What a client says first. `will` is topic and message."""
+    """A client's CONNECT. `will` is its topic and message."""
 
     level: int
     flags: int
@@ -34,7 +34,7 @@ class Connect:
     password: str | None = None
 
     def admitted(self, username: str | None, client_id: str) -> Connect:
-        """The same with the name it has proved, under an id of its own, and without its secret."""
+        """The same CONNECT with the proved name and a client id of ours, without the password."""
         return replace(self, username=username, client_id=client_id, password=None)
 
     def packet(self) -> bytes:
@@ -49,7 +49,7 @@ class Connect:
 
 
 async def read_connect(read: Callable[[int], Awaitable[bytes]], most: int) -> Connect:
-    """The first packet of a connection; `read(n)` gives exactly n bytes. Raises BadPacket."""
+    """Read a connection's first packet; `read(n)` returns exactly n bytes. Raises BadPacket."""
     if (await read(1))[0] >> 4 != CONNECT:
         raise BadPacket("the first packet is no CONNECT")
     size = shift = 0
@@ -65,7 +65,10 @@ async def read_connect(read: Callable[[int], Awaitable[bytes]], most: int) -> Co
 
 
 def parse_connect(body: bytes) -> Connect:
-    """A CONNECT without its fixed header. Beyond level 4 only the level is meant. Raises BadPacket."""
+    """A CONNECT without its fixed header.
+
+    Of any protocol level but 4 (MQTT 3.1.1) only the level is read. Raises BadPacket.
+    """
     try:
         protocol, rest = _take(body)
         level, flags, keepalive = rest[0], rest[1], rest[2:4]
@@ -91,14 +94,14 @@ def parse_connect(body: bytes) -> Connect:
 
 
 def refusal(level: int, code: int) -> bytes:
-    """A CONNACK that says no, in the words of the client's own version."""
+    """A CONNACK that refuses, in the format of the client's protocol version."""
     if level == LEVEL_311:
         return bytes([0x20, 2, 0, code])
     return bytes([0x20, 3, 0, 0x84, 0]) if level >= LEVEL_5 else bytes([0x20, 2, 0, 1])
 
 
 def topic_of(packet: bytes) -> str | None:
-    """The topic of a whole PUBLISH packet; None for any other."""
+    """The topic of a whole PUBLISH packet; None for any other packet."""
     if not packet or packet[0] >> 4 != PUBLISH:
         return None
     start = 1

@@ -1,7 +1,7 @@
-"""The switchboard: every message of every kit comes in here once and goes to the API that answers its type.
+"""The switchboard: every message of a kit arrives here once, and goes to the API that handles its type.
 
-What can never be stored is refused by number, so that a kit sets it aside and says so instead of sending it for ever.
-Knows no API: `answer` names who takes a type, `listen_status` and `listen_presence` who wants to hear how a kit is.
+A message that can never be stored is refused by number, so that the kit sets it aside instead of sending it for ever.
+The switchboard knows no API: `answer` registers a type's handler, `listen_status` and `listen_presence` observers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from relay.process.metrics import Metrics
 from relay.process.supervisor import contain
 
 SILENT_S = 15.0
-"""A kit that says nothing for so long counts as gone, even if its last will never came."""
+"""A kit that sends nothing for this long counts as offline, even if its last will never arrived."""
 MAX_KITS = 10_000
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False, slots=True)
 class KitSender:
-    """A kit as the sender of messages. Acknowledgements of one commit leave as one message a boot."""
+    """A kit as the sender of messages. The acknowledgements of one commit are sent as one message per boot."""
 
     name: str
     bus: Bus
@@ -45,19 +45,19 @@ class KitSender:
         return "kit"
 
     def ack(self, boot: str, seq: int) -> None:
-        """Say that this message is committed; only then."""
+        """Acknowledge a message; call only after its commit."""
         if not self.pending:
             asyncio.get_running_loop().call_soon(self._send_acks)
         self.pending.setdefault(boot, SeqRanges()).add(seq)
         self.settle(boot, seq)
 
     def settle(self, boot: str, seq: int) -> None:
-        """The message needs no bus any more: it is committed, or never will be."""
+        """The bus may drop its copy: the message is committed, or never will be."""
         for settled in self.waiting.pop((boot, seq), ()):
             settled()
 
     def reject(self, boot: str, seq: int, code: str, text: str) -> None:
-        """Say that this message will never be stored."""
+        """Tell the kit that this message will never be stored."""
         self.bus.publish(topic(self.name, Lane.ACK), scg.reject(boot, seq, code, text))
         self.settle(boot, seq)
 
@@ -68,18 +68,18 @@ class KitSender:
 
 
 class Handler(Protocol):
-    """Takes one message. `present` is false for history. ContractError and RelayError are answered by the caller."""
+    """Handles one message. `present` is false for backlog. The caller answers ContractError and RelayError."""
 
     async def __call__(self, sender: KitSender, envelope: scg.Envelope, *, present: bool) -> None: ...
 
 
 StatusListener = Callable[[str, dict[str, Any], bool], None]
-"""(kit, the status message's payload, whether it says online)"""
+"""(kit, the status message's payload, whether the kit is online)"""
 PresenceListener = Callable[[KitSender, bool], None]
 
 
 class Switchboard:
-    """`receive` is what a bus hands messages to."""
+    """A bus passes every message to `receive`."""
 
     def __init__(self, bus: Bus, metrics: Metrics) -> None:
         self._bus = bus
@@ -90,7 +90,7 @@ class Switchboard:
         self._presence: list[PresenceListener] = []
 
     def answer(self, types: Iterable[str], handler: Handler) -> None:
-        """Hand every message of these types to `handler`; a type has one."""
+        """Pass every message of these types to `handler`; each type has one handler."""
         for kind in types:
             if kind in self._handlers:
                 raise ValueError(f"messages of type {kind!r} have a handler")
@@ -100,17 +100,17 @@ class Switchboard:
         self._status.append(listener)
 
     def listen_presence(self, listener: PresenceListener) -> None:
-        """Called when a kit comes, and when it goes or has been silent for long."""
+        """Called when a kit comes online, says that it goes, or has been silent for SILENT_S."""
         self._presence.append(listener)
 
     def command(self, kit: str, name: str, args: dict[str, Any]) -> None:
-        """Send a command down; how it went is told in the kit's next status."""
+        """Send a command to a kit; its next status tells the outcome."""
         self._bus.publish(topic(kit, Lane.COMMAND), scg.message("command", {"name": name, "args": args}))
 
     async def receive(self, kit: str, lane: Lane, data: bytes, settled: Settled | None = None) -> None:
-        """One message from the bus. Errors are answered with `reject` or, without a number to name, logged.
+        """One message from the bus. An error is answered with `reject` or, for a message without a number, only logged.
 
-        A fault of the program at one kit's message is counted and ends with that message, which stays unacknowledged.
+        Any other exception is counted and ends with this message, which stays unacknowledged.
         """
         if not await contain(f"message of {kit}", self._take(kit, lane, data, settled)):
             self._metrics.faults.labels("kit_message").inc()

@@ -28,7 +28,7 @@ FETCH_WITHIN_S = 0.5
 AGAIN_AFTER_S = [3.0, 10.0, 30.0]
 """A message taken but not acknowledged is delivered again after these pauses; the last one repeats."""
 FOR_EVER = 10_000_000
-"""Delivery attempts; at 30 s each, ten years. The server does not accept -1 (unlimited) together with a backoff."""
+"""Delivery attempts; at 30 s each, nine years. The server does not accept -1 (unlimited) together with a backoff."""
 PENDING = 200
 PENDING_WITHIN_S = 0.5
 UNDONE = 20_000

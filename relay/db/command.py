@@ -1,4 +1,4 @@
-"""A command's way to the database: settings read, tables up to date, one piece of work, closed; errors in words."""
+"""Database access for commands: read the settings, migrate, do one piece of work, close; errors become messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ Work = Callable[[RelaySettings, AsyncEngine], Awaitable[T]]
 
 
 def with_database(work: Work[T], data: Path | None, config: Path | None) -> T:
-    """Run `work` on the database of the relay with these settings; a RelayError ends the command with its text."""
+    """Run `work` on the database of the relay with these settings.
+
+    A RelayError ends the command with its text, code 2.
+    """
     try:
         return asyncio.run(_opened(work, data, config))
     except RelayError as error:

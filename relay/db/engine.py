@@ -1,4 +1,4 @@
-"""Opens the database and brings its tables up to date. SQLite waits for the disk before it says a commit is done."""
+"""Opens the database and migrates its tables. SQLite is set so that a commit returns only when it is on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from relay.errors import SettingsError, StoreUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
 MIGRATING = 5_017_634
-"""Number of the lock that a migration holds; any that nobody else uses."""
+"""Key of the advisory lock that a migration holds; any number that nothing else uses."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ def sqlite_url(folder: Path) -> str:
 
 
 def database_url(given: str, folder: Path) -> URL:
-    """What the settings ask for: a PostgreSQL database by URL, else SQLite in the data folder."""
+    """The database's URL: PostgreSQL if the settings name one, else SQLite in the data folder."""
     if not given:
         return make_url(sqlite_url(folder))
     try:
@@ -58,8 +58,10 @@ def database_url(given: str, folder: Path) -> URL:
 
 
 def open_engine(url: str | URL, *, connections: int = 20) -> AsyncEngine:
-    """An embedded database takes in its journal first, and must be whole (StoreUnavailable); PostgreSQL gets a pool
-    that gives out no connection whose server has gone."""
+    """Open the database. SQLite recovers its journal first, and is checked: StoreUnavailable when it is damaged.
+
+    PostgreSQL gets a pool that hands out no connection that its server has closed.
+    """
     address = make_url(url)
     given = dict(_GIVEN)
     if address.get_backend_name() == "sqlite":
@@ -80,7 +82,7 @@ def open_replica(given: str, folder: Path) -> AsyncEngine | None:
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
-    """WAL so that readers never wait; FULL so that a commit survives a power cut, not only a crash."""
+    """WAL, so that readers never wait; synchronous=FULL, so that a commit survives a power cut, not only a crash."""
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
@@ -94,17 +96,20 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
 
 
 def _is_open(connection: Any, _record: Any, _proxy: Any) -> None:
-    """The event loop hears a server leave, so nobody need ask: a ping before each transaction takes three round trips.
+    """Check for a connection that its server has closed, without a ping, which would cost three round trips each time.
 
-    A connection that a network lost without a word shows at its first statement, as it would at its ping.
+    The event loop notices such a close. A connection that the network lost silently fails at its first statement, as it
+    would have at its ping.
     """
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server closed this connection")
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Bring the tables to the newest revision, and make this month's; StoreUnavailable, with the database's own words,
-    when it cannot."""
+    """Migrate the tables to the newest revision, and create the tables of the coming months.
+
+    StoreUnavailable, with the database's own message, when that fails.
+    """
     try:
         if await _stands(engine):
             return
@@ -120,7 +125,7 @@ async def migrate(engine: AsyncEngine) -> None:
 
 @asynccontextmanager
 async def unhurried(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """Connections on which one transaction, tables and all, may take as long as it needs, as migrations do."""
+    """Connections for one transaction that may take as long as it needs, including DDL, as migrations do."""
     embedded = engine.dialect.name == "sqlite"
     timeouts: dict[str, Any] = {} if embedded else {"timeout": 5}
     found = create_async_engine(engine.url, poolclass=NullPool, connect_args=timeouts, **_GIVEN)
@@ -135,8 +140,11 @@ async def unhurried(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
 
 
 def _begins_nothing(connection: Any, _record: Any) -> None:
-    """sqlite3 would begin a transaction at the first INSERT only, so that each CREATE before it stood for itself: a
-    program that was killed between two of them left tables that the next start could neither use nor make."""
+    """Keep sqlite3 from beginning transactions itself.
+
+    It does so only at the first INSERT: a program killed between two CREATEs before it left tables that the next start
+    could neither use nor create.
+    """
     connection.isolation_level = None
 
 
@@ -145,7 +153,7 @@ def _begin_now(connection: Any) -> None:
 
 
 async def _stands(engine: AsyncEngine) -> bool:
-    """An embedded database whose tables are the newest: a command need not wait for those who write to it."""
+    """Whether an SQLite database is up to date, so that a command need not wait for those who write to it."""
     if engine.dialect.name != "sqlite":
         return False
     async with engine.connect() as connection:
@@ -164,7 +172,7 @@ def _configuration() -> Config:
 
 
 def _upgrade(connection: Any) -> None:
-    """One at a time: the relays of a cluster start together."""
+    """One migration at a time, for the relays of a cluster start together."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATING})"))
     config = _configuration()

@@ -1,4 +1,4 @@
-"""The fleet's tables: kits as they last were, what they run, releases, rollouts, and who asked for what."""
+"""The fleet's tables: kits, what they report and run, releases, rollouts, diagnostics, and the audit of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of kits' identities. Claims are kept as digests; certificates are public and kept whole."""
+"""The tables of kits' identities. Claims are stored as digests; certificates are public and stored whole."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an unclean stop left in SQLite's journal: taken in at the next start, and said in the log.
+"""Recovers the journal (WAL) that an unclean stop of SQLite left, at the next start, and logs it.
 
-A write-ahead log ends where its last whole commit ends; what stands behind that was never acknowledged (sqlite.org,
-"WAL-mode File Format"). A database that is damaged itself is not guessed at: the start stops and names the remedy.
+A WAL is valid up to its last whole commit; what follows was never acknowledged (sqlite.org, "WAL-mode File Format").
+A damaged database is not repaired: the start stops, and the message names the remedy.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from relay.errors import StoreUnavailable
 
 WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 CHECKED_AT_OPEN_BYTES = 64 << 20
-"""Up to this size the whole file is checked at every start; a larger one chunk by chunk, as it is read."""
+"""Up to this size the whole file is checked at every start; of a larger one, each chunk when it is read."""
 
 log = structlog.get_logger(__name__)
 
 
 def recover(path: Path) -> None:
-    """Take in the journal beside the database at `path`. Raises StoreUnavailable when the database is damaged."""
+    """Recover the journal beside the database at `path`. Raises StoreUnavailable when the database is damaged."""
     left_over = _size(path.with_name(path.name + "-wal"))
     if not path.exists():
         return

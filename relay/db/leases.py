@@ -1,7 +1,7 @@
-"""Leases: of several relays on one database one holds a name, by the database's clock, and only while it says so.
+"""Leases: of several relays on one database, one holds a name for a limited time, by the database's clock.
 
-`term` grows with every holder and fences what is written: a write that names a term which is over does not happen,
-however long its relay slept in between.
+`term` grows with every holder and fences writes: a write under a term that is over fails, however long its relay was
+suspended in between.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def _until(lasts_s: float) -> sa.ColumnElement[Any]:
 
 
 class Leases:
-    """In PostgreSQL. StoreUnavailable when it does not answer."""
+    """Leases in PostgreSQL. StoreUnavailable when it does not answer."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def take(self, name: str, holder: str, lasts_s: float) -> int | None:
-        """The term, when nobody held it any more."""
+        """Take the lease if nobody holds it; returns its term, else None."""
         taking = insert(cluster_leases).values(name=name, holder=holder, term=1, until=_until(lasts_s))
         anew = {"holder": holder, "term": _columns.term + 1, "until": _until(lasts_s)}
         statement = taking.on_conflict_do_update(index_elements=["name"], set_=anew, where=_columns.until < _now)
@@ -42,7 +42,7 @@ class Leases:
         return int(found["term"]) if found is not None else None
 
     async def keep(self, name: str, term: int, lasts_s: float) -> bool:
-        """Hold it longer; False when it is somebody else's by now."""
+        """Renew the lease; False when another relay holds it by now."""
         own = (_columns.name == name, _columns.term == term)
         statement = sa.update(cluster_leases).where(*own).values(until=_until(lasts_s)).returning(_columns.term)
         async with transaction(self._engine, write=True) as connection:
@@ -52,14 +52,14 @@ class Leases:
         return partial(fence, name=name, term=term)
 
     async def end(self, name: str, term: int) -> None:
-        """Whoever is next need not wait."""
+        """Give the lease back, so that the next relay need not wait for it to expire."""
         own = (_columns.name == name, _columns.term == term)
         async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.update(cluster_leases).where(*own).values(until=_now))
 
 
 async def fence(connection: AsyncConnection, name: str, term: int) -> None:
-    """Let this transaction commit only while the term lasts: nobody takes the lease over before it has.
+    """Let this transaction commit only under that term: until it commits, nobody can take the lease.
 
     Raises LeaseLost.
     """

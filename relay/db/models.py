@@ -1,4 +1,4 @@
-"""Every table of the relay, once. Migrations make them; stores read and write them by these names."""
+"""The relay's metadata, and its tables but those of physiotherapy, identities and the fleet. Migrations create them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 import sqlalchemy as sa
 
 BEFORE = date(1900, 1, 1)
-"""The month of what was stored before there were months, and of everything in SQLite, which keeps one table."""
+"""The month of all that was stored before there were months, and of everything in SQLite, which has one table."""
 
 metadata = sa.MetaData(
     naming_convention={

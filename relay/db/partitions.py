@@ -1,6 +1,6 @@
-"""Months as PostgreSQL's own partitions: a table of each is made ahead, and attached.
+"""Months as PostgreSQL partitions: each month's table is created ahead of time, then attached.
 
-What finds no table of its month lies in the default one: nothing is refused, and nothing is moved out of it.
+Rows of a month without a table go to the default partition: nothing is refused, and nothing is moved out of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 def tables(connection: sa.Connection) -> dict[date, str]:
-    """The months that have a table, the oldest first, and its name."""
+    """The months that have a table, with its name, oldest first."""
     children = sa.text(
         "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = :of ::regclass"
     )
@@ -31,9 +31,9 @@ def tables(connection: sa.Connection) -> dict[date, str]:
 
 
 def make(connection: sa.Connection, month: date, following: date) -> None:
-    """Attached, not made in its place: those who read and write meanwhile hardly wait.
+    """Create the table, then attach it, so that readers and writers hardly wait.
 
-    A month that has begun in the default table stays there: nothing is moved, and nobody waits for it.
+    A month that has rows in the default partition stays there: nothing is moved, and nobody waits.
     """
     if _begun_in_default(connection, month):
         log.warning("month_stays_in_default", month=str(month))

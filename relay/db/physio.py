@@ -1,4 +1,4 @@
-"""The tables of physiotherapy, as stores use them. Their making, with every constraint, is migration 0003.
+"""The tables of physiotherapy, as stores use them. Migration 0003 creates them, with every constraint.
 
 Moments are aware datetimes in UTC on both databases; ids are UUID strings.
 """
@@ -17,7 +17,7 @@ from relay.db.models import metadata
 
 
 class Moment(TypeDecorator[datetime]):
-    """A point in time. SQLite keeps no zone, so there it is stored as UTC and read as UTC."""
+    """A point in time. SQLite stores no time zone; there it is stored and read as UTC."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -200,4 +200,4 @@ session_counts = _table(
     sa.Column("exercise_type_id", Uuid, primary_key=True),
     sa.Column("sessions", sa.BigInteger),
 )
-"""Kept by triggers of `exercise_sessions` (migration 0014); stores read it only."""
+"""Maintained by triggers on `exercise_sessions` (migration 0014); stores only read it."""

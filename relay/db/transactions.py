@@ -1,6 +1,6 @@
-"""One transaction, and the one place where a database that is away becomes StoreUnavailable (503, try again).
+"""One transaction, and the one place where a database that does not answer becomes StoreUnavailable (503, retryable).
 
-What it answers but cannot keep is Unstorable: no further try would help.
+A value that the database can never store becomes Unstorable: trying again would not help.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from relay.errors import StoreUnavailable, Unstorable
 
 Row = dict[str, Any]
 AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What a database that does not answer, or not as it should, raises."""
+"""The exceptions of a database that does not answer, or not as it should."""
 DATA_EXCEPTION = "22"
-"""The class of SQLSTATE codes of values that cannot be kept (ISO/IEC 9075-2, table of SQLSTATE classes)."""
+"""The class of SQLSTATE codes for values that cannot be stored (ISO/IEC 9075-2, table of SQLSTATE classes)."""
 _turns: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
 async def transaction(engine: AsyncEngine, *, write: bool = False) -> AsyncIterator[AsyncConnection]:
-    """Committed when the block ends well. A broken constraint is the caller's to explain: IntegrityError passes.
+    """A transaction, committed when the block ends without an error. IntegrityError passes through to the caller.
 
-    Those who `write` to SQLite, which has one writer at a time, take turns here in order; its own waiting has none.
-    They keep other programs from writing from their first statement on: Python's sqlite3 would begin with the first
-    change, and what was read before it, such as that nobody holds a recording, might be so no longer.
+    SQLite has one writer at a time, and does not queue the others: here those with `write` take turns, in order. Their
+    transactions lock out other programs from the first statement on. Python's sqlite3 would do so only at the first
+    change, and what was read before it, such as that nobody holds a recording, might no longer be true.
     """
     try:
         async with _turn(engine, write=write), engine.begin() as connection:
@@ -51,7 +51,7 @@ async def transaction(engine: AsyncEngine, *, write: bool = False) -> AsyncItera
 
 
 def unstorable(error: BaseException) -> bool:
-    """Whether the database answered, and said that it cannot keep what it was given."""
+    """Whether the database answered that it cannot store the value it was given."""
     return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "").startswith(DATA_EXCEPTION)
 
 

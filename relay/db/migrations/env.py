@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection relay.db.engine hands over, inside its transaction."""
+"""Alembic's entry point: runs the revisions on the connection from relay.db.engine, inside its transaction."""
 
 from __future__ import annotations
 

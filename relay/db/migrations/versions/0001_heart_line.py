@@ -1,4 +1,4 @@
-"""The heart line: sessions and their chunks of samples."""
+"""Heart sessions and their chunks of samples."""
 
 from __future__ import annotations
 

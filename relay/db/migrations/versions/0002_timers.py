@@ -1,4 +1,4 @@
-"""Timers: sessions as they stand, adjustments by hand, and the anchor of their timescale."""
+"""Timers: the state of each session, manual adjustments, and the anchor of their timescale."""
 
 from __future__ import annotations
 

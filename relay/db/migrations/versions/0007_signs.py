@@ -1,4 +1,4 @@
-"""Fingerspelling: calibrations kept with people, and the letters that kits read."""
+"""Fingerspelling: people's calibrations, and the letters that kits read."""
 
 from __future__ import annotations
 

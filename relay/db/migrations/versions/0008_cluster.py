@@ -1,4 +1,4 @@
-"""Several relays on one database: what is stored of each boot, in one row; timers compared and swapped by revision."""
+"""Several relays on one database: one row per boot of what is stored; timers are written by compare-and-swap."""
 
 from __future__ import annotations
 

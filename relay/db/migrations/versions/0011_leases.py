@@ -1,4 +1,4 @@
-"""Which relay of a cluster does what only one may do, and until when."""
+"""Leases: which relay of a cluster does a duty that only one may do, and until when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds on recordings, and the rate that an old one was brought down to."""
+"""Holds on recordings, and the rate to which an old recording was thinned."""
 
 from __future__ import annotations
 

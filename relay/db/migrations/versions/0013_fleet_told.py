@@ -1,4 +1,4 @@
-"""What a kit says beside what it is to have: a relay that writes the one cannot undo another's writing of the other."""
+"""A kit's reports get a column of their own, so that writing them and writing its target never overwrite each other."""
 
 from __future__ import annotations
 
