@@ -70,7 +70,10 @@ class Gate:
         return self.standing.trusts_token(name, since_s)
 
     def reaches(self, username: str | None, topic: str, action: Action) -> bool:
-        """A kit writes its upward lanes and reads its downward lanes; the relay, or all on an open gate, may do both."""
+        """A kit writes its upward lanes and reads its downward lanes.
+
+        The relay does both; so do all on an open gate.
+        """
         if username == RELAY_USER or self.open:
             return True
         found = topics.parse(topic)

@@ -1,4 +1,4 @@
-"""What a timer's socket may say, and what it is answered: how things stand, or the time. It changes nothing."""
+"""What a socket of a timer session may ask, and the answers: the state, or the time. It changes nothing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from relay.timers.live import Live
 from relay.timers.states import INVALID, State, position
 
 Current = Callable[[], tuple[State, int]]
-"""The state as of now, all that was due being done, and the time in ms."""
+"""The state as of now, with everything due applied, and the time in ms."""
 
 
 def answer_to(data: str | bytes, live: Live, member: Member, now_ms: Callable[[], int], current: Current) -> bytes:
-    """The message for whoever said this; a bad one is answered with its error, as the document has them."""
+    """The answer to one message; an invalid message is answered with the document's error body."""
     try:
         return _answer(timers.hear(data), live, member, now_ms, current)
     except ContractError as error:

@@ -1,7 +1,7 @@
-"""What happens to a session by itself, pure: everything due by now, found whoever asks and however late.
+"""What happens in a timer session by itself: warnings and expiry. Pure.
 
-Each expiry and warning happens at its own moment, not when somebody noticed: a relay that was away for days finds the
-same as one that looked all the time.
+Each event gets the moment at which it was due, not when somebody looked, so a relay that was away for days finds the
+same events as one that was running all the time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALL = Changed(None)
 
 
 def settle(state: State, now_ms: int) -> Step:
-    """Everything that was due until now, in its order."""
+    """Apply everything that was due until now, in order."""
     due = deadline_ms(state)
     if due is None or due > now_ms:
         return Step(state)
@@ -44,7 +44,7 @@ def settle(state: State, now_ms: int) -> Step:
 
 
 def _skip_whole_rounds(state: State, now_ms: int) -> State:
-    """A relay that was away for days does not play every turn of it: whole rounds of equal turns leave no trace."""
+    """Skip whole rounds of equal turns at once: a relay that was away for days need not replay every turn."""
     turn_ms = state.plan.time_per_cycle_ms
     if state.plan.mode is not Mode.PER_CYCLE or not turn_ms or not _advances(state):
         return state
@@ -94,7 +94,7 @@ def _action(state: State) -> dict[str, Any]:
 
 
 def _automatic(state: State) -> str:
-    """What auto_action does: switch (unless it says otherwise), pause or complete."""
+    """What auto_action does: switch (the default), pause or complete."""
     wanted = _action(state).get("action", "switch")
     return wanted if isinstance(wanted, str) else ""
 
@@ -106,7 +106,7 @@ def _advances(state: State) -> bool:
 
 
 def _ends(state: State) -> bool:
-    """Whether running out is the end: by agreement, or because to go on somebody would need time."""
+    """Whether expiry ends the session: because it was agreed, or because nobody has time left to go on."""
     return _action(state)["type"] == "end_session" or _advances(state)
 
 
@@ -125,7 +125,7 @@ def _mark_expired(state: State) -> State:
 
 
 def _next_with_time(state: State) -> int | None:
-    """Whose turn it is after the active one's, those passed over who have nothing left."""
+    """Index of the next player after the active one who has time left; None when nobody has."""
     count = len(state.players)
     for step in range(1, count + 1):
         index = (state.active + step) % count
@@ -143,7 +143,7 @@ def _advanced(state: State, following: int, at_ms: int) -> tuple[State, dict[str
 
 
 def _acted(state: State, at_ms: int) -> State:
-    """auto_action's other two; anything else leaves the session running, its clock at zero."""
+    """auto_action's pause and complete; any other action leaves the session running with its clock at zero."""
     if _action(state)["type"] == "auto_action" and _automatic(state) == "pause":
         return replace(state, status=Status.PAUSED, paused_ms=at_ms)
     if _action(state)["type"] == "auto_action" and _automatic(state) == "complete":
@@ -152,7 +152,7 @@ def _acted(state: State, at_ms: int) -> State:
 
 
 def _ending(state: State) -> dict[str, Any]:
-    """end_session with its winner: the one it names, else the one side that is left of two."""
+    """The end_session action with its winner: the one it names, or the other of exactly two sides."""
     action = _action(state)
     applied = dict(action) if action["type"] == "end_session" else dict(_DEFAULT_ACTION)
     if applied.get("winner") is None and (winner := _other_side(state)) is not None:

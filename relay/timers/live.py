@@ -1,6 +1,6 @@
-"""One timer session in memory: its state, the one call that is due for it, and the sockets that listen.
+"""One timer session in memory: its state, the one scheduled wake-up, and the sockets that listen.
 
-Nothing ticks. A call that comes earlier than something is due (the turn changed meanwhile) just asks for the next.
+Nothing ticks. A wake-up that comes before anything is due (the turn changed meanwhile) only schedules the next.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WINDOW_MS = 1_000
 
 @dataclass(eq=False, slots=True)
 class Live:
-    """A session somebody uses. `switches` are the moments of the last ones, for the limit on them."""
+    """A session in use. `switches` holds the times of the last switches, for the rate limit."""
 
     state: State
     touched_ms: int
@@ -38,13 +38,13 @@ class Live:
     # -- the next moment ------------------------------------------------------------------------------------------
 
     def settle(self, now_ms: int) -> tuple[Event, ...]:
-        """Bring the state up to now; what happened meanwhile."""
+        """Apply everything due by now; returns the events."""
         step = expiry.settle(self.state, now_ms)
         self.state = step.state
         return step.events
 
     def arm(self, timescale: Timescale, callback: Callable[[], None], *, later_ms: int = 0) -> None:
-        """Be called when something is due next, or `later_ms` after that. A call that comes earlier anyway is left."""
+        """Schedule a wake-up for the next due moment, plus `later_ms`. An earlier one that is scheduled stays."""
         due = None if self.gone else deadline_ms(self.state)
         due = None if due is None else due + later_ms
         if self.wake is not None:
@@ -57,7 +57,7 @@ class Live:
             self.wake = timescale.call_at(due, callback)
 
     def may_switch(self, now_ms: int, most_per_s: int) -> bool:
-        """Counts a switch in, unless this second has so many. By the steady clock, unlike the library for it."""
+        """Count a switch, unless there were `most_per_s` in the last second of the steady clock; whether it was counted."""
         if self.switches is None:
             self.switches = deque()
         while self.switches and self.switches[0] <= now_ms - WINDOW_MS:
@@ -83,7 +83,10 @@ class Live:
             self.narrowed.pop(member, None)
 
     def narrow(self, member: Member, participant_id: str) -> None:
-        """From now on this socket hears of these participants only. It leaves the ring: what it misses is counted."""
+        """From now on this socket gets only these participants' messages.
+
+        They are not in the ring: missed ones are counted.
+        """
         if self.room is None:
             return
         if self.narrowed is None:
@@ -93,7 +96,7 @@ class Live:
         self.narrowed.setdefault(member, set()).add(participant_id)
 
     def tell(self, events: Iterable[Event], now_ms: int, seats: list[views.Body] | None = None) -> None:
-        """Everything that happened, in order; the newest state once, after it."""
+        """Send every event in order, then the newest state once."""
         if self.room is None:
             return
         touched: frozenset[str] | None = frozenset()
@@ -124,7 +127,7 @@ class Live:
                 self.room.send(member, views.update(self.state, now_ms, seats, wanted))
 
     def farewell(self) -> None:
-        """The session was deleted: everybody hears of it, and is closed."""
+        """The session was deleted: tell every socket, and close it."""
         self.gone = True
         if self.wake is not None:
             self.wake.cancel()

@@ -1,4 +1,4 @@
-"""Timers put together: as they were, upon the timescale they ran by; alone, or beside other relays."""
+"""Construction of the timers' API, for a single relay or for one of a cluster."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _alone(ground: Ground, bounds: Bounds) -> tuple[TimersService, dict[st
 
 
 async def _beside_others(ground: Ground, cluster: Cluster, bounds: Bounds) -> tuple[TimersService, dict[str, Duty]]:
-    """On the timescale of this machine's other relays, if there were any, and soon on the senior relay's."""
+    """Start on the timescale that relays of this machine used before, if any; it then follows the senior relay's."""
     store = SharedStore(ground.engine, ground.metrics)
     boot = boot_id()
     anchor = await store.anchor(boot)

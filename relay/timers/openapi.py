@@ -1,4 +1,4 @@
-"""The OpenAPI document of the timers API, made from the models that check its requests. Pure."""
+"""The OpenAPI document of the timers API, generated from the models that check its requests. Pure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _LIST = {"type": "array", "items": {"type": "object"}}
 
 @cache
 def document() -> Json:
-    """OpenAPI 3.1 of every endpoint, the two sockets described in words."""
+    """OpenAPI 3.1 of every endpoint; the two sockets are described in text."""
     _, models = msgspec.json.schema_components(_BODIES, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",

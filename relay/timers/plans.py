@@ -1,4 +1,4 @@
-"""From a request to the first state: who plays, on which clock, and with how much time. Pure."""
+"""From a request to the first state: the participants, their clocks and times. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from relay.timers.states import UNLIMITED_MS, Plan, Player, State, Status
 
 
 def begin(request: CreateSession, now_ms: int) -> State:
-    """The pending session a checked request asks for. InvalidMessage when its first participant is unknown."""
+    """The pending session that a checked request asks for. InvalidMessage when its active participant is unknown."""
     groups = _groups(request)
     people = _placed(request.participants or _from_groups(request.groups))
     home = {member: group.group_id for group in request.groups for member in group.members}
@@ -39,7 +39,7 @@ def begin(request: CreateSession, now_ms: int) -> State:
 
 
 def newcomer(request: AddParticipant, state: State) -> Player:
-    """Somebody who joins later; -1 stands for the end of the rotation."""
+    """A participant who joins later; index -1 means the end of the rotation."""
     index = -1 if request.participant_index is None else request.participant_index
     quota = state.plan.lag.quota_ms if state.plan.lag else 0
     return Player(request.participant_id, index, group=request.group_id, quota_ms=quota)
@@ -51,7 +51,7 @@ def _warnings(said: Thresholds) -> tuple[tuple[str, int], ...]:
 
 
 def _groups(request: CreateSession) -> dict[str, int]:
-    """Each group's time, in the order they were named."""
+    """Each group's time, in the order in which the groups were named."""
     if request.sync_mode is not Mode.PER_GROUP:
         return {}
     if request.groups:
@@ -64,7 +64,7 @@ def _groups(request: CreateSession) -> dict[str, int]:
 
 
 def _from_groups(groups: list[Group]) -> list[Participant]:
-    """Where only groups were named: their members by turns, first of each, then second of each."""
+    """Where only groups were named: their members in turn, the first of each group, then the second, and so on."""
     rows = [(group.group_id, group.members or [group.group_id]) for group in groups]
     longest = max((len(members) for _, members in rows), default=0)
     return [
@@ -76,7 +76,7 @@ def _from_groups(groups: list[Group]) -> list[Participant]:
 
 
 def _placed(people: list[Participant]) -> list[tuple[int, Participant]]:
-    """Everybody with an index, in the order of turns; who brought none takes the lowest that is free."""
+    """Everybody with an index, in the order of turns; those without one get the lowest free index."""
     taken = {one.participant_index for one in people}
     free = (index for index in range(len(people) * 2) if index not in taken)
     placed = [(next(free) if one.participant_index is None else one.participant_index, one) for one in people]

@@ -1,7 +1,7 @@
-"""The SyncKairos document over HTTP and WebSocket, word for word, and its extras. Knows HTTP and nothing of storage.
+"""The SyncKairos document over HTTP and WebSocket, word for word, plus our extras. Knows HTTP and nothing of storage.
 
-Plain routes rather than modelled ones: a switch is the hot path, and msgspec checks a body in a hundredth of the time.
-The OpenAPI document is made beside them, in relay.timers.openapi.
+Plain Starlette routes, not FastAPI models: a switch is the hot path, and msgspec checks a body in 1 % of the time. The
+OpenAPI document is generated separately, in relay.timers.openapi.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Seat:
-    """A socket in a session's room: hands what it says to the service, and tells the room how fast it reads."""
+    """A socket in a session's room: passes its messages to the service, and tells the room whether it can take more."""
 
     def __init__(self, service: TimersService, live: Live, connection: Connection) -> None:
         self._service = service
@@ -49,7 +49,7 @@ class Seat:
         self._member = Member(connection, Audience.VIEWER)
 
     def take(self) -> None:
-        """Enter the room; from now on the connection speaks to this seat."""
+        """Enter the room; from now on the connection calls this object."""
         self._service.enter(self._live, self._member)
         self._connection.attach(self)
 
@@ -72,7 +72,7 @@ class Seat:
 
 
 class Api:
-    """The document's endpoints, each a method. Every one wants a token, on every listener."""
+    """The document's endpoints, each a method. All need a token, on every listener."""
 
     def __init__(self, service: TimersService, access: Access) -> None:
         self._service = service
@@ -136,7 +136,7 @@ class Api:
         return _json({"server_time": iso(now_ms), "timestamp_ms": now_ms})
 
     async def enter(self, socket: WebSocket) -> None:
-        """A socket is refused before it is opened, with the status and the body a request would get."""
+        """A socket is refused before it is accepted, with the status and body that a request would get."""
         try:
             who = self._access.bearer(socket)
             await self._session(socket, who)
@@ -154,7 +154,7 @@ class Api:
         self._access.hold(connection, who)
 
     async def _done(self, request: Request, kind: type[_Body], do: Callable[[Live, Any], dict[str, Any]]) -> Response:
-        """One change: who, which session, what, done, and answered when it is as safe as the settings ask."""
+        """One change: find the session, check the caller, do it, answer when it is as durable as the settings ask."""
         live = await self._session(request, self._acting(request))
         said = timers.decode(await _body(request), kind)
         if "if-match" in request.headers:
@@ -204,7 +204,7 @@ def application(service: TimersService, access: Access, metrics: Metrics) -> Fas
 
 
 def _refuse(app: FastAPI, metrics: Metrics) -> None:
-    """Every error leaves in the document's body, and is counted."""
+    """Every error is answered in the document's body, and counted."""
 
     async def answer(_: Request, error: Exception) -> Response:
         refusal = _refusal(error)
@@ -251,7 +251,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _version(if_match: str) -> int | None:
-    """The version If-Match asks for (RFC 9110 section 13.1.1); None for `*`."""
+    """The version that If-Match asks for (RFC 9110 section 13.1.1); None for `*`."""
     wanted = if_match.strip().removeprefix("W/").strip('"')
     if wanted == "*":
         return None
@@ -268,6 +268,6 @@ def _limit(request: Request) -> int:
 
 
 def _within(who: Principal, session_id: str) -> None:
-    """A link's bearer reaches one session; to it, others are as if they were not there."""
+    """A link's bearer reaches one session; any other is answered as if it did not exist."""
     if who.session is not None and who.session != session_id:
         raise SessionNotFound(f"There is no session {session_id[:128]!r} for this link.")

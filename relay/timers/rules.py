@@ -1,7 +1,7 @@
-"""What somebody may ask of a timer session, pure: a state, a wish and the time in, a state and events out, or Refused.
+"""What may be done to a timer session: a state, a command and the time give a new state and events, or Refused. Pure.
 
-Calculate, don't count. Every rule expects a settled state (relay.timers.expiry); every new version is one more than the
-last.
+Remaining time is calculated, not counted down. Every rule expects a settled state (relay.timers.expiry) and adds one to
+the version.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def start(state: State, now_ms: int) -> Step:
 
 
 def switch(state: State, command: Switch, now_ms: int) -> Step:
-    """The next one's turn: elapsed off, floor 0, then the increment unless expired."""
+    """Switch turns: charge the elapsed time (not below 0), then add the increment unless the clock expired."""
     _require(state, "switch", Status.RUNNING)
     current = state.active
     if command.current_participant_id is not None and command.current_participant_id != active_id(state):
@@ -52,7 +52,7 @@ def pause(state: State, now_ms: int) -> Step:
 
 
 def resume(state: State, now_ms: int) -> Step:
-    """The same turn goes on: what was left is left, and what was warned of is not warned of again."""
+    """The same turn goes on with the time it had left; warnings already given are not repeated."""
     _require(state, "resume", Status.PAUSED)
     state = replace(state, status=Status.RUNNING, since_ms=now_ms, cycle_ms=now_ms, paused_ms=None)
     return _next_version(state, now_ms, None)
@@ -65,7 +65,7 @@ def complete(state: State, now_ms: int) -> Step:
 
 
 def add(state: State, player: Player, time_ms: int | None, now_ms: int) -> Step:
-    """Somebody joins the rotation at its index (the end, when that is -1)."""
+    """Add a participant to the rotation at its index, or at the end when that is -1."""
     _require(state, "add a participant to", *UNFINISHED)
     if position(state, player.id) >= 0:
         raise Refused(CONFLICT, f"Participant {player.id!r} is in this session already.")
@@ -85,7 +85,7 @@ def add(state: State, player: Player, time_ms: int | None, now_ms: int) -> Step:
 
 
 def update_time(state: State, participant_id: str, time_ms: int, now_ms: int) -> Step:
-    """Set what a participant's clock shows; those who share the clock share the change."""
+    """Set what a participant's clock shows; participants who share the clock share the change."""
     _require(state, "adjust", *UNFINISHED)
     index = position(state, participant_id)
     if index < 0:
@@ -102,7 +102,7 @@ def update_time(state: State, participant_id: str, time_ms: int, now_ms: int) ->
 
 
 def expect(state: State, version: int | None) -> None:
-    """Refuses a request that was meant for another version."""
+    """Refuse a request that was meant for another version."""
     if version is not None and version != state.version:
         raise Refused(CONFLICT, f"The session is at version {state.version}, not {version}. Read it again.")
 
@@ -139,7 +139,7 @@ def _following(state: State, wanted: str | None) -> int:
 
 
 def _credit(state: State, lag_ms: int) -> tuple[int, State]:
-    """What of a move's lag is given back, and the quota after it (as chess servers do; see docs/decisions.md)."""
+    """How much of a move's lag is credited, and the state with its new quota (as on chess servers; docs/decisions.md)."""
     lag = state.plan.lag
     if lag is None or state.active < 0:
         return 0, state
@@ -150,7 +150,7 @@ def _credit(state: State, lag_ms: int) -> tuple[int, State]:
 
 
 def _clock_for(state: State, player: Player, time_ms: int | None) -> tuple[int, tuple[int, ...]]:
-    """The clock a newcomer plays on, and all clocks: its own, its group's, or the one there is."""
+    """The clock a newcomer plays on (its own, its group's or the only one), and all clocks."""
     mode = state.plan.mode
     if mode is Mode.PER_PARTICIPANT:
         if time_ms is None:
@@ -164,7 +164,7 @@ def _clock_for(state: State, player: Player, time_ms: int | None) -> tuple[int, 
 
 
 def _shows(state: State, clock: int, time_ms: int) -> State:
-    """A clock set so that it shows `time_ms`: a stopwatch shows what is gone, every other what is left."""
+    """Set a clock so that it shows `time_ms`: on a stopwatch the time elapsed, otherwise the time left."""
     if state.plan.mode is not Mode.COUNT_UP:
         return replace(state, clocks=with_one(state.clocks, clock, time_ms))
     limit = state.clocks[0] + state.used_ms

@@ -1,7 +1,7 @@
-"""Timer sessions: what a request does, what happens by itself, who hears of it, and what survives a restart.
+"""Timer sessions: what a request does, what happens by itself, who is told, and what survives a restart.
 
-Knows neither HTTP nor SQL. A change is made in memory, within one turn of the event loop, so that of two switches at
-once exactly one wins; it is told to the room and put to the store. The clock is read once for each request.
+Knows neither HTTP nor SQL. A change is made in memory without awaiting, so of two concurrent switches exactly one wins;
+then it is sent to the room and handed to the store. The clock is read once per request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Sessions in memory, sockets, switches a second in one session, and whether an answer waits for the commit."""
+    """Sessions in memory, sockets, switches per second and session, and whether an answer waits for the commit."""
 
     sessions: int
     sockets: int
@@ -60,7 +60,7 @@ class Bounds:
 
 
 class TimersService:
-    """The use cases of the document. All but `create`, `find`, `delete` and `durable` are done when they return."""
+    """The document's use cases. All but `create`, `find`, `delete` and `durable` are complete when they return."""
 
     def __init__(self, store: Store, timescale: Timescale, metrics: Metrics, bounds: Bounds) -> None:
         self._store = store
@@ -76,7 +76,7 @@ class TimersService:
     # -- sessions ------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """After a restart: every running session goes on, and what was due meanwhile happens now."""
+        """After a restart: load all running sessions, and apply what was due meanwhile."""
         for state in await self._store.running():
             live = self._hold(state)
             self._settle(live, self.now_ms())
@@ -96,11 +96,11 @@ class TimersService:
         return views.created(live.state, now_ms)
 
     def known(self, session_id: str) -> Live | None:
-        """The session, when it is in memory: every running one is."""
+        """The session if it is in memory, as every running one is; else None."""
         return self._live.get(session_id)
 
     async def find(self, session_id: str) -> Live:
-        """The session, from the store when it is not in memory. Raises SessionNotFound."""
+        """The session, loaded from the store if necessary. Raises SessionNotFound."""
         found = self._live.get(session_id)
         if found is None:
             state = await self._store.find(session_id)
@@ -112,7 +112,7 @@ class TimersService:
         return found
 
     async def recent(self, limit: int) -> list[dict[str, Any]]:
-        """Those changed last, as their views."""
+        """The sessions changed last, as the document shows them."""
         now_ms = self.now_ms()
         states = await self._store.recent(limit)
         held = [live.state if (live := self._live.get(state.plan.session_id)) else state for state in states]
@@ -134,7 +134,10 @@ class TimersService:
         return views.ended(*self._do(live, expected, rules.complete))
 
     def switch(self, live: Live, command: Switch) -> dict[str, Any]:
-        """The next turn. One who switches just after the time ran out is told so, as the document shows."""
+        """The next turn.
+
+        If time has just run out for the player who switches, the answer says so, as in the document.
+        """
         state, now_ms = self._current(live)
         if not live.may_switch(now_ms, most := self._bounds.switches_per_s):
             raise TooMany(f"At most {most} switches a second in one session. Try again in a second.", 1)
@@ -152,7 +155,7 @@ class TimersService:
         return views.whole(*self._do(live, request.expected_version, joined))
 
     def update_time(self, live: Live, participant_id: str, request: UpdateTime, who: str) -> dict[str, Any]:
-        """Set a participant's time by hand; who, what and why go into the audit with it."""
+        """Set a participant's time by hand; who, what and why are written to the audit with it."""
         before, now_ms = self._current(live)
         index = position(before, participant_id)
 
@@ -171,7 +174,7 @@ class TimersService:
         return await self._store.adjustments(live.id)
 
     async def delete(self, live: Live) -> None:
-        """Gone for everybody, and committed so before this returns."""
+        """Delete the session for everybody; committed before this returns."""
         live.farewell()
         self._live.pop(live.id, None)
         self._metrics.timer_sessions.set(len(self._live))
@@ -179,7 +182,7 @@ class TimersService:
         await self._store.committed()
 
     async def change(self, live: Live, do: Callable[[Live], Answer]) -> Answer:
-        """Do it, and answer when it is as safe as the settings ask."""
+        """Make a change, and answer when it is as durable as the settings ask."""
         answer = do(live)
         await self.durable()
         return answer
@@ -191,14 +194,14 @@ class TimersService:
         await self._store.drained()
 
     async def durable(self) -> None:
-        """Where answers are to wait for the commit, waits for it."""
+        """With write_through, wait for the commit."""
         if self._bounds.write_through:
             await self._store.committed()
 
     # -- one change ----------------------------------------------------------------------------------------------
 
     def _current(self, live: Live) -> tuple[State, int]:
-        """The state as of now, all that was due being done."""
+        """The state as of now, with everything due applied, and the time."""
         now_ms = self.now_ms()
         live.touched_ms = now_ms
         self._settle(live, now_ms)
@@ -216,7 +219,7 @@ class TimersService:
         return self._take(live, self._asking(lambda: rules.switch(state, command, now_ms)), now_ms)
 
     def _take(self, live: Live, step: Step, now_ms: int) -> list[views.Body]:
-        """Make a step the truth: keep it, tell it, be there for what comes next. Gives the seats it told of."""
+        """Make a step the current state: send it, store it and schedule what comes next. Returns the seats it sent."""
         live.state = step.state
         events = step.events + live.settle(now_ms)
         self._count(events, now_ms)
@@ -251,7 +254,7 @@ class TimersService:
                     self._metrics.timer_expired.inc()
 
     def _asking(self, rule: Callable[[], Any]) -> Any:
-        """What a rule gives, or its refusal as an error of the relay."""
+        """The result of a rule; its refusal is raised as an error of the relay."""
         try:
             return rule()
         except Refused as refused:
@@ -267,7 +270,7 @@ class TimersService:
         return live
 
     def forget_idle(self, after_ms: int = FORGET_AFTER_MS) -> int:
-        """Let go of sessions that do not run and that nobody uses; the store has them."""
+        """Drop from memory the sessions that do not run and that nobody uses; the store has them."""
         horizon = self.now_ms() - after_ms
         idle = [
             key
@@ -287,7 +290,7 @@ class TimersService:
     # -- sockets -------------------------------------------------------------------------------------------------
 
     def check_room(self) -> None:
-        """Raises Full when every place is taken."""
+        """Raises Full when no further socket is allowed."""
         if self._sockets >= self._bounds.sockets:
             raise Full("This relay holds as many timer sockets as it may. Try again in a moment.")
 
@@ -302,7 +305,10 @@ class TimersService:
         self._metrics.sockets.dec()
 
     def message(self, live: Live, member: Member, data: str | bytes) -> None:
-        """What a socket says; every answer goes to it alone. A bad message is answered, and changes nothing."""
+        """Handle a socket's message; the answer goes to it alone.
+
+        An invalid message is answered, and changes nothing.
+        """
         if live.room is None:
             return
         answer = answer_to(data, live, member, self.now_ms, lambda: self._current(live))

@@ -1,7 +1,7 @@
-"""A timer session as frozen values: what was agreed (`Plan`), where it stands (`State`), what happened (`Event`).
+"""A timer session as frozen values: what was agreed (`Plan`), its state (`State`), what happened (`Event`).
 
-All times are whole milliseconds of the relay's steady timescale. Every mode is the same machine: some clocks, of which
-at most one runs; each participant plays on one of them. `clocks` hold what was left at `since_ms`; nothing ticks.
+All times are whole ms of the relay's steady timescale. Every mode is the same machine: some clocks, of which at most
+one runs, and participants who each play on one of them. `clocks` hold the time left at `since_ms`; nothing ticks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from core.contracts.timers import Lag, Mode
 
 UNLIMITED_MS = 10**15
-"""On the clock of a stopwatch without `max_time_ms`: longer than anyone waits."""
+"""The clock of a stopwatch without `max_time_ms`: 30,000 years."""
 
 
 class Status(StrEnum):
@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Player(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, array_like=True):
-    """A participant: its clock (an index into `clocks`), how long it played, what its next turn is shortened by."""
+    """A participant: its clock (an index into `clocks`), the time it has played, and the penalty on its next turn."""
 
     id: str
     index: int
@@ -61,9 +61,9 @@ class Player(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, array_li
 
 
 class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One session at one version. `active` is an index into `players`, -1 while nobody's turn it is.
+    """One session at one version. `active` is an index into `players`, or -1 when it is nobody's turn.
 
-    `warned` counts the warnings given in this turn; `told` says that the running clock's end was announced.
+    `warned` counts the warnings given in this turn; `told` means that the running clock's expiry was announced.
     """
 
     plan: Plan
@@ -99,7 +99,7 @@ class TimeExpired(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """A new version came to be. `touched` names the players whose entry is different; None says all."""
+    """There is a new version. `touched` names the players whose entry changed; None means all."""
 
     touched: frozenset[str] | None
 
@@ -108,14 +108,14 @@ Event = TimeWarning | TimeExpired | Changed
 
 
 class Step(NamedTuple):
-    """What a rule gives: the state after, and what everybody is to hear, in order."""
+    """What a rule returns: the new state, and the events to send, in order."""
 
     state: State
     events: tuple[Event, ...] = ()
 
 
 class Refused(Exception):
-    """A request the session as it stands does not allow. `kind` is what the API makes a code of."""
+    """A request that the session does not allow in its present state. The API makes an error code of `kind`."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -126,14 +126,14 @@ INVALID, CONFLICT, TRANSITION = "VALIDATION_ERROR", "CONFLICT", "INVALID_STATE_T
 
 
 def running_clock(state: State) -> int | None:
-    """The clock that runs now, or None."""
+    """Index of the clock that runs now, or None."""
     if state.status is not Status.RUNNING or not state.clocks:
         return None
     return state.players[state.active].clock if state.active >= 0 else 0
 
 
 def spent_ms(state: State, now_ms: int) -> int:
-    """What the running clock has lost since `since_ms`: never more than it had, never less than nothing."""
+    """How much the running clock has lost since `since_ms`: between 0 and what it had."""
     clock = running_clock(state)
     return 0 if clock is None else max(0, min(now_ms - state.since_ms, state.clocks[clock]))
 
@@ -149,7 +149,7 @@ def used_ms(state: State, now_ms: int) -> int:
 
 
 def deadline_ms(state: State) -> int | None:
-    """When something happens by itself next: a warning or an expiry. None while nothing will."""
+    """When something happens by itself next (a warning or an expiry); None if nothing will."""
     clock = running_clock(state)
     if clock is None or state.told:
         return None
@@ -160,7 +160,7 @@ def deadline_ms(state: State) -> int | None:
 
 
 def position(state: State, participant_id: str) -> int:
-    """Index of a participant, -1 for one nobody knows."""
+    """Index of a participant, or -1 when it is unknown."""
     for index, player in enumerate(state.players):
         if player.id == participant_id:
             return index

@@ -1,7 +1,7 @@
-"""Timer sessions at rest. Memory is ahead of the database by at most one rest and one commit, never the other way.
+"""Timer sessions in the database, written behind: memory is ahead by at most one rest and one commit.
 
-The newest state of each changed session is written, all in one transaction; a session switched ten times between two
-commits is written once. A database that fails is tried again, and what it has not taken waits.
+All changed sessions are written in one transaction, each in its newest state only; ten switches between two commits are
+one write. When the database fails, what was not written waits and is tried again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from relay.timers.states import State, Status
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.05, 2.0
 ROWS_AT_ONCE = 500
-"""Rows between two looks at the event loop while encoding: thousands of changes must not hold up a switch."""
+"""Rows encoded before other tasks get a turn: thousands of changes must not hold up a switch."""
 
 log = structlog.get_logger(__name__)
 decode = msgspec.json.Decoder(State).decode
@@ -48,7 +48,7 @@ class Adjustment:
 
 
 class Store:
-    """Reads sessions, and writes what was put. `run` must be running for anything to be committed."""
+    """Reads sessions, and writes what was put. Nothing is committed unless `run` is running."""
 
     def __init__(self, engine: AsyncEngine, metrics: Metrics, *, rest_s: float) -> None:
         self._engine = engine
@@ -67,7 +67,7 @@ class Store:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def put(self, state: State) -> None:
-        """This is how the session stands now. Never waits."""
+        """Store this as the session's newest state. Never waits."""
         self._changed[state.plan.session_id] = state
         self._work.set()
 
@@ -80,9 +80,9 @@ class Store:
         self._work.set()
 
     async def committed(self) -> None:
-        """Returns when everything put so far is committed; makes that happen without the usual rest.
+        """Wait until everything put so far is committed, without the usual rest.
 
-        Raises StoreUnavailable when the database takes nothing for long; what was put waits for it.
+        Raises StoreUnavailable when that takes too long; what was put stays queued.
         """
         await answered(self._all_committed())
 
@@ -96,7 +96,7 @@ class Store:
             await asyncio.shield(self._committing)
 
     async def drained(self) -> None:
-        """Returns when nothing is left to commit, whatever is put meanwhile."""
+        """Wait until nothing is left to commit, including what is put meanwhile."""
         while self._changed or self._adjustments or self._committing is not None:
             await self._all_committed()
 
@@ -140,7 +140,7 @@ class Store:
             return
 
     def _put_back(self, changed: dict[str, State | None], adjustments: list[Adjustment]) -> None:
-        """What came meanwhile is newer and stays; who waited goes on waiting, for the next commit."""
+        """Queue a failed batch again. Newer states stay, and those who waited wait for the next commit."""
         self._changed = {**changed, **self._changed}
         self._adjustments = [*adjustments, *self._adjustments]
         before, self._committing = self._committing, None
@@ -152,7 +152,7 @@ class Store:
         self._hurry.set()
 
     async def _keep(self, changed: dict[str, State | None], adjustments: list[Adjustment]) -> None:
-        """All together; where the database cannot keep one of them, one by one, and that one not at all."""
+        """Commit all together; if the database cannot store one of them, each by itself, without that one."""
         try:
             await self._commit(changed, adjustments)
         except AWAY as error:
@@ -197,7 +197,7 @@ class Store:
     # -- reading -------------------------------------------------------------------------------------------------
 
     async def find(self, session_id: str) -> State | None:
-        """A session as last put."""
+        """A session as last put, or as stored; None when there is none."""
         for ahead in (self._changed, self._writing):
             if session_id in ahead:
                 return ahead[session_id]
@@ -211,7 +211,7 @@ class Store:
         return [decode(row["body"]) for row in found]
 
     async def recent(self, limit: int) -> list[State]:
-        """Those changed last, newest first."""
+        """The sessions changed last, newest first."""
         columns = timer_sessions.c
         query = sa.select(columns.body).order_by(columns.updated_ms.desc(), columns.id).limit(limit)
         return [decode(row["body"]) for row in await self._read(query)]
@@ -224,13 +224,13 @@ class Store:
     # -- the anchor of the timescale -----------------------------------------------------------------------------
 
     async def anchor(self, boot: str) -> int | None:
-        """The anchor sessions run by that began in this boot of the machine; None when there are none."""
+        """The anchor of the running sessions' timescale in this boot of the machine; None when none run."""
         query = sa.select(timer_clock.c.anchor_ns).where(timer_clock.c.boot_id == boot)
         found = await self._read(query) if boot else []
         return int(found[0]["anchor_ns"]) if found and await self.running() else None
 
     async def keep_anchor(self, boot: str, anchor_ns: int, *, alone: bool = True) -> None:
-        """Keep it for this boot of this machine; a relay that is `alone` has no use for any other."""
+        """Store the anchor for this boot of the machine; a relay that is `alone` deletes all others."""
         others = sa.true() if alone else timer_clock.c.boot_id == boot
         async with self._engine.begin() as connection:
             await connection.execute(sa.delete(timer_clock).where(others))

@@ -1,4 +1,4 @@
-"""Timers in a terminal: a client of the documented API, one line for each session or event."""
+"""Timers in a terminal: a client of the documented API that prints one line per session or event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REFUSALS: dict[int, type[Unauthorized | SessionNotFound]] = {
 
 
 def clock(time_ms: int) -> str:
-    """1:02:09, or 9:59; parts of a second are not shown."""
+    """As 1:02:09, or 9:59; fractions of a second are cut off."""
     seconds = time_ms // 1000
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
@@ -39,7 +39,7 @@ def listing(url: str, bearer: str) -> Iterator[str]:
 
 
 def watch(url: str, session: str, bearer: str) -> Iterator[str]:
-    """How a session stands, then everything that happens in it, until it is deleted or the relay goes."""
+    """The session's state, then everything that happens in it, until it is deleted or the connection ends."""
     yield _line("now", _ask(url, f"/v1/sessions/{quote(session, safe='')}", bearer))
     parts = urlsplit(url)
     scheme = "wss" if parts.scheme == "https" else "ws"

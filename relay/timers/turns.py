@@ -1,4 +1,4 @@
-"""Parts of both kinds of rule: what a turn costs, and how one begins. Pure; each gives a new state."""
+"""What a turn costs, and how one begins: shared by commands and expiry. Pure; each function returns a new state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def charged(state: State, now_ms: int, credit_ms: int) -> State:
-    """Take what elapsed off the running clock and note it for who played."""
+    """Take the elapsed time off the running clock, and add it to the active player's time used."""
     clock = running_clock(state)
     if clock is None:
         return state
@@ -27,7 +27,7 @@ def charged(state: State, now_ms: int, credit_ms: int) -> State:
 
 
 def turn(state: State, index: int, at_ms: int) -> State:
-    """A turn begins: the clock starts, warnings are due anew; in per_cycle the clock is full again."""
+    """Begin a turn: the clock starts and warnings are due again; in per_cycle mode the clock is full again."""
     if state.plan.mode is Mode.PER_CYCLE and index >= 0:
         player = state.players[index]
         assert state.plan.time_per_cycle_ms is not None

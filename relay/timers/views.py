@@ -1,4 +1,4 @@
-"""States as the document writes them. Every time in one answer is as of the `server_time` in that same answer. Pure."""
+"""States as the document shows them. All times in an answer are as of the `server_time` in that answer. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _participant(state: State, player: Player, left: list[int], now_ms: int, *, 
 
 
 def _clock_wide(state: State, now_ms: int) -> Body:
-    """What belongs to the session's one clock, or to its groups'."""
+    """The fields of the session's only clock, or of its groups' clocks."""
     mode, plan = state.plan.mode, state.plan
     if mode is Mode.COUNT_UP:
         return {"total_time_ms": used_ms(state, now_ms), "max_time_ms": plan.max_time_ms}
@@ -76,7 +76,7 @@ def _clock_wide(state: State, now_ms: int) -> Body:
 
 
 def _ended(state: State) -> Body:
-    """When and how it paused, expired or was completed."""
+    """When and how the session was paused, expired or was completed."""
     body: Body = {}
     if state.paused_ms is not None:
         body["paused_at"] = iso(state.paused_ms)
@@ -101,7 +101,7 @@ def _active(state: State) -> str | None:
 
 
 def whole(state: State, now_ms: int) -> Body:
-    """Get Session State, and the payload of STATE_SYNC."""
+    """The answer of Get Session State, and the payload of STATE_SYNC."""
     plan = state.plan
     body = {
         "session_id": plan.session_id,
@@ -133,7 +133,7 @@ def created(state: State, now_ms: int) -> Body:
 
 
 def began(state: State, now_ms: int) -> Body:
-    """Start, Resume."""
+    """The answer of Start and Resume."""
     return {
         "session_id": state.plan.session_id,
         "status": state.status,
@@ -144,7 +144,7 @@ def began(state: State, now_ms: int) -> Body:
 
 
 def switched(state: State, now_ms: int, seats: list[Body] | None = None) -> Body:
-    """Switch Cycle: whose turn it is now or, when time ran out, who lost by it."""
+    """The answer of Switch Cycle: whose turn it is now or, after expiry, who ran out of time."""
     seats = participants(state, now_ms) if seats is None else seats
     if state.status is Status.EXPIRED:
         head = {"session_id": state.plan.session_id, "status": state.status}
@@ -160,7 +160,7 @@ def switched(state: State, now_ms: int, seats: list[Body] | None = None) -> Body
 
 
 def ended(state: State, now_ms: int) -> Body:
-    """Pause, Complete."""
+    """The answer of Pause and Complete."""
     return {
         "session_id": state.plan.session_id,
         "status": state.status,
@@ -172,7 +172,7 @@ def ended(state: State, now_ms: int) -> Body:
 
 
 def update(state: State, now_ms: int, seats: list[Body] | None = None, only: set[str] | None = None) -> bytes:
-    """SESSION_UPDATE; for a socket that narrowed itself, `only` some participants."""
+    """SESSION_UPDATE; with `only`, just these participants, for a socket that subscribed to some."""
     seats = participants(state, now_ms) if seats is None else seats
     if only is not None:
         seats = [seat for seat in seats if seat["participant_id"] in only]

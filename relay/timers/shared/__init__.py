@@ -1,1 +1,1 @@
-"""Timers that several relays answer for, on one PostgreSQL: compared and swapped by the revision of the row."""
+"""Timers that several relays answer for, on one PostgreSQL: a write succeeds only on the revision it was made from."""

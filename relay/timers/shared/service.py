@@ -1,7 +1,7 @@
-"""The timers' use cases where several relays answer. Memory is a copy; the row is the truth, and every answer reads it.
+"""The timers' use cases on several relays. The database row is authoritative, and every answer reads it first.
 
-A change is made on a draft of the row as it is, and written only if nobody was faster; then everybody is told, once for
-each revision. What happens by itself is armed on every relay that looks, one turn after the other, and done by one.
+A change is made on a draft of the row and written only if nobody was faster; then everybody is told, once per revision.
+What happens by itself is scheduled on every relay that holds the session, a little later on each, and done by one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NEXT_IN_LINE_MS = 250
 """How long the second relay waits for the first to do what is due, and the third for the second."""
 LOOK_EVERY_S = 0.5
 AHEAD_MS = 1_500
-"""What is due within this time is held in memory; found by looking, so that a message that was lost costs nothing."""
+"""Sessions due within this time are in memory. They are found by polling, so a lost message does no harm."""
 AT_ONCE = 2_000
 COMPARE_EVERY = 4
 RETRY_MS = 250
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 class Peers(Protocol):
-    """The other relays. `tell` is at most once; `listen` gives what ends it."""
+    """The other relays. `tell` delivers at most once; `listen` returns the function that ends it."""
 
     def rank(self, session_id: str) -> int: ...
     def tell(self, session_id: str, message: bytes) -> None: ...
@@ -51,7 +51,7 @@ class Peers(Protocol):
 
 
 class News(msgspec.Struct):
-    """A revision of a session, to the relays that show it. No state: it was deleted."""
+    """A session's new revision, sent to the relays that show it. Without a state, the session was deleted."""
 
     revision: int
     at_ms: int
@@ -66,7 +66,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(eq=False, slots=True)
 class Draft(Live):
-    """A session as one request would leave it: nobody is told and nothing is armed before it is written."""
+    """A session as one request would leave it: nobody is told, and nothing is scheduled, before it is written."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ class Draft(Live):
 
 
 class SharedTimers(TimersService):
-    """The base's use cases, each on a draft, compared and swapped."""
+    """The base class's use cases, each done on a draft and written by compare-and-swap."""
 
     def __init__(
         self, store: SharedStore, timescale: Timescale, metrics: Metrics, bounds: Bounds, peers: Peers
@@ -93,7 +93,7 @@ class SharedTimers(TimersService):
     # -- sessions ------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Nothing is loaded; what runs is found when it is due."""
+        """Loads nothing: running sessions are found when they are due."""
 
     async def create(self, request: CreateSession) -> dict[str, Any]:
         timers.check(request)
@@ -127,9 +127,9 @@ class SharedTimers(TimersService):
     # -- one change ----------------------------------------------------------------------------------------------
 
     async def change(self, live: Live, do: Callable[[Live], Answer]) -> Answer:
-        """Do it on a draft of the row as it is; again, on what another relay made of it, until it is written.
+        """Do it on a draft of the row; when another relay was faster, again on the new row, until it is written.
 
-        Raises StoreUnavailable when the database does not say: the change may then have happened, or not.
+        Raises StoreUnavailable when the database does not answer; the change may or may not have been made.
         """
         turn = self._turns.setdefault(live.id, asyncio.Lock())
         async with turn:
@@ -152,7 +152,7 @@ class SharedTimers(TimersService):
         raise Conflict("Too many changes at once. Try again.")
 
     def _written(self, live: Live, draft: Draft) -> None:
-        """Tell it here, unless somebody read the row first and it was told then; and tell the other relays."""
+        """Tell the sockets here, unless they heard it when the row was read, and tell the other relays."""
         now_ms, revision = self.now_ms(), draft.revision + 1
         if live.revision < revision:
             live.state, live.revision = draft.state, revision
@@ -161,12 +161,12 @@ class SharedTimers(TimersService):
         self._arm(live)
 
     def _settle(self, live: Live, now_ms: int) -> None:
-        """What is due is done on drafts only: a copy in memory changes with its row."""
+        """What is due is applied to drafts only; a copy in memory changes only when its row does."""
         if isinstance(live, Draft):
             super()._settle(live, now_ms)
 
     def _adopt(self, held: Held) -> Live:
-        """The row's state as ours; those who listen here are told of what they have not heard."""
+        """Take over the row's state; sockets here are told what they have not heard yet."""
         live = self._live.get(held.state.plan.session_id)
         if live is None:
             live = self._hold(held.state)
@@ -200,7 +200,7 @@ class SharedTimers(TimersService):
         self._arm(live)
 
     async def look_for_ever(self) -> None:
-        """Find what is due soon, whoever wrote it; and what was missed of the sessions shown here."""
+        """Find the sessions due soon, whoever wrote them, and changes to sessions shown here that were missed."""
         number = 0
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
@@ -263,7 +263,7 @@ class SharedTimers(TimersService):
             self._soon(self._refresh(session_id))
 
     def message(self, live: Live, member: Member, data: str | bytes) -> None:
-        """A socket that asks how things stand gets them from the row."""
+        """Answer a socket's question about the state from the row."""
         self._soon(self._answered(live, member, data, super().message))
 
     async def _answered(
@@ -286,7 +286,7 @@ class SharedTimers(TimersService):
 
 
 def _between(before: State, after: State) -> tuple[Event, ...]:
-    """What is to be told of a change nobody told here: its outcome, and the expiry if there was one."""
+    """The events of a change that nobody announced here: the new state, and the expiry if there was one."""
     if before is after:
         return ()
     expired = after.status is Status.EXPIRED and before.status is not Status.EXPIRED and after.expired_ms is not None
@@ -305,10 +305,10 @@ def _as_news(state: State, revision: int, events: list[Event], now_ms: int) -> N
 
 
 def _events(news: News, *, changed: bool) -> list[Event]:
-    """In the order of their moments; the newest state after them."""
+    """The events in the order of their times, the new state last."""
     told: list[TimeExpired | TimeWarning] = [*news.expired, *news.warnings]
     return [*sorted(told, key=lambda event: event.at_ms), *((Changed(None),) if changed else ())]
 
 
 def _nothing() -> None:
-    """For an ear that does not listen yet."""
+    """Placeholder until a socket's subscription has begun."""

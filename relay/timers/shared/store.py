@@ -1,7 +1,7 @@
-"""A timer session's row as the one truth of a cluster. A write names the revision it was made from, or does not happen.
+"""A timer session's row as the single truth of a cluster. A write names the revision it was made from, or fails.
 
-PostgreSQL takes one writer of a row at a time, so of two relays exactly one wins; a relay that slept through its turn
-holds an old revision and changes nothing, which is all that a fencing token does.
+PostgreSQL admits one writer of a row at a time, so of two relays exactly one wins. A relay that was suspended holds an
+old revision and changes nothing: the revision works as a fencing token.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Held(NamedTuple):
 
 
 class SharedStore(Store):
-    """Reads as its base does. Nothing is put behind the answer's back: `insert`, `swap` and `erase` are the writes."""
+    """Reads like its base. Writes are made before the answer: `insert`, `swap` and `erase`."""
 
     def __init__(self, engine: AsyncEngine, metrics: Metrics) -> None:
         super().__init__(engine, metrics, rest_s=0.0)
@@ -38,18 +38,18 @@ class SharedStore(Store):
         self._notes: list[Adjustment] = []
 
     def put(self, state: State) -> None:
-        """A draft; `swap` writes it."""
+        """Does nothing: this is a draft, which `swap` writes."""
 
     def note(self, adjustment: Adjustment) -> None:
         self._notes.append(adjustment)
 
     def notes(self) -> list[Adjustment]:
-        """What was noted since the last call, for the swap it belongs to."""
+        """The adjustments noted since the last call, for the swap they belong to."""
         taken, self._notes = self._notes, []
         return taken
 
     async def committed(self) -> None:
-        """Everything is."""
+        """Returns at once: every write is committed already."""
 
     async def read(self, session_id: str) -> Held | None:
         columns = timer_sessions.c
@@ -59,9 +59,9 @@ class SharedStore(Store):
         return Held(decode(found["body"]), found["revision"]) if found else None
 
     async def insert(self, state: State) -> int:
-        """A new session; its first revision, which is random, so that a later one of the same id is another's.
+        """Insert a new session; returns its first revision. Raises Conflict when the id is taken.
 
-        Raises Conflict when the id is taken.
+        The first revision is random, so that a later session of the same id is not taken for this one.
         """
         revision = secrets.randbits(52)
         try:
@@ -74,7 +74,7 @@ class SharedStore(Store):
         return revision
 
     async def swap(self, state: State, revision: int, notes: Iterable[Adjustment] = ()) -> bool:
-        """Write what was made from `revision`, which becomes one more; False when somebody else was first."""
+        """Write a state made from `revision`, which is raised by one; False when another write was first."""
         columns = timer_sessions.c
         update = sa.update(timer_sessions).where(columns.id == state.plan.session_id, columns.revision == revision)
         with self._timing.time():
@@ -92,7 +92,7 @@ class SharedStore(Store):
         return bool(done.rowcount)
 
     async def due_before(self, moment_ms: int, limit: int) -> list[Held]:
-        """Running sessions in which something happens by itself until then, the first due first."""
+        """Running sessions in which something happens by itself until then, ordered by when."""
         columns = timer_sessions.c
         running = (columns.status == Status.RUNNING.value, columns.due_ms <= moment_ms)
         query = sa.select(columns.body, columns.revision).where(*running).order_by(columns.due_ms).limit(limit)
