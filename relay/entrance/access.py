@@ -1,7 +1,7 @@
 """Who may do what, for the APIs whose documents ask for no credentials.
 
-Bound to loopback they are open, exactly as documented. Beyond it they ask for a bearer token: a user's, a kit's or a
-signed link's, in the Authorization header or, for sockets and links, as `?token=`.
+On loopback they are open, exactly as documented. On other listeners they ask for a bearer token (a user's, a kit's or a
+signed link's), in the Authorization header or, for sockets and links, as `?token=`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from relay.entrance.standing import Standing
 from relay.errors import Forbidden, Unauthorized
 
 GUARDED = "homeside.guarded"
-"""Key of an ASGI scope that came in by a listener which asks for tokens (set in relay.entrance.ports)."""
+"""Key of an ASGI scope that is set when the request came by a listener that asks for tokens (relay.entrance.ports)."""
 
 STAFF = frozenset({Role.ADMIN, Role.PHYSIOTHERAPIST})
 ANYBODY = Principal(subject="loopback", role=Role.ADMIN)
@@ -30,13 +30,13 @@ LOOK_AGAIN_S = 60.0
 
 
 class Open(Protocol):
-    """What goes on after the request that opened it: a socket, a viewer's video."""
+    """Something that lives on after the request that opened it, such as a socket or a viewer's video."""
 
     def end(self, code: int, reason: str = "") -> None: ...
 
 
 class Access:
-    """Turns a request into a principal, and says whether that one may look at or measure a session."""
+    """Finds the principal of a request, and decides whether it may view a session or measure in it."""
 
     def __init__(
         self, tokens: Tokens, now_ms: Callable[[], float], link_hours: float, standing: Standing | None = None
@@ -51,15 +51,15 @@ class Access:
         self._standing.listen(self._end_refused)
 
     def principal(self, connection: HTTPConnection) -> Principal:
-        """Who asks; everybody is trusted on a listener that is open. Raises Unauthorized without a good token."""
+        """The caller; on an open listener everybody is trusted. Raises Unauthorized without a valid token."""
         if not connection.scope.get(GUARDED, False):
             return ANYBODY
         return self.bearer(connection)
 
     def bearer(self, connection: HTTPConnection) -> Principal:
-        """Who asks, for APIs that want a token on every listener. Raises Unauthorized without a good one.
+        """The caller, for APIs that need a token on every listener. Raises Unauthorized without a valid token.
 
-        A token whose signature is good is still refused when its kit was revoked or its sign-in has ended.
+        A correctly signed token is refused too when its kit was revoked or its sign-in has ended.
         """
         who = self._tokens.read(self.token(connection), now_s=self._now_ms() / 1000)
         if refusal := self._standing.refusal(who):
@@ -67,9 +67,10 @@ class Access:
         return who
 
     def hold(self, opened: Open, who: Principal, *, measures: bool = False) -> None:
-        """Have what was opened end with the sign-in or the kit it was opened for, or, opened by a link, with the link.
+        """End `opened` when its sign-in ends, its kit is revoked or, if a link opened it, the link expires.
 
-        Who measures is not cut off in the middle by the end of a link; nor is a kit, whose certificate is renewed.
+        A link's expiry does not interrupt a patient who measures. A kit's own expiry does not count, for it renews
+        itself.
         """
         if not _by_link(who):
             self._held[opened] = who
@@ -79,7 +80,7 @@ class Access:
                 self._wake_at(who.ends_s)
 
     def _wake_at(self, ends_s: float) -> None:
-        """By the wall clock, which may step: looked at again at least once a minute."""
+        """Schedule the next check. The wall clock may step, so check at least once a minute."""
         if self._waking is not None:
             self._waking.cancel()
         wait_s = min(max(0.0, ends_s - self._now_ms() / 1000), LOOK_AGAIN_S)
@@ -108,7 +109,7 @@ class Access:
         raise Forbidden("This link is for another session. Ask the patient or the kit's owner for one to this session.")
 
     def feeds(self, who: Principal, session: str, kit: str | None) -> bool:
-        """Whether somebody measures in, and ends, a session that is there: staff, its kit, a patient by its link."""
+        """Whether `who` measures in, and may end, an existing session: staff, its kit, a patient by its link."""
         if who.role is Role.KIT:
             return who.subject == kit
         return who.role in STAFF or (who.role is Role.PATIENT and who.session == session)
@@ -118,7 +119,10 @@ class Access:
             raise Forbidden("This token does not measure in this session. Use the link that came with the session.")
 
     def may_measure(self, who: Principal, session: str | None) -> None:
-        """To begin something (`session` None) or add to it: staff, a kit, or a patient by an own or a link's token."""
+        """Raise Forbidden unless `who` may begin something (`session` None) or add to it.
+
+        Staff and kits may; a patient by a token of their own, or by the session's link.
+        """
         if who.role in STAFF | {Role.KIT}:
             return
         if who.role is Role.PATIENT and who.session in (None, session):
@@ -132,7 +136,7 @@ class Access:
             raise Forbidden("Only staff see the list of sessions. Open the link you were given instead.")
 
     def reach(self, who: Principal) -> str | None:
-        """Whose things somebody reaches: their own, by name; None for staff, who reach everybody's."""
+        """Whose data `who` may reach: their own, by name; None for staff, who reach everybody's."""
         return None if who.role in STAFF else who.subject
 
     def link(self, session: str, role: Role) -> str:

@@ -1,4 +1,4 @@
-"""Certificates as the relay meets them on a connection: what its broker asks of kits, and what one has shown."""
+"""TLS client certificates: what the relay's broker asks of kits, and what a connection has shown."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from relay.identity.authority import Authority
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A certificate that TLS has verified: the kit it names, and its serial number (hexadecimal)."""
+    """A certificate verified by TLS: the kit it names, and its serial number (hexadecimal)."""
 
     kit: str
     serial: str
 
 
 def kits_context(certificate: Path, key: Path, authority: Authority) -> ssl.SSLContext:
-    """TLS for kits: a certificate is not demanded here, but one that is shown must be this relay's issuer's own."""
+    """TLS for kits: a client certificate is optional, but one that is shown must be signed by this relay's issuer."""
     context = server_context(certificate, key)
     context.load_verify_locations(cadata=authority.issuer_pem.decode())
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -31,7 +31,7 @@ def kits_context(certificate: Path, key: Path, authority: Authority) -> ssl.SSLC
 
 
 def shown_by(connection: ssl.SSLObject | None) -> Shown | None:
-    """What the other side showed, or None without TLS or without a certificate."""
+    """The client's certificate, or None without TLS or without a certificate."""
     der = connection.getpeercert(binary_form=True) if connection is not None else None
     if not der:
         return None

@@ -1,7 +1,7 @@
-"""HTTP connections that are slow: each must ask something, in good time and size, send on what it began, and read.
+"""Bounds on slow HTTP connections: time and size of a request's head, progress of its body, and of reading the answer.
 
-Beside relay.wire this module alone knows uvicorn's inside (version pinned; tests/trust/test_trust_perimeter.py fails
-when a name used here changes).
+Besides relay.wire, only this module uses uvicorn's internals (the version is pinned, and
+tests/trust/test_trust_perimeter.py fails when a name used here changes).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from relay.process.metrics import Metrics
 
 ASK_WITHIN_S = 60.0
-"""From the connection, or the first byte of a request, to the end of its head."""
+"""From the connection, or a request's first byte, to the end of its head."""
 HEAD_BYTES = 65_536
 LOOK_EVERY_S = 20.0
 LOOKS = 3
-"""So often in a row a connection may be found without progress, a minute in all."""
+"""Consecutive checks without progress after which a connection is closed: one minute."""
 BODY_BYTES = 2_000
-"""Of a body that we read, from one look to the next: 100 bytes a second."""
+"""Least progress of a request's body between two checks, while we read it: 100 bytes/s."""
 
 log = structlog.get_logger(__name__)
 
 
 class Doorstep(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with bounds. Who makes one may set `leave`, which is called once when it is lost."""
+    """uvicorn's HTTP protocol with bounds. `leave`, if set, is called once when the connection is lost."""
 
     metrics: Metrics
     leave: Callable[[], None] | None = None
@@ -83,8 +83,10 @@ class Doorstep(HttpToolsProtocol):
         super().resume_writing()
 
     def look(self) -> None:
-        """Called every LOOK_EVERY_S. Lets go who, LOOKS times in a row, sent nearly nothing of a body that we wait for,
-        or took nothing of an answer that waits for him."""
+        """Called every LOOK_EVERY_S. Ends a connection that made no progress in LOOKS consecutive checks.
+
+        Progress means: sending the body that we wait for, or reading the answer that waits to be sent.
+        """
         unread = self.transport.get_write_buffer_size()
         stuck = unread > 0 and unread == self._unread
         slow = self._in_body and not self.flow.read_paused and self._body_bytes < BODY_BYTES
@@ -94,7 +96,7 @@ class Doorstep(HttpToolsProtocol):
             self._end("answer" if stuck else "body")
 
     def handle_websocket_upgrade(self) -> None:
-        """The transport changes hands; the place goes with it, and is left when the transport is."""
+        """The connection becomes a WebSocket: `leave` is handed to its new protocol."""
         super().handle_websocket_upgrade()
         self._stop_waiting()
         protocol: Any = self.transport.get_protocol()
@@ -120,5 +122,5 @@ class Doorstep(HttpToolsProtocol):
 
 
 def doorstep(metrics: Metrics) -> type[Doorstep]:
-    """The protocol class of one listener, for uvicorn, which knows classes only."""
+    """The protocol class of one listener: uvicorn takes a class, not an instance."""
     return type("DoorstepHere", (Doorstep,), {"metrics": metrics})

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn behind a porter, and without its own signal handlers: a relay runs several and ends them together."""
+    """uvicorn behind a Porter, without signal handlers of its own: a relay runs several and ends them together."""
 
     def __init__(self, config: uvicorn.Config, places: Places, metrics: Metrics) -> None:
         super().__init__(config)
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
         self.up.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """uvicorn's tenth of a second."""
+        """Called by uvicorn every 0.1 s; checks the connections every LOOK_EVERY_S."""
         if counter % max(1, round(stays.LOOK_EVERY_S * 10)) == 0:
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Doorstep):
@@ -69,7 +69,7 @@ class Server(uvicorn.Server):
 def configuration(
     port: Port, settings: RelaySettings, metrics: Metrics, certificate: tuple[Path, Path] | None = None
 ) -> uvicorn.Config:
-    """uvicorn as every listener here runs it; with a certificate and its key it speaks TLS."""
+    """uvicorn's configuration for a listener; with a certificate and its key it speaks TLS."""
     limits = settings.limits
     app = Guard(port, _perimeter(settings, guarded=port.guarded, tls=certificate is not None), metrics)
     return uvicorn.Config(
@@ -90,7 +90,7 @@ def configuration(
 
 
 def weigh(settings: RelaySettings, room: Room) -> None:
-    """Say at the start, not when a ward is full, that the system gives fewer descriptors than the settings promise."""
+    """Warn at the start when the system allows fewer descriptors than the sockets that the settings promise."""
     promised = settings.limits.viewers + settings.timers.sockets + settings.signs.clients
     if promised > room.most:
         log.warning("descriptors_too_few", sockets=promised, room=room.most, remedy="raise LimitNOFILE or ulimit -n")

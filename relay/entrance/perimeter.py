@@ -1,7 +1,7 @@
-"""What every request meets before any API: its name, whose page may open a socket, how often; and headers for answers.
+"""What every request meets before any API: checks of host name, origin and rate; and security headers on answers.
 
-A listener that asks for tokens counts requests per address. One that is open trusts this machine alone: a page from
-elsewhere must not reach it through somebody's browser, so the name it is called by must be its own.
+A listener that asks for tokens limits requests per address. An open one trusts this machine alone; so that no foreign
+page reaches it through somebody's browser (DNS rebinding), the Host header must be a name of this machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from relay.process.metrics import Metrics
 from relay.settings import is_loopback
 
 MOST_ADDRESSES = 20_000
-"""Addresses remembered at once; the longest silent is forgotten first."""
+"""Most addresses remembered; the one silent for longest is forgotten first."""
 API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 PAGE_POLICY = b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 ALWAYS = {
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Perimeter:
-    """What holds on one listener: its own `names`, and `origins` of pages from elsewhere that may open sockets."""
+    """The rules of one listener: its own `names`, and the `origins` of other pages that may open sockets."""
 
     guarded: bool
     names: frozenset[str]
@@ -54,7 +54,7 @@ def own_names(more: Iterable[str]) -> frozenset[str]:
 
 
 class Guard:
-    """The ASGI application around a port."""
+    """The ASGI application that wraps a port's."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Guard:
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         else:
-            with contextlib.suppress(ClientDisconnect):  # who leaves in the middle is no fault of ours
+            with contextlib.suppress(ClientDisconnect):  # a client that leaves early is no fault of ours
                 await self._app(scope, receive, self._dressing(send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
@@ -99,7 +99,10 @@ class Guard:
         return None
 
     def _mine(self, host: str) -> bool:
-        """An address cannot be made to mean another machine by a name server; a name can."""
+        """Whether the host is ours.
+
+        Any IP address is: a name server can point a name at another machine, never an address.
+        """
         if not host or host == "localhost" or host.endswith(".localhost") or host in self._holds.names:
             return True
         try:
@@ -109,7 +112,10 @@ class Guard:
         return True
 
     def _may_open(self, origin: str | None, host: str) -> bool:
-        """No browser, no origin. A page of this host, whatever its port; on this machine, any page of it."""
+        """Whether a socket may be opened: without an Origin (no browser), from an allowed one, or from the same host.
+
+        The port does not matter. On this machine, pages of all its names may.
+        """
         if origin is None or origin in self._holds.origins or "*" in self._holds.origins:
             return True
         theirs = _host(origin)
@@ -143,7 +149,10 @@ class Guard:
 
 
 class Buckets:
-    """A bucket of requests an address, refilled `per_s`. `take` gives 0, or whole seconds until one is there."""
+    """A token bucket per address, refilled at `per_s`.
+
+    `take` returns 0, or the whole seconds until it may be repeated.
+    """
 
     def __init__(self, per_s: float, burst: float, clock: Callable[[], float]) -> None:
         self._per_s, self._burst, self._clock = per_s, burst, clock

@@ -1,7 +1,7 @@
-"""Connections at the moment they come: counted before TLS, by address and altogether; who finds no room is told so.
+"""Accepts connections while there is room, per address and in total, before TLS; a refused client is told why.
 
-A process has so many descriptors. Listeners share out part of them, and the database, videos and what else the relay
-opens keep the rest: a flood of connections must never take the file that a sample is to be written to.
+A process has a limited number of descriptors. Listeners share part of them; the rest is kept for the database, videos
+and other files, so that a flood of connections never takes the descriptor of a file that a sample is written to.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ HANDSHAKE_WITHIN_S = 10.0
 """From the connection to the end of its TLS handshake."""
 BACKLOG = 2048
 AT_ONCE = 64
-"""Connections taken before anything else has its turn; the kernel holds the others back meanwhile."""
+"""Connections accepted before other tasks get a turn; the kernel holds the others meanwhile."""
 TOLD_WITHIN_S = 2.0
 MOST_DESCRIPTORS = 1_048_576
 REST_S = 0.5
-"""After the system refused a descriptor, before it is asked for another."""
+"""Pause after the system had no descriptor left, before accepting again."""
 SAY_EVERY_S = 10.0
-"""A flood must not become a flood of log lines."""
+"""Least time between two log lines about refusals: a flood of connections must not flood the log."""
 
 log = structlog.get_logger(__name__)
 
 
 class NoRoom(StrEnum):
-    """Why a connection is not taken; the values are labels of a metric."""
+    """Why a connection is refused; the values are labels of a metric."""
 
     ADDRESS = "address_full"
     RELAY = "relay_full"
@@ -52,9 +52,10 @@ ANSWERS = {
 
 
 class Room:
-    """So many connections altogether, whatever listener they came by.
+    """The limit on connections of several listeners together.
 
-    A few more, beyond it, may stay for a moment to be told so; those beyond them are closed without a word.
+    A few more (`told_at_once`) may stay for a moment to be told that it is full; any beyond are closed without an
+    answer.
     """
 
     def __init__(self, most: int) -> None:
@@ -65,7 +66,7 @@ class Room:
 
 
 class Places:
-    """Connections by address, this machine's own counted only in the `room` that listeners share."""
+    """Limits connections per address. This machine's own count only towards the `room` that listeners share."""
 
     def __init__(self, per_address: int, room: Room | None = None) -> None:
         self._per_address = per_address
@@ -73,14 +74,14 @@ class Places:
         self._taken: Counter[str] = Counter()
 
     def lack(self, address: str) -> NoRoom | None:
-        """What stands against one more from there."""
+        """Why no further connection from this address is accepted; None when it is."""
         if self.room.taken >= self.room.most:
             return NoRoom.RELAY
         full = self._taken[address] >= self._per_address and not is_loopback(address)
         return NoRoom.ADDRESS if full else None
 
     def enter(self, address: str) -> Callable[[], None]:
-        """Take a place; call what comes back, once or more, to leave it."""
+        """Take a place. Call the returned function to leave it; calling it again does nothing."""
         self._taken[address] += 1
         self.room.taken += 1
         left = False
@@ -102,10 +103,10 @@ class Places:
 
 
 class Porter:
-    """Takes connections of one listening socket, as `asyncio.Server` does, for as long as there is room.
+    """Accepts connections of one listening socket, as `asyncio.Server` does, while there is room.
 
-    `make` gives a protocol for a connection; it is given the way to leave the place, and leaves it when the connection
-    is lost. With `answers`, who finds no room is told in HTTP.
+    `make` is given the function that leaves the place, and returns the connection's protocol, which must call it when
+    the connection is lost. With `answers`, a client that finds no room gets an HTTP answer.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Porter:
         self._listen()
 
     def close(self) -> None:
-        """Take no more; those being seated or told are let go."""
+        """Accept no more; connections still in their handshake, or being refused, are dropped."""
         if self._again is not None:
             self._again.cancel()
         if self._bound.fileno() >= 0:
@@ -194,7 +195,7 @@ class Porter:
             async with asyncio.timeout(TOLD_WITHIN_S):
                 await self._connect(connection, lambda: told)
                 await told.ended.wait()
-        except OSError:  # TimeoutError and ssl.SSLError are such
+        except OSError:  # includes TimeoutError and ssl.SSLError
             told.abort()
         finally:
             self._places.room.telling -= 1
@@ -211,7 +212,7 @@ class Porter:
 
 
 class _Told(asyncio.Protocol):
-    """Waits for the request, so that its answer is not lost with the reset of a connection nobody has read from."""
+    """Answers after reading the request: closing a connection with unread data would reset it, and lose the answer."""
 
     def __init__(self, status: int, text: str) -> None:
         body = f'{{"detail":"{text}"}}'
@@ -239,14 +240,14 @@ class _Told(asyncio.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What listeners may hold of this process's descriptors: half for pages and viewers, a quarter for kits."""
+    """Listeners' shares of this process's descriptors: half for pages and viewers, a quarter for kits."""
 
     web: Room
     kits: Room
 
 
 def rooms() -> Rooms:
-    """Asks the system for as many descriptors as it lets us have, and shares them out."""
+    """Raise the limit of descriptors as far as the system allows, and share them out."""
     most = _descriptors()
     return Rooms(Room(most // 2), Room(most // 4))
 
@@ -261,7 +262,7 @@ def _descriptors() -> int:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; an empty host is every address of this machine. Raises OSError."""
+    """A listening socket; an empty host means every address of this machine. Raises OSError."""
     every = not host and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if every or ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=every)

@@ -22,7 +22,7 @@ METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Routed(Protocol):
-    """An application that knows its routes."""
+    """An application that exposes its routes."""
 
     @property
     def router(self) -> APIRouter: ...
@@ -35,11 +35,11 @@ class Routed(Protocol):
 
 
 class Port:
-    """An ASGI application over several: `prefixed` by their prefix, `rooted` by whose route matches, in order.
+    """An ASGI application over several: `prefixed` by their prefix, `rooted` by the first whose route matches.
 
-    `guarded` marks requests that came in by a listener which asks for tokens; `opened` ask for none anyway. A path that
-    no route has is refused by the application of its first part in `bases`, so that each refuses in its own words, else
-    by `otherwise`, or the first.
+    `guarded` marks requests as coming from a listener that asks for tokens; the applications in `opened` ask for none
+    all the same. A path without a route is refused by the application that `bases` names for its first segment, so that
+    each API uses its own error bodies, else by `otherwise` or the first.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Port:
         return app
 
     def _description(self) -> dict[str, Any]:
-        """One OpenAPI document of everything at this port's root; under a prefix each API gives its own."""
+        """One OpenAPI document of all that is at this port's root; under its prefix each API serves its own."""
         parts = [app.openapi() for app in self._rooted if app.openapi_url is not None]
         oldest = min((part["openapi"] for part in parts), default="3.1.0")
         if oldest.startswith("3.0"):
@@ -115,14 +115,14 @@ def _best_match(routes: Sequence[BaseRoute], scope: Scope) -> Match:
 
 
 def allowed_methods(request: Request) -> str:
-    """The methods of a path, for the Allow header of a 405 (RFC 9110 section 15.5.6): of all its routes, not one."""
+    """A path's methods over all its routes, for the Allow header of a 405 (RFC 9110 section 15.5.6)."""
     routes = request.app.router.routes
     found = [method for method in METHODS if _best_match(routes, {**request.scope, "method": method}) is Match.FULL]
     return ", ".join(found)
 
 
 def base_url(request: HTTPConnection, public_url: str) -> str:
-    """Where pages are, without a trailing slash: the configured base, else as the request came in."""
+    """The URL of the pages, without a trailing slash: as configured, else from the request."""
     if public_url:
         return public_url.rstrip("/")
     scheme = {"ws": "http", "wss": "https"}.get(request.url.scheme, request.url.scheme)
@@ -130,7 +130,7 @@ def base_url(request: HTTPConnection, public_url: str) -> str:
 
 
 def websocket_base(request: HTTPConnection, public_url: str) -> str:
-    """The base of an API's own sockets: like `base_url` with ws or wss, and the prefix the request came in by."""
+    """The base URL of an API's sockets: `base_url` with ws or wss, and the prefix by which the request came."""
     base = base_url(request, public_url).replace("http", "ws", 1)
     prefix: Any = request.scope.get("root_path", "")
     if public_url and not prefix:

@@ -1,7 +1,7 @@
-"""Who is no longer trusted although a signature says otherwise: revoked kits and certificates, ended sign-ins.
+"""Who is no longer trusted although the signature is good: revoked kits and certificates, ended sign-ins.
 
-A copy in memory of what the database says, read anew whenever that has changed (every second at most, by `watch` of
-relay.identity.service), so that a request asks nobody, and an end made by a command reaches every running relay.
+A copy in memory of what the database says, so that a request needs no query. `watch` of relay.identity.service reads it
+again within a second of a change, so that what a command revokes ends on every running relay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ENDED = "This sign-in has ended. Sign in again."
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the database says: `since` is from when on a kit's tokens count (epoch seconds)."""
+    """What the database says. `since`: for each kit, the time from which its tokens are valid (epoch seconds)."""
 
     kits: frozenset[str] = frozenset()
     serials: frozenset[str] = frozenset()
@@ -26,7 +26,7 @@ class Ended:
 
 
 class Standing:
-    """`refusal` answers from memory; listeners are called when a kit or a certificate has just lost its trust."""
+    """`refusal` answers from memory; the listeners are called after every change."""
 
     def __init__(self) -> None:
         self._ended = Ended()
@@ -43,7 +43,7 @@ class Standing:
                 listener()
 
     def refusal(self, who: Principal) -> str | None:
-        """Why this bearer of a good token is refused, or None."""
+        """Why the bearer of a correctly signed token is refused, or None."""
         if who.sign_in is not None and who.sign_in in self._ended.sign_ins:
             return ENDED
         if who.role is Role.KIT and not self.trusts_token(who.subject, who.issued_s):
@@ -58,5 +58,5 @@ class Standing:
 
     @property
     def kits(self) -> frozenset[str]:
-        """The revoked ones."""
+        """The revoked kits."""
         return self._ended.kits

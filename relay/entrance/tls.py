@@ -1,7 +1,7 @@
-"""The relay's own server certificate, signed by its own authority: enough for kits, and for phones that accept it once.
+"""The relay's server certificate, signed by its own authority: enough for kits, and for phones that accept it once.
 
-It names every address this machine has and those the settings add, and is made anew when one is missing or its end is
-near. Who trusts the root goes on trusting.
+It contains every address of this machine and the names from the settings. It is replaced when one of them is missing or
+it is about to expire; clients that trust the root accept the new one too.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from relay.files import write_whole
 from relay.identity.authority import PEM, Authority, general_name, private_pem
 
 LIFETIME = timedelta(days=397)
-"""Browsers refuse server certificates that hold longer than 398 days."""
+"""Browsers refuse server certificates valid for more than 398 days."""
 RENEW_BEFORE = timedelta(days=30)
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others."""
+"""For TLS 1.2: only suites with forward secrecy and authenticated encryption. TLS 1.3 has no others."""
 _serving: WeakKeyDictionary[ssl.SSLContext, tuple[Path, Path]] = WeakKeyDictionary()
 
 
 def own_certificate(folder: Path, authority: Authority, names: Sequence[str], now: datetime) -> tuple[Path, Path]:
-    """Paths of a certificate with its chain up to the root, and of its key (P-256, readable by its owner alone)."""
+    """Paths of the certificate with its chain up to the root, and of its key (P-256, readable by its owner alone)."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     wanted = own_names(names)
     if not _still_good(certificate, key, authority, wanted, now + RENEW_BEFORE):
@@ -43,12 +43,12 @@ def own_certificate(folder: Path, authority: Authority, names: Sequence[str], no
 
 
 def own_names(more: Sequence[str] = ()) -> list[str]:
-    """Under which names and addresses this machine is reached."""
+    """The names and addresses by which this machine is reached."""
     return list(dict.fromkeys(["localhost", socket.gethostname(), *lan_addresses(), "127.0.0.1", *more]))
 
 
 def lan_addresses() -> list[str]:
-    """This machine's own addresses on its networks, most likely to be reached first. Sends nothing."""
+    """This machine's addresses on its networks, the most likely reachable first. Sends nothing."""
     found: list[str] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -65,7 +65,7 @@ def lan_addresses() -> list[str]:
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 and 1.3 with forward secrecy; no renegotiation, no compression, the server's order of ciphers.
 
-    Raises SettingsError when the two files cannot be used; a key under a password is one of these, for nobody is asked.
+    Raises SettingsError when the two files cannot be used, as with an encrypted key: no password is ever asked for.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -77,9 +77,9 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def serve_anew(certificate: Path, key: Path) -> None:
-    """From the next handshake on, everything that serves these two files shows what they hold now.
+    """From the next handshake on, all listeners that use these two files present their new content.
 
-    Raises SettingsError when that cannot be used; what was shown before goes on.
+    Raises SettingsError when that cannot be used; the previous certificate stays in use.
     """
     server_context(certificate, key)
     for context, files in list(_serving.items()):
@@ -95,7 +95,7 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 
 def _still_good(path: Path, key: Path, authority: Authority, names: Sequence[str], moment: datetime) -> bool:
-    """Of this key, by this authority's issuer as it is now, not ending before `moment`, and for all the names."""
+    """Whether it is for this key, from the current issuer, valid beyond `moment`, and contains all the names."""
     try:
         leaf, issuer = x509.load_pem_x509_certificates(path.read_bytes())[:2]
         known = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
