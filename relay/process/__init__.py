@@ -1,1 +1,1 @@
-"""What keeps a relay well: its log, figures, signs of life, tasks and memory."""
+"""What keeps the relay's process well: logs, metrics, watchdog, supervised tasks, traces and memory."""

@@ -1,4 +1,4 @@
-"""Whether the relay lives (/healthz), whether it can do its work (/readyz), and what it counts (/metrics)."""
+"""Whether the relay is alive (/healthz), whether it can do its work (/readyz), and its metrics (/metrics)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Check = Callable[[], Awaitable[bool]]
 
 
 def health(checks: dict[str, Check], metrics: Metrics, version: str) -> APIRouter:
-    """`checks` are the parts the relay depends on; readiness needs all of them."""
+    """`checks` are the parts that the relay depends on; it is ready only when all of them are."""
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")

@@ -1,4 +1,4 @@
-"""One line of JSON an event, on standard error. No samples, no names, no tokens: ids of sessions and kits only."""
+"""One line of JSON per event, on standard error. No samples, names or tokens: only ids of sessions, and kits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUIET = (
 
 
 def configure(level: str, journal: str | None = None) -> None:
-    """structlog for our own events, to the `journal` with fields where there is one; other libraries' warnings too."""
+    """Set up structlog for our events, sent to the `journal` if there is one, and for other libraries' warnings."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -54,7 +54,7 @@ def configure(level: str, journal: str | None = None) -> None:
 
 
 class Journal:
-    """A logger that hands entries to journald; what it cannot take goes to standard error, which it reads as well."""
+    """A logger that sends entries to journald; what fails goes to standard error, which the journal reads as well."""
 
     def __init__(self, address: str) -> None:
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

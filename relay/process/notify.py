@@ -1,6 +1,6 @@
-"""What the service manager is told of the relay: ready, still working, stopping; and what the journal gets.
+"""Tells the service manager (sd_notify) that the relay is ready, still working, or stopping.
 
-Still working means that the database takes what comes. A relay whose loop turns while nothing is stored is restarted.
+Working means that the database stores what arrives: a relay whose event loop runs but that stores nothing is restarted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 def notify(address: str | None, text: bytes) -> None:
-    """Nothing without a manager; a manager that is gone is no reason to stop."""
+    """Send a message to the service manager. Without one, or if it does not answer, do nothing."""
     if not address:
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
@@ -27,7 +27,7 @@ def notify(address: str | None, text: bytes) -> None:
 
 
 async def watch(manager: Manager, works: Callable[[], Awaitable[bool]]) -> None:
-    """Give signs of life while `works`; returns at once when the manager asked for none (WatchdogSec)."""
+    """Send watchdog messages while `works` is true; returns at once when the manager asks for none (WatchdogSec)."""
     if manager.address is None or manager.within_s is None:
         return
     while True:

@@ -1,6 +1,7 @@
-"""Keeps duties running: a fault is logged with its traceback, and the duty starts again after a growing pause.
+"""Keeps duties running: an exception is logged with its traceback, and the duty restarts after a growing pause.
 
-Work that is done for one of many is contained instead: its fault is told, and the others never notice.
+Work for one of many, such as a message of one kit, is contained instead: its exception is logged, and nothing else
+stops.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ async def supervise(name: str, duty: Callable[[], Awaitable[None]]) -> None:
 
 
 async def contain(name: str, work: Awaitable[None]) -> bool:
-    """Await one piece of work; whether it ended well."""
+    """Await one piece of work; returns whether it ended without an exception."""
     try:
         await work
     except Exception:

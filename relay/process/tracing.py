@@ -1,7 +1,7 @@
-"""OpenTelemetry traces of a sample's way: sensor to relay, relay to database, relay to viewers. Off unless asked for.
+"""OpenTelemetry traces of a sample's way: sensor to relay, relay to database, relay to viewers. Off by default.
 
-A trace's id is made of the message's own number, so that every relay a message passes adds to the same trace, and takes
-or leaves the same one message of so many, without a word between them. No span names a person, a kit or a session.
+Trace ids are derived from the message's number, so that all relays which it passes add to the same trace and choose the
+same one message in `every` without communicating. No span names a person, a kit or a session.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 PLAUSIBLE_NS = 86_400 * 1_000_000_000
-"""Sample times within a day of the relay's clock are epoch times, and have a way that can be measured."""
+"""Sample times within a day of the relay's clock are epoch times, from which a duration can be measured."""
 
 
 class Tracing(Protocol):
-    """`span` may be called with any message; most are not traced."""
+    """`span` may be called for any message; only one in `every` is traced."""
 
     def span(self, name: str, session: str, number: tuple[str, int], began_ns: float, **facts: int) -> None: ...
     def close(self) -> None: ...
 
 
 class Untraced:
-    """Nobody asked for traces."""
+    """Tracing is off: does nothing."""
 
     def span(self, name: str, session: str, number: tuple[str, int], began_ns: float, **facts: int) -> None:
         return
@@ -38,7 +38,7 @@ class Untraced:
 
 
 class Traced:
-    """Sends spans to a collector by OTLP over HTTP, in batches, from a thread of the SDK's own."""
+    """Sends spans to a collector by OTLP over HTTP, in batches, from a thread of the SDK."""
 
     def __init__(self, tracer: Any, provider: Any, every: int) -> None:
         self._tracer = tracer
@@ -46,7 +46,7 @@ class Traced:
         self._every = every
 
     def span(self, name: str, session: str, number: tuple[str, int], began_ns: float, **facts: int) -> None:
-        """From `began_ns` (epoch) until now."""
+        """A span from `began_ns` (epoch) until now."""
         digest = blake2b(f"{session}\0{number[0]}\0{number[1]}".encode(), digest_size=24).digest()
         if int.from_bytes(digest[:4]) % self._every:
             return
@@ -60,7 +60,7 @@ class Traced:
 
 
 def _parent(digest: bytes) -> Context:
-    """The message itself as the parent of all its spans."""
+    """A parent context derived from the message, shared by all its spans."""
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
     trace, span = int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:]) or 1
@@ -69,7 +69,7 @@ def _parent(digest: bytes) -> Context:
 
 
 def open_tracing(endpoint: str, every: int, version: str) -> Tracing:
-    """Traces to a collector such as http://127.0.0.1:4318/v1/traces; SettingsError when the SDK is not installed."""
+    """Tracing to a collector such as http://127.0.0.1:4318/v1/traces; SettingsError when the SDK is not installed."""
     if not endpoint:
         return Untraced()
     try:
