@@ -1,1 +1,1 @@
-"""How long recordings are kept, and how finely, by the operator's policy; nothing is ever removed without one."""
+"""How long recordings are kept, and at what rate, by the operator's policy; without one nothing is removed."""

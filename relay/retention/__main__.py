@@ -1,4 +1,4 @@
-"""`homeside recordings`: what the policy of retention would do, and holds on single recordings."""
+"""`homeside recordings`: what the retention policy would do, holds on single recordings, and hypertables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _out = Console(highlight=False, soft_wrap=True)
 
 @recordings_app.command()
 def due(data: Data = None, config: Config = None) -> None:
-    """Show what the retention policy would do now to each recording, what it spares, and why.
+    """Show what the retention policy would do now to each recording, what it leaves alone, and why.
 
     Example: homeside recordings due --data relay-data
     """
@@ -86,9 +86,9 @@ def held(data: Data = None, config: Config = None) -> None:
 
 @recordings_app.command(name="hypertables")
 def lay_in_hypertables(data: Data = None, config: Config = None) -> None:
-    """Copy all samples into a hypertable, where PostgreSQL has TimescaleDB; needs as much disk again while it runs.
+    """Copy all samples into a hypertable (PostgreSQL with TimescaleDB); needs as much free disk space as they take.
 
-    A database without samples needs no such command. Kits and viewers wait until it is done; nothing is lost.
+    Not needed for a database without samples. Kits and viewers wait until it is done; nothing is lost.
 
     Example: homeside recordings hypertables --config /etc/homeside/relay.toml
     """

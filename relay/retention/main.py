@@ -1,4 +1,4 @@
-"""Retention put together, for the relay and for the command."""
+"""Construction of the retention service, for the relay and for the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy says of a recording, and a recording at a lower rate. Pure; times are epoch ms."""
+"""What the retention policy says about a recording, and how a recording is thinned. Pure; times are epoch ms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.contracts.scg import Columns
 
 DAY_MS = 86_400_000.0
 EPOCH_MS = 1e11
-"""Sample times beyond are epoch ms (1973); those below count from the recording's beginning."""
+"""Sample times above this are epoch ms (1973); smaller ones count from the recording's beginning."""
 
 
 class Fate(StrEnum):
@@ -25,7 +25,10 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Days after a recording's end, 0 for never. `spare_days`: how much longer one that awaits review is spared."""
+    """Days after a recording's end; 0 means never.
+
+    `spare_days`: how much longer a recording that awaits review is kept.
+    """
 
     remove_days: float = 0.0
     thin_days: float = 0.0
@@ -39,8 +42,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """`newest_t` is its latest sample's time, as the sender counts; `awaits`: [from, to] of exercises of its kit that
-    nobody has reviewed (`to` None while the kit is still assigned).
+    """`newest_t` is the time of its last sample, by the sender's clock.
+
+    `awaits`: [from, to] of its kit's exercises that nobody has reviewed; `to` is None while the kit is assigned.
     """
 
     id: str
@@ -53,7 +57,7 @@ class Recording:
 
     @property
     def last_ms(self) -> float:
-        """When it ended, or was last added to: `/end` may never have come."""
+        """When it ended or was last added to, for `/end` may never have been called."""
         t = self.newest_t or 0.0
         return max(self.started_ms, self.ended_ms or 0.0, t if t > EPOCH_MS else self.started_ms + max(t, 0.0))
 
@@ -63,7 +67,7 @@ class Recording:
 
 
 def fate(recording: Recording, policy: Policy, now_ms: float) -> Fate:
-    """What is to become of it now. One that is held, or awaits review, is neither removed nor thinned."""
+    """What the policy says now. A recording that is held, or awaits review, is neither removed nor thinned."""
     age = now_ms - recording.last_ms
     remove = bool(policy.remove_days) and age > policy.remove_days * DAY_MS
     thinned = recording.thinned_hz is not None and recording.thinned_hz <= policy.thin_hz
@@ -80,10 +84,10 @@ def fate(recording: Recording, policy: Policy, now_ms: float) -> Fate:
 
 
 def thinned(columns: Columns, hz: float) -> Columns:
-    """Means over steps of 1/`hz` s on the sender's own clock; a step without a finite sample gives none.
+    """Means over steps of 1/`hz` s of the sender's clock; a step without a finite sample gives none.
 
-    The mean of what fell into a step is its own low-pass (a boxcar, first zero at `hz`); the time is the mean of the
-    samples' times, so nothing moves. What is thinned already comes back as it was.
+    Averaging is the low-pass filter (a boxcar, first zero at `hz`). The time is the mean of the samples' times, so
+    nothing shifts. Samples thinned to this rate before are returned unchanged.
     """
     order = columns.t.argsort(kind="stable")
     rows = np.stack([columns.t, columns.ax, columns.ay, columns.az])[:, order]

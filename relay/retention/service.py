@@ -1,4 +1,4 @@
-"""Looks at every recording once an hour and does what the policy says; one relay at a time, and in the log."""
+"""Applies the retention policy to every recording once an hour, on one relay at a time, and logs what it did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from relay.retention.store import Judge, RetentionStore
 
 EVERY_S = 3600.0
 REST_S = 0.02
-"""After each that something became of: what is old can wait for what is new."""
+"""Pause after each recording that was changed, so that new samples go first."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Retention:
             await asyncio.sleep(EVERY_S)
 
     async def sweep(self, fence: Fence) -> None:
-        """Every recording once; whole months first, where nothing of them is to stay."""
+        """Check every recording once; before that, remove whole months of which nothing is to stay."""
         if self._policy.remove_days:
             for month in await self._store.months(self._now_ms() - self._policy.remove_days * DAY_MS):
                 await self._do_month(month, fence)
@@ -49,7 +49,7 @@ class Retention:
             last = found[-1].id
 
     async def due(self) -> list[tuple[Recording, Fate]]:
-        """What the next sweep would do, and what it would spare."""
+        """What the next sweep would do, and what it would leave alone because of a hold or a review."""
         found, last = list[tuple[Recording, Fate]](), ""
         while old := await self._old(last):
             found += rules.due(old, self._policy, self._now_ms())

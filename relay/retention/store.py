@@ -1,4 +1,4 @@
-"""Recordings that are old enough to be looked at, holds on them, and their removal and thinning, fenced."""
+"""Queries for recordings that may be due, their removal and thinning (fenced), and holds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from relay.retention.rules import DAY_MS, Fate, Policy, Recording, thinned
 LOOKED_AT = 500
 CHUNKS_AT_ONCE = 200
 WHOLE_MONTH = 20_000
-"""Recordings in one statement at most; a month with more goes one by one."""
+"""Most recordings removed in one statement; those of a larger month are removed one by one."""
 
 Judge = Callable[[Recording], Fate]
 _sessions, _chunks, _holds = scg_sessions.c, scg_chunks.c, scg_holds.c
@@ -34,7 +34,7 @@ _sessions, _chunks, _holds = scg_sessions.c, scg_chunks.c, scg_holds.c
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A month of which nothing is to stay, as it was judged; `newest` is the number of its newest chunk."""
+    """A month of which nothing is to stay, as judged; `newest` is the id of its newest chunk."""
 
     month: date
     recordings: frozenset[str]
@@ -47,12 +47,12 @@ class RetentionStore:
         self._dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
 
     async def old(self, policy: Policy, now_ms: float, after: str = "") -> list[Recording]:
-        """Those of which something may be due, in the order of their ids beyond `after`; LOOKED_AT of them at most."""
+        """Recordings that may be due, with ids after `after`, ordered by id; at most LOOKED_AT."""
         async with transaction(self._engine) as connection:
             return await _recordings(connection, _of_age(policy, now_ms), _sessions.id > after, limit=LOOKED_AT)
 
     async def months(self, before_ms: float) -> list[date]:
-        """Those with a table of their own that were over before."""
+        """The months with a table of their own that ended before that time."""
         if self._dialect is sqlite:
             return []
         async with transaction(self._engine) as connection:
@@ -61,7 +61,7 @@ class RetentionStore:
         return [month for month in found if months.following(month) < ends]
 
     async def whole(self, month: date, judge: Judge) -> Month | None:
-        """Every recording of a month, when each is to be removed; None when one is to stay, or there are too many."""
+        """All recordings of a month if each is to be removed; None when one is to stay or there are too many."""
         found: set[str] = set()
         async with transaction(self._engine) as connection:
             newest = await connection.run_sync(months.newest, month)
@@ -74,7 +74,7 @@ class RetentionStore:
         return Month(month, frozenset(found), newest) if found else None
 
     async def remove_month(self, whole: Month, fence: Fence) -> bool:
-        """All of it at once, unless something came to it, or somebody held one of it, since it was judged."""
+        """Remove a month at once, unless since it was judged something was added or a recording was held."""
         of_month = sa.select(_sessions.id).where(_sessions.month == whole.month).with_for_update()
         holds = sa.select(_holds.session_id).join(scg_sessions).where(_sessions.month == whole.month)
         async with transaction(self._engine, write=True) as connection:
@@ -88,7 +88,7 @@ class RetentionStore:
         return True
 
     async def remove(self, session: str, judge: Judge, fence: Fence) -> bool:
-        """With all its samples, if that is still its fate once nobody can change it any more."""
+        """Remove a recording with all its samples, if that is still its fate once its row is locked."""
         async with transaction(self._engine, write=True) as connection:
             await fence(connection)
             if not await self._still(connection, session, judge, Fate.REMOVE):
@@ -97,7 +97,7 @@ class RetentionStore:
         return True
 
     async def thin(self, session: str, hz: float, judge: Judge, fence: Fence) -> int:
-        """Bring every chunk to the lower rate, some at a time; how many samples are left out."""
+        """Thin every chunk of a recording, CHUNKS_AT_ONCE per transaction; returns the number of samples left out."""
         gone, last = 0, 0
         while True:
             async with transaction(self._engine, write=True) as connection:
@@ -127,7 +127,7 @@ class RetentionStore:
         return sum(row["gone"] for row in changed)
 
     async def _still(self, connection: AsyncConnection, session: str, judge: Judge, wanted: Fate) -> bool:
-        """Locked against a hold that is put on it at this moment; what is known of it is read after that."""
+        """Whether that is still its fate. The row is locked first, so that no hold can be put on it meanwhile."""
         locked = await first(connection, sa.select(_sessions.id).where(_sessions.id == session).with_for_update())
         found = await _recordings(connection, _sessions.id == session, limit=1) if locked else []
         return bool(found) and judge(found[0]) is wanted
@@ -135,7 +135,7 @@ class RetentionStore:
     # -- holds -----------------------------------------------------------------------------------------------------
 
     async def hold(self, session: str, who: str, why: str, at_ms: float) -> None:
-        """Nothing becomes of it until it is released. SessionNotFound where there is no such recording."""
+        """Keep a recording unchanged until it is released. SessionNotFound when there is no such recording."""
         statement = self._dialect.insert(scg_holds).values(session_id=session, who=who, why=why, at_ms=at_ms)
         again = statement.on_conflict_do_update(index_elements=["session_id"], set_={"who": who, "why": why})
         try:
@@ -155,7 +155,7 @@ class RetentionStore:
 
 
 def _of_age(policy: Policy, now_ms: float) -> sa.ColumnElement[bool]:
-    """What its row alone shows to be too young, or thin enough, is not looked at further: nothing would be due."""
+    """Leave out early what its row alone shows to be too young or thinned enough."""
     since = sa.func.coalesce(_sessions.ended_at_ms, _sessions.started_at_ms)
 
     def before(days: float) -> sa.ColumnElement[bool]:
@@ -167,7 +167,7 @@ def _of_age(policy: Policy, now_ms: float) -> sa.ColumnElement[bool]:
 
 
 async def _recordings(connection: AsyncConnection, *which: sa.ColumnElement[bool], limit: int) -> list[Recording]:
-    """By id, with what is known of each, in two statements however many they are."""
+    """Recordings ordered by id, with all that is needed to judge them, in two queries however many they are."""
     of_it = (_chunks.session_id == _sessions.id, _chunks.month == _sessions.month)
     newest = sa.select(sa.func.max(_chunks.t_max)).where(*of_it).correlate(scg_sessions).scalar_subquery()
     held = sa.exists().where(_holds.session_id == _sessions.id).correlate(scg_sessions)
@@ -189,7 +189,7 @@ async def _recordings(connection: AsyncConnection, *which: sa.ColumnElement[bool
 
 
 async def _awaits(connection: AsyncConnection, kits: set[str]) -> dict[str, list[tuple[float, float | None]]]:
-    """When each kit saw exercises that nobody has reviewed."""
+    """For each kit, the times of exercises that nobody has reviewed, as [from, to] in epoch ms."""
     if not kits:
         return {}
     of, reviews = session_kits.c, session_reviews.c
@@ -203,7 +203,7 @@ async def _awaits(connection: AsyncConnection, kits: set[str]) -> dict[str, list
 
 
 def _thinned(chunk: dict[str, Any], hz: float) -> dict[str, Any] | None:
-    """A chunk's new columns; None where nothing changes, or nothing finite would be left."""
+    """A chunk's thinned columns; None when nothing changes, or nothing finite would be left."""
     less = thinned(unpack(chunk["body"]), hz)
     if not len(less) or len(less) == chunk["samples"]:
         return None
