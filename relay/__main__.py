@@ -1,4 +1,4 @@
-"""`homeside relay`, `homeside token` and `homeside timers`: options in; a running relay, a token or lines out."""
+"""The commands `homeside relay`, `homeside token` and `homeside timers`."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def _serve(settings: RelaySettings) -> None:
 
 def _welcome(running: Relay) -> None:
     _console.print(f"Homeside relay: pages and OpenSCG at {running.addresses['scg']}", highlight=False)
-    if running.settings.tls.enabled and _console.is_terminal:  # a journal keeps no tokens
+    if running.settings.tls.enabled and _console.is_terminal:  # a journal must hold no tokens
         _invite_phone(running)
 
 
@@ -161,7 +161,7 @@ def timers(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """List timer sessions, or watch one: a line for each thing that happens, until Ctrl-C.
+    """List timer sessions, or watch one: a line for each event, until Ctrl-C.
 
     Example: homeside timers knee-exercises
     """
@@ -184,7 +184,7 @@ def _own_token(settings: RelaySettings) -> str:
 
 
 def _tokens(settings: RelaySettings) -> Tokens:
-    """Those of the relay whose folder it is: a secret made here would be nobody's."""
+    """Tokens signed with this relay's secret. A missing secret is an error: no relay would know a new one."""
     path = settings.data / "secret"
     if not path.is_file():
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""Who asked for something to be stored waits for its commit, and not for ever."""
+"""Waiting for a commit, for a limited time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Awaitable
 from relay.errors import StoreUnavailable
 
 ANSWER_WITHIN_S = 10.0
-"""A full disk takes nothing for hours, and a page must say so."""
+"""A full disk can refuse writes for hours; by then the caller is told."""
 
 
 async def answered(committing: Awaitable[None]) -> None:
-    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
+    """Wait for a commit. Raises StoreUnavailable when it takes too long; what is to be committed stays queued."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await committing

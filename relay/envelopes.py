@@ -1,6 +1,6 @@
-"""The envelope of the documented care API: `{success, data|error, meta}`, one request id per request, and the limit.
+"""The care API's envelope `{success, data|error, meta}`, one request id per request, and its rate limit.
 
-A document's own bodies go out bare unless the client asks for `Accept: application/json; profile=envelope`.
+Bodies that the document shows are sent bare, unless the client asks with `Accept: application/json; profile=envelope`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 def iso(moment: datetime) -> str:
-    """As the document writes moments: UTC, with a Z."""
+    """A time as the document writes it: UTC, with a Z."""
     text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
@@ -48,7 +48,7 @@ def _meta(request: HTTPConnection) -> dict[str, str]:
 def answer(
     request: HTTPConnection, data: Any, status: int = 200, *, pagination: dict[str, int] | None = None
 ) -> Response:
-    """The envelope around `data`."""
+    """`data` in the envelope."""
     body: dict[str, Any] = {"success": True, "data": data, "meta": _meta(request)}
     if pagination is not None:
         body["pagination"] = pagination
@@ -56,7 +56,7 @@ def answer(
 
 
 def documented(request: HTTPConnection, data: Any, status: int = 200) -> Response:
-    """A body the document shows: bare, or in the envelope for those who ask for it."""
+    """A body that the document shows: bare, or in the envelope when the client asks for it."""
     if "profile=envelope" in request.headers.get("accept", "").replace('"', "").replace(" ", ""):
         return answer(request, data, status)
     return Response(msgspec.json.encode(data), status, media_type=JSON)
@@ -76,7 +76,7 @@ def refusal(
 
 
 def speak_envelopes(app: FastAPI) -> None:
-    """Every error of `app` as the document's error body."""
+    """Answer every error of `app` with the document's error body."""
     app.add_exception_handler(RelayError, _on_relay_error)
     app.add_exception_handler(Invalid, _on_invalid)
     app.add_exception_handler(RequestValidationError, _on_validation)
@@ -111,7 +111,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 
 def _field(where: tuple[Any, ...]) -> str:
-    """`body.form_feedback[0].issue` without its first word; the body itself is `body`."""
+    """`body.form_feedback[0].issue` without its first segment; the body itself is `body`."""
     path = ""
     for part in where[1:] or where[:1]:
         path += f"[{part}]" if isinstance(part, int) and path else f".{part}" if path else str(part)
@@ -126,24 +126,24 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
-    """A fault of ours. Starlette raises it again after this answer, so that it is logged with its traceback."""
+    """An unexpected exception. Starlette raises it again after this answer, so that it is logged with its traceback."""
     return refusal(request, 500, "INTERNAL", f"The relay failed; the operator finds {request_id(request)} in its log.")
 
 
 class Limiter:
-    """So many requests a window, per key."""
+    """A limit of `requests` per window and key."""
 
     def __init__(self, requests: int, window_s: int) -> None:
         self._item = RateLimitItemPerSecond(requests, window_s)
         self._counts = FixedWindowRateLimiter(MemoryStorage())
 
     def take(self, key: str) -> None:
-        """Raises TooMany, with when to come back, for one request too many."""
+        """Count a request. Raises TooMany, with the time to wait, when it is over the limit."""
         if not self._counts.hit(self._item, key):
             raise self._refusal(key)
 
     def check(self, key: str) -> None:
-        """Like `take`, counting nothing."""
+        """Like `take`, but counts nothing."""
         if not self._counts.test(self._item, key):
             raise self._refusal(key)
 
@@ -154,10 +154,10 @@ class Limiter:
 
 
 class Reception:
-    """Before any route: gives the request its id, counts it against its sender's window, bounds nothing else.
+    """Wraps an application: gives each request its id, and counts it against its sender's limit.
 
-    `sender` names who asks (a user where the token is good, else an address); `streams` tells requests that are part
-    of a stream (frames, video), which have the larger window.
+    `sender` names the caller (a user if the token is valid, else an address). `streams` is true for requests that are
+    part of a stream (frames, video), which have a higher limit.
     """
 
     def __init__(

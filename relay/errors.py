@@ -1,31 +1,31 @@
-"""What can go wrong in the relay, as one tree. Each API turns these into its own body and status.
+"""The relay's errors, as one tree. Each API turns them into its own error body and status.
 
 RelayError
-├── SettingsError         the relay cannot start with what it was told
+├── SettingsError         the relay cannot start with these settings
 ├── PortBusy              another program has the port
-├── Unauthorized          no token, or one that does not hold                 (401)
-├── Forbidden             a good token that does not reach this far           (403)
-├── SessionNotFound       no session of that id                              (404)
-├── NotFound              nothing of that id that the asker may see          (404)
+├── Unauthorized          no token, or an invalid one                        (401)
+├── Forbidden             a valid token that does not allow this             (403)
+├── SessionNotFound       no session with that id                            (404)
+├── NotFound              nothing with that id that the caller may see       (404)
 ├── ConsentMissing        the patient has not agreed to being recorded       (403)
-├── Conflict              contradicts what is there: version, turn or id     (409)
-├── TooLarge              a body beyond its bound                            (413)
-├── BadOffer              an SDP that cannot be answered                     (400)
-├── SourceMissing         the video asked for is not there; the document's   (500)
-├── TooMany               more requests than the window allows               (429, retryable)
+├── Conflict              contradicts the present version, turn or id        (409)
+├── TooLarge              a body above its limit                             (413)
+├── BadOffer              an SDP offer that cannot be answered               (400)
+├── SourceMissing         the requested video does not exist (status as documented) (500)
+├── TooMany               more requests than the limit allows                (429, retryable)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
-├── Unstorable            something the database cannot keep, such as NUL in text (400)
-├── LeaseLost             what one relay does at a time is another's now     (409)
+├── Unstorable            something the database cannot store, such as NUL in text (400)
+├── LeaseLost             another relay has taken over this duty             (409)
 ├── Full                  every place is taken; try again                    (503, retryable)
-├── NotAllowed            the session as it stands does not allow it         (400)
-├── ParticipantNotFound   nobody of that id in the session                   (404)
+├── NotAllowed            the session's present state does not allow it      (400)
+├── ParticipantNotFound   no participant with that id in the session         (404)
 ├── ClaimRefused          unknown, expired, withdrawn or spent by another    (403)
-├── CsrRefused            a request for a certificate that is not in order   (400)
+├── CsrRefused            an invalid certificate signing request             (400)
 ├── IdentityRefused       a kit that is revoked, or does not hold its key    (403)
-├── InvalidSignSequence   nothing spelled, or what is no sign                (400)
+├── InvalidSignSequence   nothing spelled, or not a sign                     (400)
 ├── InvalidLanguage       a language the speller does not know               (400)
-├── InvalidSession        no conversation of that id                         (404)
+├── InvalidSession        no conversation with that id                       (404)
 ├── InvalidImage          a frame that is no picture, or too large           (400)
 ├── VideoRefused          a video that may not or cannot be read             (400)
 ├── DetectorMissing       no hand detector runs here                         (503, retryable)
@@ -40,7 +40,7 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """`code` and `status` are for machines, the text is for people and names the remedy."""
+    """`code` and `status` are for machines; the text is for people, and names the remedy."""
 
     code: ClassVar[str] = "INTERNAL"
     status: ClassVar[int] = 500
@@ -138,7 +138,7 @@ class TooLarge(RelayError):
 
 
 class TooMany(RelayError):
-    """`retry_after_s`: whole seconds until one more would be let in."""
+    """`retry_after_s`: whole seconds to wait before the next request."""
 
     code = "RATE_LIMIT_EXCEEDED"
     status = 429
@@ -206,7 +206,7 @@ class LlmRateLimit(TooMany):
 
 
 class LlmFailed(RelayError):
-    """`again` says whether asking once more may help."""
+    """`again`: whether asking once more may help."""
 
     code = "LLM_FAILED"
     status = 502
@@ -217,5 +217,5 @@ class LlmFailed(RelayError):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what a store said; the kind of error where it said nothing, as one that timed out."""
+    """The first line of an exception's text, or its class name when it has none, as a timeout."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

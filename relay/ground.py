@@ -1,6 +1,6 @@
-"""What every API of a relay stands on, and what it gives back: the two shapes by which main.py joins them.
+"""The interface between main.py and the APIs: Ground is what each API is given, Part what it returns.
 
-An API's own main.py takes the Ground and returns its Part; it never learns of the others.
+An API's own main.py builds its Part from the Ground, and knows no other API.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Check = Callable[[], Awaitable[bool]]
 
 
 class Root(StrEnum):
-    """The documented port at whose root an API stands, beside its prefix on every port."""
+    """The documented port at whose root an API is served; under its prefix it is served on every port."""
 
     SCG = "scg"
     CARE = "care"
@@ -37,9 +37,9 @@ class Root(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Made once by main.py. `secret` signs tokens and links; `kits` brings messages from kits and takes commands.
+    """Made once by main.py. `secret` signs tokens and links; `kits` passes messages from kits and takes commands.
 
-    `cluster` is there when this relay is one of several, `history` when recordings are read from a replica.
+    `cluster` is set when this relay is one of several, `history` when recordings are read from a replica.
     """
 
     settings: RelaySettings
@@ -55,17 +55,17 @@ class Ground:
     tracing: Tracing = field(default_factory=Untraced)
 
     def in_turn(self, name: str, duty: Callable[[Fence], Awaitable[None]]) -> Duty:
-        """A duty that one relay of a cluster does at a time; of one that is alone, always its own."""
+        """A duty that one relay of a cluster does at a time; a relay that is alone always does it."""
         return self.cluster.in_turn(name, duty) if self.cluster is not None else lambda: duty(unfenced)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One API: where it stands, what must run for it, and what is to be finished before the relay ends.
+    """One API: where it is served, what must run for it, and what must finish before the relay ends.
 
-    `also` are further documented ports at whose root it stands. `openable` names an API that asks for tokens only
-    where a listener does, and that an operator may set open by name. `base` is the first part of its paths, whose
-    unknown ones it refuses in its own words.
+    `also`: further ports at whose root it is served. `openable`: it needs a token only on listeners that ask for
+    tokens, and the operator may exempt it by name. `base`: first segment of its paths; unknown paths there get its
+    error bodies.
     """
 
     name: str

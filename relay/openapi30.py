@@ -1,7 +1,6 @@
-"""An OpenAPI 3.1 document written as 3.0, for the API whose document promises that version. Pure.
+"""Rewrites an OpenAPI 3.1 document as 3.0, for the API whose document promises that version. Pure.
 
-What differs is how a schema is said (JSON Schema 2020-12 there, an older dialect here): null types, constants,
-examples, exclusive bounds. OpenAPI 3.0.3, section "Schema Object".
+The dialects of JSON Schema differ: null types, constants, examples, exclusive bounds (OpenAPI 3.0.3, "Schema Object").
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _UNKNOWN = (
 
 
 def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
-    """The same document in version 3.0.3; the one given stays as it is."""
+    """The same document in version 3.0.3; the argument is not changed."""
     found = _rewritten(document)
     assert isinstance(found, dict)
     found["openapi"] = VERSION
@@ -56,7 +55,7 @@ def _schema(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_of_types(node: dict[str, Any]) -> None:
-    """`type: [string, null]` and `type: null`."""
+    """`type: [string, null]` becomes `type: string`, nullable; `type: null` becomes nullable, null its only value."""
     kinds = node.get("type")
     if isinstance(kinds, list):
         others = [kind for kind in kinds if kind != "null"]

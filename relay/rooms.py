@@ -1,7 +1,7 @@
-"""Rooms: everyone who looks at one session, and fan-out to them. JSON made once, framed once, written to each.
+"""Rooms: everyone who watches one session, and the fan-out to them. A message is encoded and framed once for all.
 
-Live data, so the newest wins: a viewer whose socket is full becomes a cursor into the room's ring of frames and is
-replayed from there; what the ring no longer holds is dropped and counted. Nobody waits for anybody.
+Live data: a viewer whose socket is full gets a cursor into the room's ring of frames, and is sent the rest when it can
+read again; what the ring no longer holds is dropped and counted. Nobody waits for anybody.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Protocol
 from relay.wire import text_frame
 
 MAX_WAITING_BYTES = 1_048_576
-"""Own answers one member may leave unread: stops a sender that never reads from filling the memory."""
+"""Most unread bytes before answers to a member are dropped: a sender that never reads must not fill the memory."""
 
 
 class Audience(Enum):
-    """Who a member is; a frame is for one or more of these."""
+    """What a member is; each frame is for one or more of these."""
 
     PATIENT = 1
     VIEWER = 2
@@ -55,9 +55,9 @@ class Member:
 
 @dataclass(eq=False, slots=True)
 class Room:
-    """Fan-out of one session. `ring` holds the frames of the last `keep_ms`, at most `size`, and whom they are for.
+    """Fan-out of one session. `ring` holds the frames of the last `keep_ms`, at most `size`, with their audiences.
 
-    `ready` holds, by audience, how to write to those who keep up: the loop over it is the hot path of a relay.
+    `ready` holds, per audience, the write functions of members who keep up: that loop is the relay's hot path.
     """
 
     now_ms: Callable[[], float]
@@ -83,7 +83,7 @@ class Room:
             self.ready[member.audience][member] = member.outlet.write_frame
 
     def hold(self, member: Member) -> None:
-        """A member that is to get no frames of the room yet; `release` ends that."""
+        """Send this member no frames of the room until `release`."""
         self.ready[member.audience].pop(member, None)
 
     def release(self, member: Member) -> None:
@@ -99,7 +99,7 @@ class Room:
         self.ready[member.audience].pop(member, None)
 
     def move(self, member: Member, audience: Audience) -> None:
-        """`member` turned out to be somebody else."""
+        """Move a member to another audience."""
         write = self.ready[member.audience].pop(member, None)
         member.audience = audience
         if write is not None:
@@ -120,7 +120,7 @@ class Room:
             self.ring.popleft()
 
     def send(self, member: Member, payload: bytes) -> None:
-        """To one member only; dropped and counted when it asks and asks but does not read the answers."""
+        """Send to one member only; dropped and counted when it keeps asking without reading the answers."""
         if member.outlet.waiting_bytes > MAX_WAITING_BYTES:
             member.dropped += 1
             self.on_drop(1)
@@ -128,12 +128,12 @@ class Room:
             member.outlet.write_frame(text_frame(payload))
 
     def fall_behind(self, member: Member) -> None:
-        """The member's socket is full: from now on it is a cursor. Called from within the write that filled it."""
+        """The member's socket is full: give it a cursor. Called from within the write that filled it."""
         if self.ready[member.audience].pop(member, None) is not None:
             member.cursor = self.written
 
     def catch_up(self, member: Member) -> None:
-        """Replay what a slow member missed, as far as the ring reaches and its socket takes it."""
+        """Send a slow member what it missed, as far as the ring reaches and its socket takes it."""
         if member.cursor is None:
             return
         oldest = self.written - len(self.ring)

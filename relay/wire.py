@@ -1,8 +1,8 @@
-"""One frame for every viewer: the WebSocket connection the relay hands to its rooms, on top of uvicorn's.
+"""The WebSocket connection that the relay's rooms write to, on top of uvicorn's: one frame for every viewer.
 
-A broadcast is the same bytes for all, so it is framed once and written to each transport. This module alone knows
-uvicorn's inside (version pinned; tests/relay/test_relay_wire.py fails loudly when a name used here changes).
-A connection is *attached* to a listener when its route has accepted it; from then on no task waits for it.
+A broadcast is framed once, and the same bytes are written to each transport. This module alone uses uvicorn's WebSocket
+internals (the version is pinned; tests/relay/test_relay_wire.py fails when a name used here changes). Once its route
+has *attached* a listener, a connection needs no task of its own.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from websockets.protocol import State
 
 EXTENSION = "homeside.connection"
 NOTSENT_LOWAT = 16_384
-"""Bytes the kernel may hold unsent for one reader: without it, one that never reads swallows about 1.7 MB unseen."""
+"""Most bytes the kernel holds unsent per reader; without it, one that never reads takes up 1.7 MB unnoticed."""
 ABORT_AFTER_S = 1.0
-"""How long a closing connection may still drain; never-readers would otherwise hold up a shutdown for ever."""
+"""How long a closing connection may still drain, so that clients that never read cannot delay a shutdown."""
 
 log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
-    """What a room attaches to a connection. Every call comes from the event loop and must not block."""
+    """What a room attaches to a connection. All methods are called on the event loop and must not block."""
 
     def received(self, data: str | bytes) -> None: ...
     def full(self) -> None: ...
@@ -43,15 +43,17 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class Connection(WebSocketsSansIOProtocol):
-    """uvicorn's sans-I/O WebSocket with a way to write ready-made frames and to know when the reader is slow."""
+    """uvicorn's sans-I/O WebSocket that can also write ready-made frames, and reports when the reader is slow."""
 
     listener: Listener | None = None
     on_lost: Callable[[], None] | None = None
     """Called once when the connection has ended."""
     paused = False
     write_frame: Callable[[bytes], None]
-    """Writes a ready-made frame. The transport's own method: a broadcast has no time for a second call. A listener
-    that was told `full`, `closing` or `lost` does not use it until it is told `writable`."""
+    """Writes a ready-made frame. It is the transport's own method, to save a call per viewer and broadcast.
+
+    After `full`, `closing` or `lost`, a listener must not use it until `writable` is called.
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -64,7 +66,7 @@ class Connection(WebSocketsSansIOProtocol):
             raw.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT)
 
     async def run_asgi(self) -> None:
-        """Run the route; when it attached a listener, the connection lives on without it."""
+        """Run the route. If it attached a listener, the connection lives on without the route."""
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         extensions[EXTENSION] = self
         try:
@@ -83,7 +85,7 @@ class Connection(WebSocketsSansIOProtocol):
             log.error("socket_route_failed", exc_info=fault)
 
     def attach(self, listener: Listener) -> None:
-        """From now on, messages go to `listener`; what already waits in the queue goes first."""
+        """From now on messages go to `listener`, beginning with those that wait in the queue."""
         self.listener = listener
         while not self.queue.empty():
             event = self.queue.get_nowait()
@@ -114,7 +116,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def end(self, code: int, reason: str = "") -> None:
-        """Close with a code; abort a second later if the other side does not read."""
+        """Close with a code; abort after ABORT_AFTER_S if the other side does not read."""
         if self.open:
             self.conn.send_close(code, reason)
             self.transport.write(b"".join(self.conn.data_to_send()))
@@ -185,7 +187,7 @@ class Connection(WebSocketsSansIOProtocol):
 
 
 def connection_of(scope: Any) -> Connection:
-    """The connection behind a WebSocket's ASGI scope; the relay's own server puts it there."""
+    """The connection of a WebSocket's ASGI scope, where this module put it."""
     found = scope["extensions"][EXTENSION]
     assert isinstance(found, Connection)
     return found

@@ -1,1 +1,1 @@
-"""Kits: their lanes over any broker, the broker inside the relay, and the switchboard behind both."""
+"""Kits: their messages over any broker, the broker inside the relay, and the switchboard from it to the APIs."""

@@ -1,1 +1,1 @@
-"""Several equal relays on NATS JetStream and one PostgreSQL. Nothing here decides by vote: engines built for it do."""
+"""Several equal relays on NATS JetStream and one PostgreSQL. They hold no elections: those two systems decide."""

@@ -1,1 +1,1 @@
-"""SyncKairos: timers one clock for everyone in the room (port 3000 at /v1 and /sessions, prefix /timers)."""
+"""SyncKairos: timers on one clock for everyone in the room (port 3000 at /v1 and /sessions, prefix /timers)."""

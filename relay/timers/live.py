@@ -57,7 +57,7 @@ class Live:
             self.wake = timescale.call_at(due, callback)
 
     def may_switch(self, now_ms: int, most_per_s: int) -> bool:
-        """Count a switch, unless there were `most_per_s` in the last second of the steady clock; whether it was counted."""
+        """Count a switch; False when the last second (of the steady clock) had `most_per_s` already."""
         if self.switches is None:
             self.switches = deque()
         while self.switches and self.switches[0] <= now_ms - WINDOW_MS:

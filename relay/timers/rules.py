@@ -139,7 +139,7 @@ def _following(state: State, wanted: str | None) -> int:
 
 
 def _credit(state: State, lag_ms: int) -> tuple[int, State]:
-    """How much of a move's lag is credited, and the state with its new quota (as on chess servers; docs/decisions.md)."""
+    """How much of a move's lag is credited, and the state with its new quota (docs/decisions.md)."""
     lag = state.plan.lag
     if lag is None or state.active < 0:
         return 0, state
