@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,10 +84,10 @@ async def test_earlier_boots_are_history_in_order(mosquitto: Mosquitto, recorder
     assert [key[1:] for key in relay.order] == [("b0", seq) for seq in range(1, 121)]
 
 
-async def test_backlog_drains_fast_while_live_stays_below_a_second(
+async def test_backlog_drains_while_live_waits_behind_no_more_than_a_window_of_it(
     mosquitto: Mosquitto, recorder: Make, tmp_path: Path
 ) -> None:
-    """Five minutes of backlog; the soak test has seven days of it. Twenty times real time is 200 messages a second."""
+    """Five minutes of backlog, counted; how many seconds that is, the soak measures with seven days of it."""
     before = Kit(mosquitto.url, tmp_path, "b0")
     await before.outbox.open()
     for _ in range(300):
@@ -98,18 +97,15 @@ async def test_backlog_drains_fast_while_live_stays_below_a_second(
     relay = await asyncio.to_thread(recorder, mosquitto.url)
     async with running(Kit(mosquitto.url, tmp_path, "b1")) as kit:
         await comes(lambda: kit.uplink.connected)
-        began = time.monotonic()
-        put_at: dict[int, float] = {}
-        while sum(key[1] == "b0" for key in list(relay.messages)) < 3000:
-            assert time.monotonic() - began < 30, f"{len(relay.messages)} of 3000"
+        there: dict[int, int] = {}
+        while sum(boot == "b0" for _, boot, _ in list(relay.order)) < 3000:
             kit.put()
-            put_at[kit.outbox._seq] = time.time()
+            there[kit.outbox._seq] = len(relay.order)
             await asyncio.sleep(0.1)
-        took = time.monotonic() - began
         await comes(lambda: kit.outbox.figures.messages == 0)
-    delays = [relay.came[SESSION, "b1", seq] - at for seq, at in put_at.items()]
-    assert max(delays) < 1.0
-    assert 300 / took >= 20, f"{300 / took:.0f} times real time"
+    for seq, begun in there.items():
+        before_it = relay.order[begun : relay.order.index((SESSION, "b1", seq))]
+        assert sum(boot == "b0" for _, boot, _ in before_it) <= MOST
 
 
 async def test_rejected_is_not_sent_again(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
