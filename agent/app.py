@@ -33,7 +33,7 @@ from agent.outbox import OUTBOX_FILE, Outbox
 from agent.process.backoff import Backoff
 from agent.process.logs import recent
 from agent.process.notify import Watchdog, notify
-from agent.process.supervisor import supervise
+from agent.process.supervisor import end, supervise
 from agent.recorder import Recorder
 from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
@@ -284,8 +284,7 @@ def _duty(name: str, duty: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
 
 async def _ended(*tasks: asyncio.Task[None]) -> AgentError | None:
     """Cancel and await them; the error one of them had ended with already."""
-    for task in tasks:
-        task.cancel()
+    await end(tasks)
     found = await asyncio.gather(*tasks, return_exceptions=True)
     return next((error for error in found if isinstance(error, AgentError)), None)
 

@@ -235,7 +235,9 @@ class Outbox:
         try:
             await asyncio.shield(committing)
         except asyncio.CancelledError:
-            await asyncio.wait([committing])
+            while not committing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([committing])
             raise
 
     async def _commit(self, *, fresh: bool) -> None:
