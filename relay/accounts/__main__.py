@@ -17,7 +17,7 @@ from typing import Annotated, Any, BinaryIO, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.accounts.passwords import Passwords
@@ -214,7 +214,8 @@ def _print(accounts: list[Account], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_shown(account) for account in accounts]))
         return
-    table = Table("e-mail", "role", "name", "id", "patient or physiotherapist id", "may sign in")
+    names = ("e-mail", "role", "name", "id", "patient or physiotherapist id", "may sign in")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for account in accounts:
         theirs = account.patient_id or account.physiotherapist_id or ""
         standing = "no" if account.disabled else "yes"

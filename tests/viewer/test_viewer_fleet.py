@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page
 from tests.peers import REPO_ROOT
 from tests.programs import RelayProgram
 from tests.provisioning.releases import release, trusted
-from tests.relay.test_relay_fleet import FleetKit
+from tests.relay.kits import FleetKit
 from tests.viewer.conftest import DESK, PHONE
 from tests.viewer.looking import wait_words, words
 from tests.waiting import until
