@@ -182,7 +182,7 @@ class _Retained:
 
     def on_closed(self, reason: str) -> None: ...
 
-    def on_message(self, lane: Lane, body: bytes) -> None:
+    def on_message(self, lane: Lane, body: bytes, *, retained: bool) -> None:
         with suppress(ContractError, msgspec.MsgspecError):
             if not self.status.done():
                 self.status.set_result(msgspec.json.decode(decode_envelope(body).payload, type=dict[str, Any]))

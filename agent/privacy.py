@@ -7,9 +7,9 @@ to the skeleton by itself, and every change is kept in a file that is only ever 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from agent.errors import CommandRefused
+from agent.files import append_whole
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +26,15 @@ MOST_MINUTES = 240
 """Consent is for one visit, not for good."""
 AUDIT_BYTES = 1 << 20
 """The trail is turned over at this size, once: the file before it is kept beside it."""
+
+
+LAST_BYTES = 4096
+"""Of the trail's end, in which its last entry is."""
+
+
+def since_boot_s() -> float:
+    """Goes on while the machine sleeps, and does not follow the time of day: neither may lengthen consent."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Level(IntEnum):
@@ -51,7 +61,7 @@ class Privacy:
         *,
         show: Callable[[Level], None] = lambda _: None,
         changed: Callable[[Level], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = since_boot_s,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._trail, self._show, self._changed, self._clock, self._now_s = trail, show, changed, clock, now_s
@@ -65,6 +75,17 @@ class Privacy:
         if self._granted is not Level.SKELETON and self._clock() >= self._until:
             self._set(Level.SKELETON, 0.0, "expiry")
         return self._granted
+
+    def begin(self) -> None:
+        """A run begins at the skeleton, wherever the last one was ended: the light goes out, the trail says so."""
+        self._shown(Level.SKELETON)
+        if (before := self._last()) is not Level.SKELETON:
+            self._kept({"from": before.word, "to": Level.SKELETON.word, "minutes": 0, "by": "restart"})
+
+    def end(self) -> None:
+        """Nobody looks after the light of a kit that has stopped."""
+        if self.level is not Level.SKELETON:
+            self.withdraw("end of the agent")
 
     def grant(self, level: Level, minutes: float, by: str) -> None:
         """Up to `level` for so long. Down to the skeleton needs nobody's name and works always."""
@@ -126,11 +147,17 @@ class Privacy:
             self._trail.parent.mkdir(parents=True, exist_ok=True)
             if self._trail.exists() and self._trail.stat().st_size > AUDIT_BYTES:
                 self._trail.replace(self._trail.with_suffix(".1"))
-            with self._trail.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            append_whole(self._trail, line.encode() + b"\n")
         except OSError as error:
             log.error("privacy_trail_unwritable", reason=str(error))
             return False
         return True
+
+    def _last(self) -> Level:
+        """As the trail has it; entries that a power cut tore are passed over."""
+        with suppress(OSError), self._trail.open("rb") as file:
+            file.seek(max(0, self._trail.stat().st_size - LAST_BYTES))
+            for line in reversed(file.read().splitlines()):
+                with suppress(ValueError, KeyError, TypeError):
+                    return LEVELS[json.loads(line)["to"]]
+        return Level.SKELETON

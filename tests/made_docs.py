@@ -32,9 +32,9 @@ def settings_page() -> str:
     parts = [
         "# Settings\n",
         "A program reads its settings from a TOML file (`--config`), from the environment, and from the options that",
-        "[commands.md](commands.md) lists. Options override the environment, and the environment overrides the file. An",
-        "unknown key is an error, and the message names it. The key `limits.backlog_s`, for example, is `backlog_s` under",
-        "`[limits]` in the file and `HOMESIDE_RELAY_LIMITS__BACKLOG_S` in the environment.\n",
+        "[commands.md](commands.md) lists. Options override the environment, and the environment overrides the file.",
+        "An unknown key is an error, and the message names it. The key `limits.backlog_s`, for example, is `backlog_s`",
+        "under `[limits]` in the file and `HOMESIDE_RELAY_LIMITS__BACKLOG_S` in the environment.\n",
     ]
     for title, model, prefix in (
         ("The relay", RelaySettings, "HOMESIDE_RELAY_"),

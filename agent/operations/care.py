@@ -10,6 +10,7 @@ update {version, sha256, url}    leave a note for the updater, which is another 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -31,6 +32,8 @@ from core.contracts.fleet import Certified, Updated
 from core.contracts.release import parse_version
 
 PRIVATE = frozenset({"session", "sessions", "patient", "password"})
+_WHO, _QUERY = re.compile(r"(?<=://)[^/?#\s]*@"), re.compile(r"(://[^\s?]*)\?\S*")
+"""Brokers and cameras take user and password in their address."""
 Report = Callable[[], Awaitable[dict[str, Any]]]
 log = structlog.get_logger(__name__)
 
@@ -156,13 +159,17 @@ class Care:
         return None
 
     def _send(self, kind: str, payload: dict[str, Any]) -> None:
-        self._outbox.put(kind, payload, "", time.time_ns() // 1_000_000, kept=True)
+        """Not `kept`: answers nobody takes may not push out samples, and can be asked for again."""
+        self._outbox.put(kind, payload, "", time.time_ns() // 1_000_000)
 
 
 def without_private(value: Any) -> Any:
-    """The same without whatever could tell of a person: keys in PRIVATE lose their value, at any depth."""
+    """The same without whatever could tell of a person or open a door, at any depth.
+
+    Keys in PRIVATE lose their value, addresses whatever is in them beside the place.
+    """
     if isinstance(value, dict):
         return {key: "(left out)" if key in PRIVATE else without_private(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [without_private(one) for one in value]
-    return value
+    return _QUERY.sub(r"\1", _WHO.sub("", value)) if isinstance(value, str) else value

@@ -6,7 +6,8 @@ end_session {session?}    end it, of every sensor; samples are let go until the 
                           naming the exercise's session ends that alone
 identify {sensor?}        ask the sensor anew who it is: the first, or the one of that name in status
 set_rate {hz, sensor?}    set the sensor's rate
-set_privacy {level, minutes, by}  skeleton, blurred or clear: what may leave the home, for how long, and who agreed
+set_privacy {level, minutes, by}  skeleton, blurred or clear: what may leave the home, for how long, and who agreed;
+                          skeleton waits for no other command, and undoes what waits to raise it
 look {for, session?, language?}  pose, hands or null: what to look for in the camera's pictures; hands are read as
                           letters into that session (any text; one of the kit's own when left out)
 """
@@ -22,6 +23,7 @@ import structlog
 
 from agent.channels import Channel
 from agent.errors import CommandRefused
+from agent.privacy import Level
 from agent.sources import Source
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ class Commands:
         """Name, ok, and what came of it or the code and message of the refusal."""
         self.dropped = 0
         self._channels, self._watch, self._done = channels, watch, done
-        self._waiting: asyncio.Queue[tuple[str, Arguments]] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[tuple[str, Arguments, int]] = asyncio.Queue(MAX_WAITING)
+        self._withdrawals = 0
         self._known: dict[str, Handler] = {
             "start_session": self._start_session,
             "end_session": self._end_session,
@@ -62,17 +65,19 @@ class Commands:
         }
 
     def take(self, name: str, args: Arguments) -> None:
+        if self._withdraws(name, args):
+            return
         try:
-            self._waiting.put_nowait((name, args))
+            self._waiting.put_nowait((name, args, self._withdrawals))
         except asyncio.QueueFull:
             self.dropped += 1
             log.warning("command_dropped", name=name[:64], dropped=self.dropped)
 
     async def run(self) -> None:
         while True:
-            name, args = await self._waiting.get()
+            name, args, withdrawals = await self._waiting.get()
             try:
-                result = await self._carry_out(name, args)
+                result = await self._carry_out(name, args, withdrawals)
             except CommandRefused as refused:
                 self.last = {"name": name[:64], "ok": False, "code": refused.code, "message": str(refused)}
                 log.warning("command_refused", name=name[:64], reason=str(refused))
@@ -81,7 +86,20 @@ class Commands:
                 log.info("command_done", name=name)
             self._done()
 
-    async def _carry_out(self, name: str, args: Arguments) -> dict[str, Any]:
+    def _withdraws(self, name: str, args: Arguments) -> bool:
+        """Consent that is taken back ends at once, however many commands wait and however long they take."""
+        if self._watch is None or name != "set_privacy" or args.get("level") != Level.SKELETON.word:
+            return False
+        self._withdrawals += 1
+        self._watch.privacy.withdraw(str(args.get("by", ""))[:200])
+        self.last = {"name": name, "ok": True, "privacy": self._watch.privacy.figures()}
+        log.info("command_done", name=name)
+        self._done()
+        return True
+
+    async def _carry_out(self, name: str, args: Arguments, withdrawals: int) -> dict[str, Any]:
+        if name == "set_privacy" and withdrawals != self._withdrawals:
+            raise CommandRefused("set_privacy: consent was withdrawn while this waited")
         known = self._known.get(name)
         if known is None:
             raise CommandRefused(f"no command {name[:64]!r} here; there are {', '.join(self._known)}")

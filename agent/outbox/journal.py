@@ -7,7 +7,8 @@ dropped; above it the oldest goes first.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,20 +63,29 @@ class Journal:
         self._db = Database(path)
 
     def open(self) -> None:
-        """Ready to commit, whatever was found: a torn tail is cut, a damaged file is salvaged."""
+        """Ready to commit, whatever was found: a torn tail is cut, a damaged file is salvaged. Else it stays closed."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            unfinished = salvage.unfinished(self.path)
             self.path.touch(mode=0o600)
         except OSError as error:
-            raise OutboxUnwritable(f"{self.path} cannot be written: {error.strerror}", path=str(self.path)) from None
+            raise self._unwritable(error) from None
+        with self._closed_if_it_fails():
+            self._recover(unfinished)
+
+    def _recover(self, unfinished: list[Path]) -> None:
         left_over = salvage.wal_size(self.path)
         try:
             self._connect()
-            self._report_recovery(left_over)
+            if unfinished:
+                self._take_over(unfinished)
+            with suppress(OutboxUnwritable):  # a full card can be read, and what was read delivered
+                self._report_recovery(left_over)
             self._check()
         except OutboxDamaged as damage:
             self.rebuild(str(damage))
-        self._shrink()
+        with suppress(OutboxUnwritable):
+            self._shrink()
         self.used = self._db.used_bytes()
 
     @property
@@ -120,21 +130,18 @@ class Journal:
         return blocks, found[-1][0] if found else after
 
     def rebuild(self, why: str) -> None:
-        """Move the file aside as `.damaged-<n>`, begin a new one and carry over all that can be read."""
+        """Set the file aside, begin a new one and carry over all that can be read.
+
+        OutboxUnwritable leaves the journal closed; what is not carried over by then is when it is opened again.
+        """
         known, last_id = self.state, self.last_id
         self.close()
-        moved = salvage.move_aside(self.path)
-        log.error("outbox_damaged", reason=why, moved_to=moved.name)
-        self._connect()
-        with closing(salvage.Remains(moved)) as remains:
-            before = unstate(remains.state()) or known
-            kept, unreadable = self._carry_over(remains)
-        lost = max(0, before.messages - kept)
-        self.state = msgspec.structs.replace(before, messages=kept, damaged=before.damaged + lost)
-        with self._db.transaction() as db:
-            db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(self.state),))
-        self.last_id = max(self._newest_id(), last_id)
-        log.error("outbox_salvaged", messages=kept, messages_lost=lost, blocks_unreadable=unreadable)
+        with self._closed_if_it_fails():
+            moved = salvage.set_aside(self.path)
+            log.error("outbox_damaged", reason=why, moved_to=moved.name)
+            self._connect()
+            self._take_over(salvage.unfinished(self.path), known)
+            self.last_id = max(self.last_id, last_id)
 
     def present(self, block_ids: list[int]) -> set[int]:
         """Which of these blocks are on disk."""
@@ -142,22 +149,58 @@ class Journal:
             query = "SELECT 1 FROM block WHERE id = ?"
             return {block_id for block_id in block_ids if db.execute(query, (block_id,)).fetchone()}
 
-    def _carry_over(self, remains: salvage.Remains) -> tuple[int, int]:
-        """A few hundred rows a transaction; how many messages are in them, and how many rows were unsound."""
-        kept = unreadable = 0
+    def _take_over(self, unfinished: list[Path], known: State | None = None) -> None:
+        """All that can be read of what was set aside; done again from the start when it was cut short.
+
+        The state goes first, so that how many messages there were is known then, too.
+        """
+        unreadable = 0
+        for one in unfinished:
+            with closing(salvage.Remains(one)) as remains:
+                if self.state == State():
+                    self._write_state(unstate(remains.state()) or known or self.state)
+                unreadable += self._carry_over(remains)
+        with self._db.guarded() as db:
+            there = self._count(db)
+        lost = max(0, self.state.messages - there)
+        self._write_state(msgspec.structs.replace(self.state, messages=there, damaged=self.state.damaged + lost))
+        for one in unfinished:
+            salvage.retire(self.path, one)
+        self.last_id = self._newest_id()
+        log.error("outbox_salvaged", messages=there, messages_lost=lost, blocks_unreadable=unreadable)
+
+    def _carry_over(self, remains: salvage.Remains) -> int:
+        """A few hundred rows a transaction; how many rows were unsound."""
+        unreadable = 0
         rows = remains.blocks()
         while part := list(islice(rows, CARRIED_AT_ONCE)):
+            sound = [found for found in part if _is_sound(found)]
+            unreadable += len(part) - len(sound)
             with self._db.transaction() as db:
-                for found in part:
-                    try:
-                        messages = len(unrow(found).messages)
-                    except OutboxDamaged:
-                        unreadable += 1
-                        continue
-                    kept += messages * db.execute(CARRY, found).rowcount
+                db.executemany(CARRY, sound)
         with self._db.transaction() as db:
             db.executemany("INSERT OR IGNORE INTO rejected VALUES (?,?,?,?,?,?,?)", remains.rejected())
-        return kept, unreadable
+        return unreadable
+
+    def _write_state(self, state: State) -> None:
+        with self._db.transaction() as db:
+            db.execute("UPDATE state SET body = ? WHERE id = 1", (state_row(state),))
+        self.state = state
+
+    @contextmanager
+    def _closed_if_it_fails(self) -> Iterator[None]:
+        """Half open is worse than closed: what was not looked at would be written over."""
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            raise self._unwritable(error) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _unwritable(self, error: OSError) -> OutboxUnwritable:
+        return OutboxUnwritable(f"{self.path} cannot be written: {error.strerror}", path=str(self.path))
 
     def _connect(self) -> None:
         self.state = self._db.open()
@@ -223,6 +266,14 @@ class Journal:
     def _newest_id(self) -> int:
         with self._db.guarded() as db:
             return int(db.execute("SELECT coalesce(max(id), 0) FROM block").fetchone()[0])
+
+
+def _is_sound(found: tuple[Any, ...]) -> bool:
+    try:
+        unrow(found)
+    except OutboxDamaged:
+        return False
+    return True
 
 
 def _remove(db: sqlite3.Connection, block_id: int) -> int:

@@ -263,6 +263,12 @@ class Outbox:
 
     async def _open_journal(self) -> None:
         await self._in_writer(self._journal.open)
+        await self._reclaim()
+
+    async def _reclaim(self) -> None:
+        """The file is another one, perhaps: what memory holds of blocks that are not in it is fresh again."""
+        held = self._memory.held_blocks
+        self._memory.reclaim(await self._in_writer(lambda: self._journal.present(held)))
         self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
 
     async def _try_commit(self) -> None:
@@ -314,9 +320,7 @@ class Outbox:
         except OutboxDamaged as damage:
             why = str(damage)
         await self._in_writer(lambda: self._journal.rebuild(why))
-        held = self._memory.held_blocks
-        self._memory.reclaim(await self._in_writer(lambda: self._journal.present(held)))
-        self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
+        await self._reclaim()
         return await self._in_writer(work)
 
     async def _in_writer(self, work: Callable[[], _T]) -> _T:

@@ -1,8 +1,10 @@
 """What can still be read from a damaged outbox. The damaged file is kept beside the new one.
 
-Three kinds of damage make SQLite refuse more than is lost, and are mended or read around: a first page that
-is gone (ours is the same in every outbox, so a new one is laid over it), a file cut short (it is lengthened
-with holes), and a broken leaf (read from the front, from the back, then one by one between).
+While it is read it is called `.salvage-<n>`, so that a salvage cut short by a full card or a power cut is gone on with;
+when all of it is in the new file, `.damaged-<n>`. Three kinds of damage make SQLite refuse more than is lost, and are
+mended or read around: a first page that is gone (ours is the same in every outbox, so a new one is laid over it), a
+file cut short (it is lengthened with holes), and a broken leaf (read from the front, from the back, then one by one
+between).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ WAL_FRAME_HEADER_BYTES = 24
 MAGIC = b"SQLite format 3\x00"
 LONGEST_BYTES = 64 << 30
 """No outbox is longer; a first page that says so is damaged itself."""
+FILES = ("", "-wal", "-shm")
 KEPT_REMAINS = 3
 """Damaged files kept; an ever failing card must not fill itself with its own remains."""
 MISSES_IN_A_ROW = 2000
@@ -44,17 +47,42 @@ def wal_length(frames: int) -> int:
     return WAL_HEADER_BYTES + frames * (WAL_FRAME_HEADER_BYTES + PAGE_BYTES) if frames else 0
 
 
-def move_aside(path: Path) -> Path:
-    """Rename the file and its WAL to the next `.damaged-<n>`; the oldest remains beyond KEPT_REMAINS go."""
-    remains = sorted(path.parent.glob(path.name + ".damaged-*[0-9]"), key=_number)
-    for old in remains[: max(0, len(remains) - KEPT_REMAINS + 1)]:
-        for suffix in ("", "-wal", "-shm"):
+def set_aside(path: Path) -> Path:
+    """Rename the file and its WAL to the next `.salvage-<n>`: to be read before anything is written again."""
+    return _rename(path, _next(path, "salvage"))
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What was set aside and not read to its end, oldest first; a WAL that the cut left behind joins its file."""
+    found = _kept(path, "salvage")
+    if found and not path.exists():
+        _rename(path, found[-1])
+    return found
+
+
+def retire(path: Path, remains: Path) -> None:
+    """All that could be read is in the new file: keep the remains as `.damaged-<n>`, the latest KEPT_REMAINS."""
+    before = _kept(path, "damaged")
+    for old in before[: max(0, len(before) - KEPT_REMAINS + 1)]:
+        for suffix in FILES:
             _beside(old, suffix).unlink(missing_ok=True)
-    moved = _beside(path, f".damaged-{_number(remains[-1]) + 1 if remains else 1}")
-    for suffix in ("", "-wal", "-shm"):
+    _rename(remains, _next(path, "damaged"))
+
+
+def _kept(path: Path, what: str) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.{what}-*[0-9]"), key=_number)
+
+
+def _next(path: Path, what: str) -> Path:
+    kept = _kept(path, what)
+    return _beside(path, f".{what}-{_number(kept[-1]) + 1 if kept else 1}")
+
+
+def _rename(path: Path, to: Path) -> Path:
+    for suffix in FILES:
         with suppress(FileNotFoundError):
-            _beside(path, suffix).rename(_beside(moved, suffix))
-    return moved
+            _beside(path, suffix).rename(_beside(to, suffix))
+    return to
 
 
 def _number(path: Path) -> int:
@@ -68,7 +96,7 @@ class Remains:
         for mend in (_lengthen, _transplant):
             if not _readable(path):
                 mend(path)
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = _opened(path)
 
     def close(self) -> None:
         self._db.close()
@@ -88,11 +116,18 @@ class Remains:
 
 def _readable(path: Path) -> bool:
     """Whether SQLite gets as far as the schema and the first row; what lies beyond is read around."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+    with closing(_opened(path)) as db:
         try:
             return bool(db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'block'").fetchone()[0])
         except sqlite3.Error:
             return False
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Alone with the file, SQLite keeps its index of the WAL in memory: reading needs no room on a full card."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return db
 
 
 def _lengthen(path: Path) -> None:

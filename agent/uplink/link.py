@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
@@ -39,7 +40,7 @@ class Listener(Protocol):
 
     def on_taken(self, mid: int, refused: str | None) -> None: ...
 
-    def on_message(self, lane: Lane, body: bytes) -> None: ...
+    def on_message(self, lane: Lane, body: bytes, *, retained: bool) -> None: ...
 
     def on_closed(self, reason: str) -> None: ...
 
@@ -256,7 +257,7 @@ class Link:
     def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
         found = parse(message.topic)
         if found is not None and self._listener is not None:
-            self._tell(self._listener.on_message, found.lane, message.payload)
+            self._tell(partial(self._listener.on_message, found.lane, bytes(message.payload), retained=message.retain))
 
 
 class _TlsSocket(ssl.SSLSocket):

@@ -155,7 +155,12 @@ class Uplink:
             self.problem = f"the broker refuses what this kit publishes: {refused}"
         self._outbox.wake.set()
 
-    def on_message(self, lane: Lane, body: bytes) -> None:
+    def on_message(self, lane: Lane, body: bytes, *, retained: bool = False) -> None:
+        """A command is for the moment it is given in: one the broker kept would be carried out at every connection."""
+        if retained and lane is Lane.COMMAND:
+            self.counts.malformed += 1
+            log.warning("retained_command_ignored", remedy="publish commands without retain, and clear this one")
+            return
         try:
             envelope = decode_envelope(body)
             if envelope.type == "ack" and lane is Lane.ACK:

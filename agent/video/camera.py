@@ -1,7 +1,8 @@
 """The slot's frames as a track of encoded packets: what the gate forbids never reaches the encoder.
 
-The gate is asked for every frame. Encoding happens in a thread; a frame that comes meanwhile is not waited for: the
-newest wins. The camera's own clock makes the timestamps, so that a pose finds its frame.
+The gate is asked for every frame; an encoder may hold some, and ends with the level they were for. Encoding happens in
+a thread; a frame that comes meanwhile is not waited for: the newest wins. The camera's own clock makes the timestamps,
+so that a pose finds its frame.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class CameraTrack(MediaStreamTrack):
         self._slot, self._gate, self._codec, self._steps, self._fps = slot, gate, codec, steps, fps
         self._landmarks = landmarks
         self._encoder: Encoder | None = None
+        self._level = Level.SKELETON
         self._after = 0
         self._first_ns: int | None = None
         self._wants_key = True
@@ -76,11 +78,10 @@ class CameraTrack(MediaStreamTrack):
             self._origin = last - self._last_pts  # asked for the next, the sender has sent the last
         while True:
             frame = await self._allowed()
-            key, self._wants_key = self._wants_key, False
-            level = self._gate.level
+            level = self._asked()
             if level is Level.SKELETON:
-                self._wants_key = True
                 continue
+            key, self._wants_key = self._wants_key, False
             pts = self._stamp(frame)
             data = await asyncio.to_thread(self._encoded, frame, pts, level, key=key)
             if data and self._gate.level >= level:
@@ -92,12 +93,18 @@ class CameraTrack(MediaStreamTrack):
         while self.readyState == "live":
             frame = await self._slot.newest(self._after)
             self._after = frame.number
-            if self._gate.level is not Level.SKELETON:
+            if self._asked() is not Level.SKELETON:
                 return frame
             self.withheld += 1
-            self._wants_key = True
             await asyncio.sleep(LOOK_S)
         raise MediaStreamError
+
+    def _asked(self) -> Level:
+        """What may leave now. Another level than before begins with an encoder that has seen nothing yet."""
+        level = self._gate.level
+        if level is not self._level:
+            self._level, self._encoder, self._wants_key = level, None, True
+        return level
 
     def _stamp(self, frame: Frame) -> int:
         if self._first_ns is None:

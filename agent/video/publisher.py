@@ -77,9 +77,11 @@ class VideoPublisher:
         }
 
     def pose(self, captured_ns: int, body: dict[str, Any], landmarks: Points | None = None) -> None:
-        """What was found in the frame taken then. `landmarks` float32[33, >=3] keeps the body clear when blurring."""
-        if landmarks is not None:
-            self._newest = landmarks, captured_ns
+        """What was found in the frame taken then.
+
+        `landmarks` float32[33, >=3] keeps the body clear when blurring; without them nothing is from now on.
+        """
+        self._newest = (landmarks, captured_ns) if landmarks is not None else None
         track = self._track
         self._tell({**body, "rtp": track.timestamp_of(captured_ns) if track is not None else None})
 

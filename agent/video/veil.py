@@ -1,7 +1,7 @@
 """A picture without who is in it: everything is blurred but the body, and of the body the head.
 
-Where no body was found in the last moments, everything is blurred. The blur throws details away (the picture is made
-small and large again); it cannot be undone by who gets it.
+Where no body was found in the last moments, or more than one, or one that is head down, everything is blurred. The
+blur throws details away (the picture is made small and large again); it cannot be undone by who gets it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ GRAIN = 24
 HEAD = range(11)
 """BlazePose's landmarks of the face."""
 TRUNK_AND_LIMBS = ((11, 13, 15, 19), (12, 14, 16, 20), (23, 25, 27, 31), (24, 26, 28, 32), (11, 12, 24, 23, 11))
+KNEES = [25, 26]
 SEEN_FROM = 0.3
+BREADTH = 0.66
+"""Of shoulders to trunk: a body seen from the side is as thick, and its head as large, as one seen from the front."""
+
+
+def shown(landmarks: Points, people: int) -> bool:
+    """Whether a body found may be told from its head: not where another's face may be before it, nor head down, which
+    is how a pose looks that was taken the wrong way round, its feet where the face is."""
+    return people == 1 and bool(landmarks[0, 1] < landmarks[KNEES, 1].min())
 
 
 def veiled(image: Image, landmarks: Points | None) -> Image:
@@ -29,10 +38,10 @@ def veiled(image: Image, landmarks: Points | None) -> Image:
     grain = max(4, width * GRAIN // 640)
     small = cv2.resize(image, (max(1, width // grain), max(1, height // grain)), interpolation=cv2.INTER_AREA)
     blurred = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    if landmarks is None:
+    if landmarks is None or not np.isfinite(landmarks).all():
         return np.asarray(blurred, np.uint8)
-    shown = _body(landmarks, width, height)
-    return np.where(shown[:, :, None] > 0, image, blurred).astype(np.uint8)
+    body = _body(landmarks, width, height)
+    return np.where(body[:, :, None] > 0, image, blurred).astype(np.uint8)
 
 
 def _body(landmarks: Points, width: int, height: int) -> NDArray[np.uint8]:
@@ -40,7 +49,7 @@ def _body(landmarks: Points, width: int, height: int) -> NDArray[np.uint8]:
     mask = np.zeros((height, width), np.uint8)
     at = (landmarks[:, :2] * (width, height)).astype(np.int32)
     seen = landmarks[:, -1] >= SEEN_FROM
-    span = float(np.linalg.norm(at[11] - at[12])) if seen[11] and seen[12] else width / 6
+    span = _breadth(at) if seen[11] and seen[12] else width / 6
     thick = max(6, int(span * 0.45))
     for chain in TRUNK_AND_LIMBS:
         _draw(mask, at, [point for point in chain if seen[point]], thick)
@@ -51,6 +60,12 @@ def _body(landmarks: Points, width: int, height: int) -> NDArray[np.uint8]:
     middle = np.mean(head, axis=0).astype(int)
     cv2.circle(mask, (int(middle[0]), int(middle[1])), max(10, int(span * 0.75)), 0, -1)
     return mask
+
+
+def _breadth(at: NDArray[np.int32]) -> float:
+    """Pixels from shoulder to shoulder, also of a body that stands sideways."""
+    trunk = at[[11, 12]].mean(axis=0) - at[[23, 24]].mean(axis=0)
+    return max(float(np.linalg.norm(at[11] - at[12])), BREADTH * float(np.linalg.norm(trunk)))
 
 
 def _draw(mask: NDArray[np.uint8], at: NDArray[np.int32], chain: Sequence[int], thick: int) -> None:

@@ -28,6 +28,7 @@ from agent.sources.slot import Slot
 from agent.spelling import Spelling
 from agent.spelling import session_of as signing_session
 from agent.video.app import build_video
+from agent.video.veil import shown
 from agent.vision.eyes import Eyes, Seen
 from agent.wall_clock import WallClock
 
@@ -60,6 +61,7 @@ class Watch:
 
     async def run(self) -> None:
         """Raises CameraUnusable for a file that cannot be played, ModelsMissing when nothing can be seen."""
+        self.privacy.begin()
         if self._usual == "hands":
             self.spelling.begin(*signing_session({}))
         beside = [
@@ -75,6 +77,7 @@ class Watch:
                 if task.done():
                     task.result()
         finally:
+            self.privacy.end()
             for task in (filming, *beside):
                 task.cancel()
             await asyncio.gather(filming, *beside, return_exceptions=True)
@@ -129,7 +132,9 @@ class Watch:
                 found = seen.pose
                 marks = msgspec.to_builtins(landmarks_of(found))
                 body = {"landmarks": marks, "people": found.people, "size": _size(seen)}
-                self.video.pose(seen.frame.captured_ns, body, np.column_stack((found.landmarks, found.visibility)))
+                points = np.column_stack((found.landmarks, found.visibility))
+                told = points if shown(found.landmarks, found.people) else None
+                self.video.pose(seen.frame.captured_ns, body, told)
         else:
             width, height = _size(seen)
             self.spelling.take(seen.hands, seen.frame.captured_ns, width / height)

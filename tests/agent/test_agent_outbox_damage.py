@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from agent.errors import OutboxError
+from agent.errors import OutboxError, OutboxUnwritable
 from agent.outbox import Outbox
 from agent.outbox.blocks import PAGE_BYTES, Block, Change, SessionMark
 from agent.outbox.journal import Journal
@@ -101,6 +103,17 @@ def appended(path: Path, size: int, rng: random.Random) -> None:
     """Old blocks of the card behind the true end: nothing of ours is hit."""
     with path.open("ab") as file:
         file.write(rng.randbytes(max(1, path.stat().st_size - size)))
+
+
+@contextmanager
+def full_card(longest: int) -> Iterator[None]:
+    """No file may grow beyond this: the kernel refuses as it does on a full card."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 FAULTS: list[Callable[[Path, int, random.Random], None]] = [truncate, garbage, zeroes, appended]
@@ -285,6 +298,88 @@ async def test_what_memory_still_holds_of_a_ruined_file_is_written_again(tmp_pat
     with capture_logs() as logs:
         await outbox.commit()
     assert {"outbox_damaged", "outbox_salvaged"} <= {entry["event"] for entry in logs}
+    await outbox.close()
+    again = Journal(path, 1 << 30)
+    again.open()
+    assert {seq for _, seq in everything(again)} == set(range(1, 62))
+    again.close()
+
+
+async def test_a_card_that_is_full_at_the_start_is_read_and_never_taken_for_damaged(torn: Torn, tmp_path: Path) -> None:
+    """Killed, and started again on a card that filled up meanwhile: the backlog stays, and can be delivered."""
+    path = torn.copy(tmp_path / "x")
+    outbox = Outbox(path, 1 << 30, "b")
+    with capture_logs() as logs, full_card(PAGE_BYTES):
+        await outbox.open()
+        outbox.put("samples_batch", {"x": 1}, SESSION, 1)
+        with pytest.raises(OutboxUnwritable):
+            await outbox.commit()
+        await outbox.refill(100)
+        sent = set()
+        while (message := outbox.next_due()) is not None:
+            sent.add((message.boot, message.seq))
+    assert sent == set(torn.committed)
+    assert "outbox_damaged" not in {entry["event"] for entry in logs}
+    await outbox.close()
+    again = Journal(path, 1 << 30)
+    again.open()
+    assert set(everything(again)) == set(torn.committed) | {("b", 1)}
+    assert again.state.damaged == 0
+    again.close()
+
+
+@pytest.mark.parametrize("room", [2 * PAGE_BYTES, 20_000, 45_000])
+def test_a_salvage_cut_short_by_a_full_card_is_gone_on_with(
+    torn: Torn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr("agent.outbox.journal.CARRIED_AT_ONCE", 10)
+    path = torn.copy(tmp_path / "x")
+    zeroes(path, path.stat().st_size - 3 * PAGE_BYTES, random.Random(0))
+    unhurt = Journal(Path(shutil.copytree(path.parent, tmp_path / "y")) / path.name, 1 << 30)
+    unhurt.open()
+    readable, lost = everything(unhurt), unhurt.state.damaged
+    unhurt.close()
+    journal = Journal(path, 1 << 30)
+    for _ in range(3):
+        with full_card(room), pytest.raises(OutboxUnwritable):
+            journal.open()
+        assert not journal.is_open
+    journal.open()
+    assert everything(journal) == readable
+    assert journal.state.session == SessionMark(SESSION, 1, 1000 * (IN_FILE + IN_WAL - 1)), "state outlives it, too"
+    assert (journal.state.messages, journal.state.damaged) == (len(readable), lost)
+    assert [file.name for file in path.parent.glob("*-1")] == ["outbox.db.damaged-1"]
+    journal.close()
+
+
+def test_a_power_cut_between_two_renames_costs_nothing(torn: Torn, tmp_path: Path) -> None:
+    path = torn.copy(tmp_path / "x")
+    path.rename(path.with_name("outbox.db.salvage-1"))
+    journal = Journal(path, 1 << 30)
+    journal.open()
+    assert everything(journal) == torn.committed
+    assert journal.state.damaged == 0
+    journal.close()
+
+
+async def test_a_file_ruined_on_a_full_card_comes_back_with_what_memory_holds(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, 1 << 30, "a")
+    await outbox.open()
+    for n in range(60):
+        outbox.put("samples_batch", {"noise": random.Random(n).randbytes(90).hex()}, SESSION, n)
+        assert outbox.next_live() is not None
+    await outbox.commit()
+    assert outbox._journal._db._connection is not None
+    outbox._journal._db._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    garbage(path, PAGE_BYTES, random.Random(1))
+    outbox._journal._db._connection.execute("PRAGMA shrink_memory")
+    outbox.put("samples_batch", {"x": 1}, SESSION, 1)
+    with full_card(PAGE_BYTES):
+        for _ in range(2):
+            with pytest.raises(OutboxUnwritable):
+                await outbox.commit()
+    await outbox.commit()
     await outbox.close()
     again = Journal(path, 1 << 30)
     again.open()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from bisect import bisect
 from collections.abc import Callable
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 from structlog.testing import capture_logs
 
 from agent.uplink.pace import FIRST, LATE_S, MOST, Pace
-from core.contracts.topics import Lane
+from core.contracts.scg import message
+from core.contracts.topics import Lane, topic
 from tests.agent.kits import SESSION, Kit, running
 from tests.agent.peers import Amqtt, Recorder
 from tests.peers import Mosquitto, free_port
@@ -85,10 +88,8 @@ async def test_earlier_boots_are_history_in_order(mosquitto: Mosquitto, recorder
     assert [key[1:] for key in relay.order] == [("b0", seq) for seq in range(1, 121)]
 
 
-async def test_backlog_drains_fast_while_live_stays_below_a_second(
-    mosquitto: Mosquitto, recorder: Make, tmp_path: Path
-) -> None:
-    """Five minutes of backlog; the soak test has seven days of it. Twenty times real time is 200 messages a second."""
+async def test_backlog_drains_fast_while_live_goes_ahead(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
+    """Five minutes of backlog beside a live message every 100 ms. How long it takes, the soak of seven days says."""
     before = Kit(mosquitto.url, tmp_path, "b0")
     await before.outbox.open()
     for _ in range(300):
@@ -98,18 +99,17 @@ async def test_backlog_drains_fast_while_live_stays_below_a_second(
     relay = await asyncio.to_thread(recorder, mosquitto.url)
     async with running(Kit(mosquitto.url, tmp_path, "b1")) as kit:
         await comes(lambda: kit.uplink.connected)
-        began = time.monotonic()
         put_at: dict[int, float] = {}
         while sum(key[1] == "b0" for key in list(relay.messages)) < 3000:
-            assert time.monotonic() - began < 30, f"{len(relay.messages)} of 3000"
+            assert len(put_at) < 1000, f"{len(relay.messages)} of 3000: no faster than it was recorded"
             kit.put()
             put_at[kit.outbox._seq] = time.time()
             await asyncio.sleep(0.1)
-        took = time.monotonic() - began
         await comes(lambda: kit.outbox.figures.messages == 0)
-    delays = [relay.came[SESSION, "b1", seq] - at for seq, at in put_at.items()]
-    assert max(delays) < 1.0
-    assert 300 / took >= 20, f"{300 / took:.0f} times real time"
+    old = sorted(at for key, at in relay.came.items() if key[1] == "b0")
+    for seq, at in put_at.items():
+        overtaken_by = bisect(old, relay.came[SESSION, "b1", seq]) - bisect(old, at)
+        assert overtaken_by < 600, f"live message {seq} waited for {overtaken_by} old ones"
 
 
 async def test_rejected_is_not_sent_again(mosquitto: Mosquitto, recorder: Make, tmp_path: Path) -> None:
@@ -245,3 +245,22 @@ def test_pace_halves_when_live_is_late_and_grows_otherwise() -> None:
     assert pace.room(1) == 0
     pace.reset()
     assert pace.window == FIRST
+
+
+async def test_a_command_the_broker_kept_is_not_carried_out(broker: Mosquitto | Amqtt, tmp_path: Path) -> None:
+    """It would be at every connection: consent of last week, raised anew each night."""
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+    await asyncio.to_thread(client.connect, "127.0.0.1", broker.port, 15)
+    client.loop_start()
+    kept = message("command", {"name": "set_privacy", "args": {"level": "clear", "minutes": 240, "by": "x"}})
+    now = message("command", {"name": "identify", "args": {}})
+    try:
+        client.publish(topic("bed-7", Lane.COMMAND), kept, qos=1, retain=True).wait_for_publish(5)
+        async with running(Kit(broker.url, tmp_path)) as kit:
+            await comes(lambda: kit.uplink.connected)
+            client.publish(topic("bed-7", Lane.COMMAND), now, qos=1)
+            await comes(lambda: [name for name, _ in kit.commands] == ["identify"])
+            assert kit.uplink.counts.malformed == 1
+    finally:
+        client.disconnect()
+        client.loop_stop()
