@@ -28,34 +28,48 @@ class Program(NamedTuple):
 
 
 PROGRAMS = {
-    "relay": Program("relay.__main__:relay_app", "relay", "Serve physicians' browsers; take in what kits send."),
-    "agent": Program("agent.__main__:agent_app", "agent", "Read this kit's sensors; send every sample to the relay."),
-    "enrol": Program("agent.identity.__main__:enrol_app", "agent", "Give this kit its identity, for a claim."),
-    "doctor": Program("agent.__main__:doctor_app", "agent", "Say what is wrong with this kit, and what to do."),
-    "sensors": Program("agent.sensors.__main__:sensors_app", "agent", "Find, test, watch, set and update sensors."),
-    "bench": Program("agent.vision.__main__:bench_app", "agent,vision", "Measure how fast this machine looks."),
-    "net-test": Program("agent.__main__:net_test_app", "agent,vision", "Say which way pictures can take to the relay."),
-    "simulate": Program("provisioning.simulate:simulate_app", "agent", "Be a chest sensor on a pseudo-terminal."),
-    "demo": Program("provisioning.demo:demo_app", "agent,relay", "Show a beating heart: all programs at once."),
-    "load": Program("provisioning.load:load_app", "relay", "Be many kits and viewers; check that nothing was lost."),
-    "users": Program("relay.accounts.__main__:users_app", "relay", "Who may sign in: add, list, disable, passwd."),
-    "assign": Program("relay.accounts.__main__:assign_app", "relay", "Make a patient a physiotherapist's."),
-    "recordings": Program("relay.retention.__main__:recordings_app", "relay", "How long recordings stay: due, hold."),
-    "patients": Program("relay.accounts.__main__:patients_app", "relay", "Export or erase all there is of a patient."),
-    "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
-    "claims": Program("relay.identity.__main__:claims_app", "relay", "Invite kits: make, list, withdraw claims."),
-    "kits": Program("relay.identity.__main__:kits_app", "relay", "Enrolled kits: list, revoke, audit, authority."),
-    "fleet": Program(
-        "relay.fleet.__main__:fleet_app", "relay", "Kits: list, show, tag, config, diagnose, update, sbom."
+    "relay": Program("relay.__main__:relay_app", "relay", "Run the relay: take in what kits send, serve browsers."),
+    "agent": Program("agent.__main__:agent_app", "agent", "Run the agent: read this kit's sensors, send every sample."),
+    "enrol": Program("agent.identity.__main__:enrol_app", "agent", "Exchange a claim for this kit's certificate."),
+    "doctor": Program("agent.__main__:doctor_app", "agent", "Check this kit: what is wrong, and what to do about it."),
+    "sensors": Program(
+        "agent.sensors.__main__:sensors_app", "agent", "Find, test, watch, configure and update sensors."
     ),
+    "bench": Program(
+        "agent.vision.__main__:bench_app", "agent,vision", "Measure how fast this machine analyses pictures."
+    ),
+    "net-test": Program("agent.__main__:net_test_app", "agent,vision", "Find a network path for video to the relay."),
+    "simulate": Program("provisioning.simulate:simulate_app", "agent", "Simulate a chest sensor on a pseudo-terminal."),
+    "demo": Program(
+        "provisioning.demo:demo_app", "agent,relay", "Run everything on this machine, with a simulated heart."
+    ),
+    "load": Program(
+        "provisioning.load:load_app", "relay", "Load a relay with many kits and viewers; check for losses."
+    ),
+    "users": Program("relay.accounts.__main__:users_app", "relay", "Manage accounts: add, list, disable, passwd."),
+    "assign": Program("relay.accounts.__main__:assign_app", "relay", "Assign a patient to a physiotherapist."),
+    "recordings": Program(
+        "relay.retention.__main__:recordings_app", "relay", "Retention of recordings: due, hold, release, held."
+    ),
+    "patients": Program("relay.accounts.__main__:patients_app", "relay", "Export or erase all data of a patient."),
+    "token": Program("relay.__main__:token_app", "relay", "Print a signed token for a kit or a person."),
+    "claims": Program(
+        "relay.identity.__main__:claims_app", "relay", "Invite kits to enrol: make, list and revoke claims."
+    ),
+    "kits": Program("relay.identity.__main__:kits_app", "relay", "Enrolled kits: list, revoke, audit, authority."),
+    "fleet": Program("relay.fleet.__main__:fleet_app", "relay", "Look after kits: list, show, tag, config, update, …"),
     "release": Program(
         "provisioning.release.__main__:release_app", "agent", "Signed releases: key, make, sign, verify."
     ),
-    "updater": Program("provisioning.updater.__main__:updater_app", "agent", "Bring this kit to the wanted release."),
-    "install": Program(
-        "provisioning.install.__main__:install_app", "agent", "Make this machine a kit or a relay, or undo it."
+    "updater": Program(
+        "provisioning.updater.__main__:updater_app", "agent", "Update this kit to the release its operator chose."
     ),
-    "provision": Program("provisioning.image.__main__:provision_app", "relay", "Cards for kits: image, fleet."),
+    "install": Program(
+        "provisioning.install.__main__:install_app", "agent", "Install this machine as a kit or a relay, or undo it."
+    ),
+    "provision": Program(
+        "provisioning.image.__main__:provision_app", "relay", "Prepare SD cards for kits: image, fleet."
+    ),
     "timers": Program("relay.__main__:timers_app", "relay", "List a relay's timers, or watch one in the terminal."),
 }
 

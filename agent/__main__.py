@@ -114,7 +114,7 @@ def doctor(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what is wrong with this kit, and what to do: settings, sensor, broker, clock, disk, outbox.
+    """Check settings, sensor, broker, clock, disk and outbox; say what is wrong, and what to do about it.
 
     Example: homeside doctor --config /etc/homeside/agent.toml
     """
@@ -140,7 +140,7 @@ def net_test(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say which way pictures can take from here to the relay: host, STUN, TURN over UDP, TCP and TLS.
+    """Test which network paths video can take to the relay: direct, STUN, TURN over UDP, TCP and TLS.
 
     Example: homeside net-test --relay https://relay.example.org:8443
     """

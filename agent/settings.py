@@ -98,7 +98,9 @@ def load(
     config = config or (Path(given) if (given := os.environ.get(PREFIX + "CONFIG")) else None)
     try:
         file = _read(config) if config else {}
-        know_all(os.environ.keys() - {PREFIX + "CONFIG"}, PREFIX, AgentSettings)
+        know_all(
+            {name: value for name, value in os.environ.items() if name != PREFIX + "CONFIG"}, PREFIX, AgentSettings
+        )
         environment = AgentSettings().model_dump(exclude_unset=True)
         known = merged(merged(file, environment), remote or {})
         said = merged(known, options or {})

@@ -210,7 +210,7 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Tell as JSON lines what happens.")] = False,
 ) -> None:
-    """Show a beating heart: a relay, a simulated chest sensor and an agent, all on this machine.
+    """Run a relay, a simulated chest sensor and an agent on this machine, and print links to open.
 
     Example: homeside demo --for 60 --port 8010
     """

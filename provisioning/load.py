@@ -44,7 +44,7 @@ def load(
     check: Annotated[bool, typer.Option("--check", help="Read every session back and compare.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object instead of a table.")] = False,
 ) -> None:
-    """Be many kits and many viewers; say what was acknowledged, how late it was, and whether anything is missing.
+    """Act as many kits and viewers; report what was acknowledged, how late, and whether anything is missing.
 
     Example: homeside load --kits 100 --viewers 300 --seconds 60 --check
     """

@@ -70,7 +70,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Another number is another patient and another line.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Tell the truth once a second, as JSON lines.")] = False,
 ) -> None:
-    """Be a chest sensor on a pseudo-terminal: a beating heart in true bytes, commands obeyed, faults on demand."""
+    """Simulate a chest sensor on a pseudo-terminal: a heartbeat in real frames, commands obeyed, faults on demand."""
     try:
         played = _read(recording) if recording else None
         chest = _playback(played) if played else Seismocardiogram(bpm, motion_every_s=motion_every, seed=seed)

@@ -40,7 +40,7 @@ def relay(
     config: Config = None,
     host: Annotated[
         str | None,
-        typer.Option(help="Address of the documented ports; beyond loopback tokens are asked for."),
+        typer.Option(help="Address to listen on; beyond loopback, clients need a token."),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of OpenSCG and the pages (8000).")] = None,
     care_port: Annotated[int | None, typer.Option(help="Port of physiotherapy and timers (3000).")] = None,
@@ -55,7 +55,7 @@ def relay(
         bool, typer.Option("--cluster", help="Try a cluster here: three NATS servers, three relays, a PostgreSQL.")
     ] = False,
 ) -> None:
-    """Serve heart sessions to those who watch, and take samples from kits and phones.
+    """Run the relay: take in samples from kits and phones, and serve the APIs and pages.
 
     Example: homeside relay --data /var/lib/homeside --tls
     """
@@ -131,12 +131,12 @@ def token(
     role: Annotated[Role, typer.Option(help="What the bearer may do.")],
     name: Annotated[str, typer.Option(help="Who it is for; a kit's token bears the kit's name.")] = "operator",
     session: Annotated[str | None, typer.Option(help="Bind it to one session.")] = None,
-    hours: Annotated[float, typer.Option(help="How long it holds.")] = 24.0,
+    hours: Annotated[float, typer.Option(help="Hours until it expires.")] = 24.0,
     data: Data = None,
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print an object instead of the bare token.")] = False,
 ) -> None:
-    """Print a token signed by this relay's secret, and nothing else.
+    """Print a token signed with this relay's secret.
 
     Example: homeside token --role kit --name bedside-07 --hours 2160
     """

@@ -19,6 +19,7 @@ from playwright.sync_api import expect
 
 from tests import peers
 from tests.peers_postgres import Postgres
+from tests.peers_timescale import Timescale
 from tests.waiting import PATIENCE_S
 
 settings.register_profile("homeside", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -118,6 +119,15 @@ def mosquitto_with(tmp_path: Path) -> Iterator[Callable[..., peers.Mosquitto]]:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for all tests of this process; `database()` makes each a database of its own."""
     server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def timescale() -> Iterator[Timescale]:
+    """A PostgreSQL with TimescaleDB; its databases have no tables yet."""
+    server = Timescale()
     server.start()
     yield server
     server.remove()

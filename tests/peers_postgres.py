@@ -36,27 +36,39 @@ class Postgres:
         self._user: dict[str, Any] = {}
         self.settings = settings
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="homeside-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="homeside-postgres-", dir=self._home()))
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            self._user = self._identity(nobody)
         self.child: Child | None = None
         self._tables = ""
-        self._run("initdb", "-D", self.folder / "data", "-U", "homeside", "-A", "trust", "-E", "UTF8", "--no-sync")
+        data = str(self.folder / "data")
+        self._run(self._server("initdb", "-D", data, "-U", "homeside", "-A", "trust", "-E", "UTF8", "--no-sync"))
 
-    def _run(self, program: str, *words: str | Path) -> str:
-        command = [str(self._programs / program), *map(str, words)]
+    def _identity(self, account: pwd.struct_passwd) -> dict[str, Any]:
+        """Whom its programs are started as, by a root."""
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+    def _home(self) -> Path | None:
+        """Where its folder is made; None is the machine's place for such folders."""
+        return None
+
+    def _server(self, program: str, *words: str) -> list[str]:
+        """The command that runs one of the server's own programs."""
+        return [str(self._programs / program), *words]
+
+    def _run(self, command: list[str]) -> str:
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, **self._user, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def start(self) -> None:
         """Returns when it answers."""
-        words = ["-D", self.folder / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder]
+        words = ["-D", str(self.folder / "data"), "-p", str(self.port), "-h", "127.0.0.1", "-k", str(self.folder)]
         for setting in self.settings:
             words += ["-c", setting]
-        self.child = Child([self._programs / "postgres", *words], cwd=self.folder, **self._user)
+        self.child = Child(self._server("postgres", *words), cwd=self.folder, **self._user)
         self.child.wait_until(self._ready, "answer of PostgreSQL")
 
     def listen(self, address: str, net: str, namespace: str) -> None:
@@ -81,7 +93,7 @@ class Postgres:
     def database(self, *, bare: bool = False) -> str:
         """A new database's URL; the relay's tables, made once, are copied into it unless it is to be `bare`."""
         name = f"d{uuid4().hex[:12]}"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE {'template1' if bare else self._with_tables()}", "postgres")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {'template0' if bare else self._with_tables()}", "postgres")
         return self._url(name)
 
     def _url(self, name: str) -> str:
@@ -98,7 +110,8 @@ class Postgres:
     def sql(self, statement: str, database: str) -> str:
         """psql's bare output of one statement."""
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "homeside", "-d", database)
-        return self._run("psql", *where, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
+        asked = ("-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
+        return self._run([str(self._programs / "psql"), *where, *asked])
 
     def kill(self) -> None:
         """SIGKILL to the server: no goodbye, no checkpoint. Returns when its orphans have noticed, as restarts must."""

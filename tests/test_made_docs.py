@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import homeside
 from tests import made_docs
+
+EXAMPLE = re.compile(r"Example: +(homeside .*?)(?=   |\n\n|\n```)", re.DOTALL)
+FOLDERS = ("/media/bootfs", "build/wheels")
 
 
 @pytest.mark.parametrize("name", made_docs.PAGES)
@@ -19,3 +26,26 @@ def test_every_setting_is_described() -> None:
     rows = [line for line in made_docs.settings_page().splitlines() if line.startswith("| `")]
     assert len(rows) > 30
     assert not [row for row in rows if row.endswith("|  |")]
+
+
+def test_every_example_of_the_help_is_a_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each names a command that exists, options it has, and all that it requires; files it names are made for it."""
+    monkeypatch.chdir(tmp_path)
+    examples = EXAMPLE.findall(made_docs.commands_page())
+    assert len(examples) > 40
+    for example in examples:
+        words = shlex.split(example.replace("\n ", " ").partition(" >")[0])[1:]
+        command: Any = homeside.load(words[0])
+        while words[1:] and words[1] in getattr(command, "commands", {}):
+            command, words = command.commands[words[1]], words[1:]
+        command.make_context(words[0], [_there(word) for word in words[1:]])
+
+
+def _there(word: str) -> str:
+    """The word; one that may be a file or a folder is there, in the working folder."""
+    if "://" in word or word.startswith("-"):
+        return word
+    path = Path(word.lstrip("/"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(exist_ok=True) if word in FOLDERS else path.touch()
+    return str(path)

@@ -89,3 +89,13 @@ class Watcher:
             self.arrived.append(time.monotonic())
             if self.newest.shape == (480, 640):
                 self.counters.append(read_squares(self.newest))
+
+
+async def an_offer() -> str:
+    """An offer as a viewer makes it, of a connection that is closed at once."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTransceiver("video", direction="recvonly")
+    await peer.setLocalDescription(await peer.createOffer())
+    sdp = str(peer.localDescription.sdp)
+    await peer.close()
+    return sdp

@@ -38,7 +38,7 @@ def enrol_command(
     set_clock: Annotated[bool, typer.Option("--set-clock", help="Set this machine's clock by the relay's.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print an object.")] = False,
 ) -> None:
-    """Spend a claim for this kit's certificate; `homeside agent` finds it, and renews it by itself.
+    """Exchange a claim for this kit's certificate; `homeside agent` finds it, and renews it by itself.
 
     Ends with 0 when enrolled, 75 when it is worth another try, 2 otherwise. May be repeated after a power cut.
 

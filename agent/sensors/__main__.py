@@ -38,7 +38,7 @@ from agent.sources.serial import SerialSource
 sensors_app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Sensors: find, test, watch, set, update.",
+    help="Find, test, watch, configure and update sensors.",
     epilog="Example: homeside sensors test polar",
 )
 _out, _errors = Console(), Console(stderr=True)
@@ -54,8 +54,13 @@ Range = Annotated[float | None, typer.Option(help="Range to set, g.")]
 
 
 @sensors_app.command()
-def scan(seconds: Seconds = 5.0, adapter: Adapter = None, everything: bool = False, as_json: AsJson = False) -> None:
-    """What is in reach: sensors over the air, and serial ports.
+def scan(
+    seconds: Seconds = 5.0,
+    adapter: Adapter = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Also list devices of unknown families.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List sensors within Bluetooth range, and serial ports.
 
     Example: homeside sensors scan --for 8
     """
@@ -75,7 +80,7 @@ def examine(
     adapter: Adapter = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a sensor lying still or worn, and say whether its rate, clock, loss and gravity are right.
+    """Read a sensor, lying still or worn, and check its rate, clock, losses and gravity.
 
     Example: homeside sensors test polar
     """
@@ -126,7 +131,7 @@ def config(
     adapter: Adapter = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set a sensor, or without options say how it is set. Other families are set anew at every connection: source.ble.
+    """Configure a sensor; without options, show its settings. Bluetooth families are configured by source.ble instead.
 
     Example: homeside sensors config /dev/ttyACM0 --rate 200 --range 4
     """

@@ -38,7 +38,7 @@ def vision(
     rounds: Annotated[int, typer.Option(min=5, max=1000, help="How often each is measured.")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time each vision model, and whole pictures, on this machine; no Raspberry Pi has been measured for you.
+    """Time each vision model, and whole pictures, on this machine.
 
     Example: homeside bench vision --threads 4 --json
     """

@@ -7,9 +7,10 @@ the nearest known one, in a file, in the environment and among options alike.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
-from collections.abc import Iterable
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,13 +42,18 @@ def problems(error: ValidationError, settings: type[BaseModel]) -> str:
     return f"{'; '.join(told)}. docs/settings.md lists every key."
 
 
-def know_all(variables: Iterable[str], prefix: str, settings: type[BaseModel]) -> None:
-    """InvalidMessage for a variable of `prefix` that is no setting: pydantic-settings passes over it in silence."""
-    for variable in variables:
+def know_all(environment: Mapping[str, str], prefix: str, settings: type[BaseModel]) -> None:
+    """InvalidMessage for a variable of `prefix` that is no setting, which pydantic-settings passes over in silence, and
+    for one that is to be JSON and is not.
+    """
+    for variable, value in environment.items():
         if variable.startswith(prefix):
             where = tuple(variable.removeprefix(prefix).lower().split("__"))
-            if where[-1] not in _keys(settings, where[:-1]):
+            section = _section(settings, where[:-1])
+            if section is None or where[-1] not in section.model_fields:
                 raise InvalidMessage(f"environment: {variable}: {_problem(settings, where, 'extra_forbidden', '')}")
+            if _in_json(section.model_fields[where[-1]].annotation) and not _is_json(value):
+                raise InvalidMessage(f'environment: {variable}: not JSON; a list is ["a", "b"]')
 
 
 def _problem(settings: type[BaseModel], where: Where, kind: str, text: str) -> str:
@@ -58,14 +64,32 @@ def _problem(settings: type[BaseModel], where: Where, kind: str, text: str) -> s
     return f"{name}: no such setting" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def _keys(section: type[BaseModel], where: Where) -> list[str]:
+def _keys(settings: type[BaseModel], where: Where) -> list[str]:
     """The names of what stands in the section at `where`; none when there is no such section."""
+    section = _section(settings, where)
+    return list(section.model_fields) if section else []
+
+
+def _section(section: type[BaseModel], where: Where) -> type[BaseModel] | None:
     for part in where:
         if isinstance(part, int):
             continue
         below = section.model_fields[part].annotation if part in section.model_fields else None
         below = next((kind for kind in get_args(below) if isinstance(kind, type)), below)
         if not (isinstance(below, type) and issubclass(below, BaseModel)):
-            return []
+            return None
         section = below
-    return list(section.model_fields)
+    return section
+
+
+def _in_json(kind: Any) -> bool:
+    """Whether the environment tells such a value as JSON: a list, a table, a whole section."""
+    return get_origin(kind) in (dict, list, tuple) or (isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True

@@ -27,8 +27,8 @@ from provisioning.image.table import Row, read_table
 provision_app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Cards for kits: image, fleet.",
-    epilog="Example:  homeside provision fleet kits.csv --out cards --relay https://relay.example.org:8443",
+    help="Prepare SD cards for kits.",
+    epilog="Example:  homeside provision fleet kits.csv --out cards --relay https://relay:8443 --token-file token",
 )
 Relay = Annotated[str, typer.Option(help="Where kits reach the relay: https://host:port.")]
 Fingerprint = Annotated[str, typer.Option(help="SHA-256 of the relay's root, as `homeside claims make` says it.")]
@@ -37,7 +37,7 @@ Network = Annotated[str, typer.Option(help="Wi-Fi network; empty for a cable.")]
 PasswordFile = Annotated[
     Path | None, typer.Option(help="File whose first line is its password.", exists=True, dir_okay=False)
 ]
-Country = Annotated[str, typer.Option(help="Country whose radio rules hold, such as DE.")]
+Country = Annotated[str, typer.Option(help="Country whose radio rules apply, such as DE.")]
 SshKey = Annotated[
     Path | None, typer.Option(help="Public keys that may sign in; without, nobody may.", exists=True, dir_okay=False)
 ]
@@ -64,9 +64,10 @@ def image(
     release_keys: Keys = None,
     serial_port: Annotated[str, typer.Option(help="The sensor's port, such as /dev/ttyACM0.")] = "",
 ) -> None:
-    """Make a flashed card this kit's: for cloud-init and for firstrun.sh, whichever its Pi OS reads.
+    """Prepare a flashed SD card for one kit, for whichever of cloud-init and firstrun.sh its Pi OS reads.
 
-    Example: homeside provision image /media/bootfs --kit home-031 --relay https://relay:8443 --claim-file claim.txt
+    Example: homeside provision image /media/bootfs --kit home-031 --relay https://relay:8443
+    --claim-file claim.txt --fingerprint SHA256
     """
     with _told():
         plan = Plan(
@@ -94,7 +95,7 @@ def fleet(
     token_file: Annotated[Path, typer.Option(help="File whose first line is an admin's token.", exists=True)],
     ask: Annotated[str, typer.Option(help="Where to ask the relay, if not where kits do.")] = "",
     ca: Annotated[Path | None, typer.Option(help="The relay's root, PEM; else the system's.", exists=True)] = None,
-    hours: Annotated[float, typer.Option(min=1, max=2160, help="How long the claims hold.")] = 24.0 * 30,
+    hours: Annotated[float, typer.Option(min=1, max=2160, help="Hours until the claims expire.")] = 24.0 * 30,
     timezone: Zone = "Etc/UTC",
     wifi_network: Network = "",
     wifi_password_file: PasswordFile = None,
@@ -105,7 +106,7 @@ def fleet(
     with_labels: Annotated[bool, typer.Option("--labels/--no-labels", help="labels.pdf, to print.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Cards for all kits of a table. May be broken off and run again: what is done is not done twice.
+    """Prepare cards for all kits in a table. Can be interrupted and run again; finished cards are kept.
 
     Example: homeside provision fleet kits.csv --out cards --relay https://relay:8443 --token-file admin.token
     """

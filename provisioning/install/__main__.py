@@ -21,12 +21,12 @@ install_app = typer.Typer(add_completion=False)
 @install_app.command()
 def install(
     parts: Annotated[list[Part] | None, typer.Argument(help="agent, relay, or both.")] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Take away what was installed; data and keys stay.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove what was installed; data and keys stay.")] = False,
     root: Annotated[Path, typer.Option(help="Folder of the machine to install on.")] = Path("/"),
     start: Annotated[bool, typer.Option("--start/--no-start", help="Enable the services and start them.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Tell as JSON what was changed.")] = False,
 ) -> None:
-    """Make this machine a kit (agent) or a relay: users, folders, sandboxed units, and the links by which updates turn.
+    """Install this machine as a kit (agent) or a relay: users, folders, sandboxed units, and the links updates switch.
 
     Example: homeside install agent
     """

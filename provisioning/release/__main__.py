@@ -34,7 +34,7 @@ def key(
     path: Annotated[Path, typer.Argument(help="Where the private key is to be written.")],
     name: Annotated[str, typer.Option(help="A word to know the key by.")] = "release",
 ) -> None:
-    """Make a signing key; print its public line, which relays and kits are to trust.
+    """Create a signing key and print its public line, for relays and kits to trust.
 
     Example: homeside release key release.pem >> release-keys
     """
@@ -47,7 +47,7 @@ def lock(
     path: Annotated[Path, typer.Argument(help="The whole lock.", exists=True, dir_okay=False)],
     extras: Extras = "agent",
 ) -> None:
-    """Print the part of a lock that some extras need, for pip to fetch wheels by.
+    """Print the part of a lock file that the given extras need, for pip to fetch the wheels.
 
     Example: homeside release lock locks/runtime.txt --extras agent > agent.txt
     """
@@ -63,10 +63,10 @@ def make(
     models: Annotated[Path | None, typer.Option(help="Folder of models to take along.", exists=True)] = None,
     notes: Annotated[str, typer.Option(help="A sentence for operators.")] = "",
     anywhere: Annotated[
-        bool, typer.Option("--anywhere", help="It runs on any machine, not only on this sort.")
+        bool, typer.Option("--anywhere", help="The bundle runs on any machine, not only on this kind.")
     ] = False,
 ) -> None:
-    """Pack an unsigned bundle: wheels, lock, models, and the list of its parts (CycloneDX).
+    """Pack an unsigned bundle: wheels, lock, models and a bill of materials (CycloneDX).
 
     Example: homeside release make --wheels build/wheels --lock agent.txt --out homeside-1.4.2.unsigned.tar
     """
@@ -93,7 +93,7 @@ def sign(
     key: Key,
     out: Annotated[Path | None, typer.Option(help="The signed bundle; without it, the name less .unsigned.")] = None,
 ) -> None:
-    """Sign a bundle, after looking whether it is what its manifest says.
+    """Sign a bundle, after checking it against its manifest.
 
     Example: homeside release sign homeside-1.4.2.unsigned.tar --key release.pem
     """
@@ -111,7 +111,7 @@ def verify(
     keys: Annotated[Path, typer.Option(help="The file of trusted public keys.", exists=True, dir_okay=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Check a bundle as a kit would: signature, every file, nothing more and nothing less.
+    """Check a bundle as a kit would: the signature, every file, and that nothing is missing or added.
 
     Example: homeside release verify homeside-1.4.2.tar --keys release-keys
     """

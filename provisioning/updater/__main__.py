@@ -44,7 +44,7 @@ def updater(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Bring this kit to the release that the fleet's operator wants, or back when that does not work out.
+    """Update this kit to the release chosen for it, and go back if that release does not work.
 
     Example: homeside updater --bundle homeside-1.4.2.tar
     """

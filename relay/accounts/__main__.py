@@ -17,7 +17,7 @@ from typing import Annotated, Any, BinaryIO, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.accounts.passwords import Passwords
@@ -34,14 +34,14 @@ from relay.settings import RelaySettings
 users_app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Who may sign in: add, list, disable, passwd.",
+    help="Manage the accounts that may sign in.",
     epilog="Example:  homeside users add admin@example.org --role admin   makes the first account.",
 )
 assign_app = typer.Typer(add_completion=False)
 patients_app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Export or erase all that is kept of a patient.",
+    help="Export or erase everything stored about a patient.",
     epilog="Example:  homeside patients export pat@example.org pat.zip",
 )
 T = TypeVar("T")
@@ -56,7 +56,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @users_app.command()
 def add(
     email: Email,
-    role: Annotated[Role, typer.Option(help="patient, physiotherapist or admin.")],
+    role: Annotated[Role, typer.Option(help="patient, physiotherapist or admin.", metavar="<role>")],
     first_name: Annotated[str | None, typer.Option(help="Given name.")] = None,
     last_name: Annotated[str | None, typer.Option(help="Family name.")] = None,
     consent: Annotated[bool, typer.Option("--consent", help="The patient has agreed on paper to be recorded.")] = False,
@@ -64,7 +64,7 @@ def add(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an account. The password is asked for, or read from the input's first line.
+    """Create an account. Asks for the password, or reads it from the first line of standard input.
 
     Example: homeside users add anna@example.org --role physiotherapist --first-name Anna
     """
@@ -83,7 +83,7 @@ def add(
 
 @users_app.command("list")
 def listing(data: Data = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Everybody who has an account.
+    """List all accounts.
 
     Example: homeside users list --json
     """
@@ -97,7 +97,7 @@ def disable(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """End somebody's sign-ins and refuse new ones; what they recorded stays.
+    """Sign somebody out everywhere and refuse new sign-ins. What they recorded stays.
 
     Example: homeside users disable anna@example.org
     """
@@ -107,7 +107,7 @@ def disable(
 
 @users_app.command()
 def passwd(email: Email, data: Data = None, config: Config = None) -> None:
-    """Give somebody a new password, and end their sign-ins.
+    """Set a new password and sign the person out everywhere.
 
     Example: homeside users passwd anna@example.org
     """
@@ -119,11 +119,13 @@ def passwd(email: Email, data: Data = None, config: Config = None) -> None:
 def assign(
     patient: Annotated[str, typer.Argument(help="The patient's e-mail address.")],
     physiotherapist: Annotated[str, typer.Argument(help="The physiotherapist's.")],
-    end: Annotated[bool, typer.Option("--end", help="End it: the physiotherapist sees the patient no longer.")] = False,
+    end: Annotated[
+        bool, typer.Option("--end", help="End the assignment: the physiotherapist no longer sees the patient.")
+    ] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Make a patient a physiotherapist's, who then sees that patient's sessions.
+    """Assign a patient to a physiotherapist, who then sees that patient's sessions.
 
     Example: homeside assign pat@example.org anna@example.org
     """
@@ -138,7 +140,7 @@ def export(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Write profile, sessions, frames, videos, reviews and who saw them to a ZIP file.
+    """Write a patient's profile, sessions, frames, videos, reviews and access log to a ZIP file.
 
     Example: homeside patients export pat@example.org pat.zip
     """
@@ -160,7 +162,7 @@ def erase(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Erase a patient, the account and all that was recorded. Copies in backups are yours to erase.
+    """Erase a patient's account and everything recorded. Copies in backups are for you to erase.
 
     Example: homeside patients erase pat@example.org
     """
@@ -212,7 +214,8 @@ def _print(accounts: list[Account], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_shown(account) for account in accounts]))
         return
-    table = Table("e-mail", "role", "name", "id", "patient or physiotherapist id", "may sign in")
+    names = ("e-mail", "role", "name", "id", "patient or physiotherapist id", "may sign in")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for account in accounts:
         theirs = account.patient_id or account.physiotherapist_id or ""
         standing = "no" if account.disabled else "yes"

@@ -108,7 +108,7 @@ async def migrate(engine: AsyncEngine) -> None:
     try:
         if await _stands(engine):
             return
-        async with _patient(engine) as patient, patient.begin() as connection:
+        async with unhurried(engine) as waiting, waiting.begin() as connection:
             await connection.run_sync(_upgrade)
     except CommandError as error:
         raise StoreUnavailable(
@@ -119,19 +119,19 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 @asynccontextmanager
-async def _patient(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """Connections on which a migration is one transaction, tables and all, that may take as long as it needs."""
+async def unhurried(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """Connections on which one transaction, tables and all, may take as long as it needs, as migrations do."""
     embedded = engine.dialect.name == "sqlite"
     timeouts: dict[str, Any] = {} if embedded else {"timeout": 5}
-    patient = create_async_engine(engine.url, poolclass=NullPool, connect_args=timeouts, **_GIVEN)
+    found = create_async_engine(engine.url, poolclass=NullPool, connect_args=timeouts, **_GIVEN)
     if embedded:
-        event.listen(patient.sync_engine, "connect", _on_sqlite_connect)
-        event.listen(patient.sync_engine, "connect", _begins_nothing)
-        event.listen(patient.sync_engine, "begin", _begin_now)
+        event.listen(found.sync_engine, "connect", _on_sqlite_connect)
+        event.listen(found.sync_engine, "connect", _begins_nothing)
+        event.listen(found.sync_engine, "begin", _begin_now)
     try:
-        yield patient
+        yield found
     finally:
-        await patient.dispose()
+        await found.dispose()
 
 
 def _begins_nothing(connection: Any, _record: Any) -> None:
@@ -172,7 +172,7 @@ def _upgrade(connection: Any) -> None:
     command.upgrade(config, "heads")
     try:
         with connection.begin_nested():
-            months.make(connection)
+            months.lay(connection)
     except DBAPIError as error:
         log.warning("months_wait", reason=str(error.orig))
 

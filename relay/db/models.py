@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import sqlalchemy as sa
+
+BEFORE = date(1900, 1, 1)
+"""The month of what was stored before there were months, and of everything in SQLite, which keeps one table."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -25,7 +30,7 @@ scg_sessions = sa.Table(
     sa.Column("unit", sa.String(16), nullable=False, server_default="m/s2"),
     sa.Column("sensor", sa.JSON, comment="name, kind, rateHz, rangeG as the kit said"),
     sa.Column("thinned_hz", sa.Float(53), comment="rate that retention brought it down to; null as it was sent"),
-    sa.Column("month", sa.Date, nullable=False, server_default="1900-01-01", comment="relay.db.months; never changes"),
+    sa.Column("month", sa.Date, nullable=False, server_default=str(BEFORE), comment="relay.db.months; never changes"),
 )
 
 scg_holds = sa.Table(
@@ -54,7 +59,7 @@ scg_chunks = sa.Table(
         sa.JSON,
         comment="[seq, errorMs, tick, arrivalNs, tickNs, offsetNs, packets] each",
     ),
-    sa.Column("month", sa.Date, nullable=False, server_default="1900-01-01", comment="its session's; relay.db.months"),
+    sa.Column("month", sa.Date, nullable=False, server_default=str(BEFORE), comment="its session's; relay.db.months"),
     sa.UniqueConstraint("session_id", "boot", "first_seq"),
     sa.Index("ix_scg_chunks_session_id_t_min", "session_id", "t_min"),
 )

@@ -1,27 +1,25 @@
 """Months: on PostgreSQL each month's chunks are a table of their own, made ahead, dropped when nothing is left in it.
 
 A session is of the month in which the database first heard of it, by the database's own clock, and stays of it; a
-foreign key holds its chunks to the same. What finds no table of its month lies in the default one: nothing is refused.
+foreign key holds its chunks to the same. The tables are partitions, or chunks of a hypertable where that is used.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import date
+from typing import Protocol
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.cluster.leases import Fence
-from relay.db.models import scg_sessions
+from relay.db import hypertables, partitions
+from relay.db.models import BEFORE, scg_sessions
 from relay.db.transactions import transaction
 from relay.errors import StoreUnavailable
 
-BEFORE = date(1900, 1, 1)
-"""The month of what was stored before there were months, and of everything in SQLite, which keeps one table."""
-BEFORE_TABLE, DEFAULT_TABLE = "scg_chunks_before", "scg_chunks_default"
 AHEAD = 2
 """Months made beyond the present one: so long may every try to make one fail."""
 EVERY_S = 3600.0
@@ -30,7 +28,16 @@ LOCKED_WITHIN_MS = 500
 ONE_AT_A_TIME = 5_017_635
 """Number of the lock that whoever makes or drops a month holds; any that nobody else uses."""
 
+_id: sa.ColumnClause[int] = sa.column("id")
 log = structlog.get_logger(__name__)
+
+
+class Layout(Protocol):
+    """How a month's table is made, found and dropped, in the caller's transaction."""
+
+    def tables(self, connection: sa.Connection) -> dict[date, str]: ...
+    def make(self, connection: sa.Connection, month: date, following: date) -> None: ...
+    def drop(self, connection: sa.Connection, month: date) -> None: ...
 
 
 def month_of(session: sa.ColumnElement[str]) -> sa.ColumnElement[date]:
@@ -45,8 +52,9 @@ async def read_month(connection: AsyncConnection, session: str) -> date:
     return found.scalar() or BEFORE
 
 
-def table_of(month: date) -> str:
-    return BEFORE_TABLE if month == BEFORE else f"scg_chunks_{month:%Y_%m}"
+def table_of(connection: sa.Connection, month: date) -> str:
+    """KeyError where the month has none."""
+    return layout_of(connection).tables(connection)[month]
 
 
 def following(month: date) -> date:
@@ -74,27 +82,25 @@ async def keep(engine: AsyncEngine, fence: Fence) -> None:
             await connection.run_sync(drop, month)
 
 
-def make(connection: sa.Connection) -> None:
-    """Make the present month and those AHEAD where they are not there. Any number of relays may try at once.
+def lay(connection: sa.Connection) -> None:
+    """As a relay starts: where the database has TimescaleDB and no samples yet, a hypertable; then the months."""
+    if hypertables.may_be_used(connection):
+        _alone(connection)
+        hypertables.adopt(connection)
+    make(connection)
 
-    A month that has begun in the default table stays there: nothing is moved, and nobody waits for it.
-    """
+
+def make(connection: sa.Connection) -> None:
+    """Make the present month and those AHEAD where they are not there. Any number of relays may try at once."""
     if connection.dialect.name != "postgresql" or not _missing(connection):
         return
     _alone(connection)
     for month in _missing(connection):
-        if _holds(connection, DEFAULT_TABLE, month):
-            log.warning("month_stays_in_default", month=str(month))
-        else:
-            make_one(connection, month)
+        make_one(connection, month)
 
 
 def make_one(connection: sa.Connection, month: date) -> None:
-    """Attached, not made in its place: those who read and write meanwhile hardly wait."""
-    table, bounds = table_of(month), f"FROM ('{month}') TO ('{following(month)}')"
-    _run(connection, f"CREATE TABLE {table} (LIKE scg_chunks INCLUDING DEFAULTS INCLUDING STORAGE)")
-    _run(connection, f"ALTER TABLE scg_chunks ATTACH PARTITION {table} FOR VALUES {bounds}")
-    log.info("month_made", table=table)
+    layout_of(connection).make(connection, month, following(month))
 
 
 def drop(connection: sa.Connection, month: date) -> None:
@@ -102,14 +108,14 @@ def drop(connection: sa.Connection, month: date) -> None:
     _alone(connection)
     _run(connection, "LOCK TABLE scg_sessions, scg_chunks IN ACCESS EXCLUSIVE MODE")
     if month in empty_and_over(connection):
-        _run(connection, f"DROP TABLE {table_of(month)}")
-        log.info("month_dropped", table=table_of(month))
+        layout_of(connection).drop(connection, month)
+        log.info("month_dropped", month=str(month))
 
 
 def empty_and_over(connection: sa.Connection) -> list[date]:
     """Months before the present one in whose table nothing is."""
-    present = _present(connection)
-    return [month for month in months(connection) if month < present and not _holds(connection, table_of(month), month)]
+    present, tables = _present(connection), layout_of(connection).tables(connection)
+    return [month for month, table in tables.items() if month < present and not _holds(connection, table)]
 
 
 def over(connection: sa.Connection) -> list[date]:
@@ -121,28 +127,26 @@ def over(connection: sa.Connection) -> list[date]:
 def hold_still(connection: sa.Connection, month: date) -> int | None:
     """Until the transaction ends nobody reads or adds to a month's table; gives the number of its newest chunk."""
     _alone(connection)
-    _run(connection, f"LOCK TABLE {table_of(month)} IN ACCESS EXCLUSIVE MODE")
+    _run(connection, f"LOCK TABLE {table_of(connection, month)} IN ACCESS EXCLUSIVE MODE")
     return newest(connection, month)
 
 
 def newest(connection: sa.Connection, month: date) -> int | None:
-    return connection.scalar(sa.select(sa.func.max(sa.column("id"))).select_from(sa.table(table_of(month))))
+    return connection.scalar(sa.select(sa.func.max(_id)).select_from(sa.text(table_of(connection, month))))
 
 
 def clear(connection: sa.Connection, month: date) -> None:
     """Everything in the table of a month that holds still, at once."""
-    _run(connection, f"TRUNCATE {table_of(month)}")
+    _run(connection, f"TRUNCATE {table_of(connection, month)}")
 
 
 def months(connection: sa.Connection) -> list[date]:
     """Those that have a table, the oldest first."""
-    children = sa.text(
-        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = :of ::regclass"
-    )
-    names = connection.scalars(children, {"of": "scg_chunks"}).all()
-    named = [re.fullmatch(r"scg_chunks_(\d{4})_(\d\d)", name) for name in names]
-    found = [date(int(name[1]), int(name[2]), 1) for name in named if name is not None]
-    return [*([BEFORE] if BEFORE_TABLE in names else []), *sorted(found)]
+    return list(layout_of(connection).tables(connection))
+
+
+def layout_of(connection: sa.Connection) -> Layout:
+    return hypertables if hypertables.used(connection) else partitions
 
 
 def _missing(connection: sa.Connection) -> list[date]:
@@ -158,9 +162,8 @@ def _present(connection: sa.Connection) -> date:
     return now.replace(day=1)
 
 
-def _holds(connection: sa.Connection, table: str, month: date) -> bool:
-    rows = sa.select(sa.literal(1)).select_from(sa.table(table)).where(sa.column("month") == month)
-    return bool(connection.scalar(sa.select(sa.exists(rows))))
+def _holds(connection: sa.Connection, table: str) -> bool:
+    return bool(connection.scalar(sa.select(sa.exists(sa.select(_id).select_from(sa.text(table))))))
 
 
 def _alone(connection: sa.Connection) -> None:

@@ -50,7 +50,7 @@ def listing(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Kits, those that need somebody first.
+    """List kits, those that need attention first.
 
     Example: homeside fleet list --standing attention
     """
@@ -74,7 +74,7 @@ def listing(
 
 @fleet_app.command()
 def show(kit: Kit, url: Url = HERE, token: Token = "", data: Data = None, as_json: AsJson = False) -> None:
-    """One kit: how it is, its settings from afar, and who asked what of it.
+    """Show one kit: its state, its remote settings, and who asked what of it.
 
     Example: homeside fleet show home-031
     """
@@ -99,7 +99,7 @@ def tag(
     token: Token = "",
     data: Data = None,
 ) -> None:
-    """Add and remove tags, by which kits are found and rollouts staged.
+    """Add or remove tags, by which kits are found and rollouts staged.
 
     Example: homeside fleet tag home-031 --add pilot --add 'ward 3'
     """
@@ -122,7 +122,7 @@ def config(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show or change a kit's settings. The kit tries them, and goes back by itself if it loses the relay by them.
+    """Show or change a kit's settings. The kit goes back by itself if the new ones cut it off from the relay.
 
     Example: homeside fleet config home-031 --set source.serial.rate_hz=200
     """
@@ -146,7 +146,7 @@ def config(
 
 @fleet_app.command()
 def diagnose(kit: Kit, url: Url = HERE, token: Token = "", data: Data = None) -> None:
-    """Ask a kit for a report of itself, and print it as JSON. No sample and no session is in it.
+    """Ask a kit for a diagnostic report and print it as JSON. It holds no samples and no sessions.
 
     Example: homeside fleet diagnose home-031 > home-031.json
     """
@@ -170,7 +170,7 @@ def publish(
     token: Token = "",
     data: Data = None,
 ) -> None:
-    """Give a signed bundle to the relay, for kits to fetch. None does before `fleet update`.
+    """Upload a signed bundle to the relay. No kit fetches it before `fleet update`.
 
     Example: homeside fleet publish homeside-1.4.2.tar
     """
@@ -181,7 +181,7 @@ def publish(
 
 @fleet_app.command()
 def update(
-    version: Annotated[str | None, typer.Argument(help="The release; without it, show how rollouts go.")] = None,
+    version: Annotated[str | None, typer.Argument(help="The release; without it, show how rollouts are going.")] = None,
     tag: Annotated[str, typer.Option(help="Only kits with this tag.")] = "",
     percent: Annotated[float, typer.Option(min=0.001, max=100, help="Share of them; widen it step by step.")] = 100.0,
     most_failed: Annotated[float, typer.Option(min=0, max=100, help="Percent that may fail before it halts.")] = 5.0,
@@ -191,7 +191,7 @@ def update(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Roll a release out to some kits, widen a rollout, pause one, or see how they go.
+    """Roll out a release to some kits, widen or pause a rollout, or show how rollouts are going.
 
     Example: homeside fleet update 1.4.2 --tag pilot --percent 10
     """
@@ -222,7 +222,7 @@ def sbom(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name every kit that runs a package, and in which version.
+    """List every kit that runs a package, and the version.
 
     Example: homeside fleet sbom cryptography
     """

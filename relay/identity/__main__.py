@@ -63,9 +63,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @claims_app.command("make")
 def make(
     kits: Annotated[list[str], typer.Argument(help="Names of the kits, one claim each.")],
-    hours: Annotated[float | None, typer.Option(help="How long the claim holds (24).")] = None,
+    hours: Annotated[float | None, typer.Option(help="Hours until the claim expires (24).")] = None,
     relay: Annotated[
-        str, typer.Option(help="Address kits reach the relay at; else the settings', or this machine's.")
+        str,
+        typer.Option(help="Address at which kits reach the relay; by default from the settings, else this machine's."),
     ] = "",
     files: Annotated[Path | None, typer.Option(help="Folder to write an invitation (TOML) for each kit into.")] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Print a QR code for each.")] = False,
@@ -73,7 +74,7 @@ def make(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a claim for each kit. Its code is told this once; the relay keeps a digest.
+    """Make a claim for each kit. The code is shown only now; the relay keeps just its digest.
 
     Example: homeside claims make bedside-07 bedside-08 --files invitations/
     """
@@ -98,7 +99,7 @@ def make(
 
 @claims_app.command("list")
 def list_claims(data: Data = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Claims, newest first, and what became of them.
+    """List claims, newest first, and what became of them.
 
     Example: homeside claims list --json
     """
@@ -117,7 +118,7 @@ def withdraw(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Withdraw a claim that was not spent.
+    """Withdraw a claim that has not been used.
 
     Example: homeside claims revoke bedside-07
     """
@@ -127,7 +128,7 @@ def withdraw(
 
 @kits_app.command("list")
 def list_kits(data: Data = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Enrolled kits, with the end of their certificates, and revoked ones.
+    """List enrolled kits with the expiry of their certificates, and revoked ones.
 
     Example: homeside kits list
     """
@@ -159,12 +160,12 @@ def revoke(
 @kits_app.command("audit")
 def audit(
     kit: Annotated[str | None, typer.Argument(help="Only this kit's.")] = None,
-    most: Annotated[int, typer.Option(help="So many lines at most.")] = 100,
+    most: Annotated[int, typer.Option(help="Lines at most.")] = 100,
     data: Data = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """What happened to identities, newest first.
+    """Show what happened to identities, newest first.
 
     Example: homeside kits audit bedside-07
     """
@@ -186,7 +187,7 @@ def authority(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """The authority that signs for kits: its fingerprint, its ends, and whether the root's key is still here.
+    """Show the authority that signs for kits: fingerprint, expiry, and whether the root's key is still here.
 
     Example: homeside kits authority --take-root-key /media/safe/homeside-root.key
     """
@@ -216,7 +217,7 @@ def broker_config(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Write what a mosquitto or nats-server of its own needs, and say what to tell the relay.
+    """Write the configuration for a separate mosquitto or NATS broker, and say what to set in the relay.
 
     Example: homeside kits broker-config mosquitto --out /etc/homeside/broker
     """

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay.clock import SystemClock
 from relay.db.command import with_database
+from relay.db.engine import unhurried
+from relay.db.hypertables import convert
 from relay.retention.main import retention_of
 from relay.retention.store import RetentionStore
 from relay.settings import RelaySettings
@@ -20,7 +22,7 @@ from relay.settings import RelaySettings
 recordings_app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Recordings: what retention would do (due), and holds (hold, release, held).",
+    help="Recordings: what retention would do (due), holds (hold, release, held), and how they lie (hypertables).",
     epilog="Example:  homeside recordings due   shows what would be removed or thinned now.",
 )
 Data = Annotated[Path | None, typer.Option(help="The relay's data folder.")]
@@ -31,7 +33,7 @@ _out = Console(highlight=False, soft_wrap=True)
 
 @recordings_app.command()
 def due(data: Data = None, config: Config = None) -> None:
-    """What the policy in [retention] would do now, recording by recording, and what it spares and why.
+    """Show what the retention policy would do now to each recording, what it spares, and why.
 
     Example: homeside recordings due --data relay-data
     """
@@ -52,7 +54,7 @@ def hold(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Keep a recording as it is, whatever the policy says, until it is released.
+    """Keep a recording unchanged, whatever the policy says, until it is released.
 
     Example: homeside recordings hold 0b9a4a3e-52f1-4f0f-8a51-5f0f3e1a7c11 --why "complaint 2026-14"
     """
@@ -74,12 +76,31 @@ def release(session: Session, data: Data = None, config: Config = None) -> None:
 
 @recordings_app.command()
 def held(data: Data = None, config: Config = None) -> None:
-    """Every recording that is held, by whom and why.
+    """List recordings that are held, by whom and why.
 
     Example: homeside recordings held
     """
     for one in _with_store(lambda store: store.holds(), data, config):
         _out.print(f"{one['session_id']}  {one['who']}: {one['why']}")
+
+
+@recordings_app.command(name="hypertables")
+def lay_in_hypertables(data: Data = None, config: Config = None) -> None:
+    """Copy all samples into a hypertable, where PostgreSQL has TimescaleDB; needs as much disk again while it runs.
+
+    A database without samples needs no such command. Kits and viewers wait until it is done; nothing is lost.
+
+    Example: homeside recordings hypertables --config /etc/homeside/relay.toml
+    """
+
+    def tell(table: str, number: int, of: int) -> None:
+        _out.print(f"{number} of {of}: {table}")
+
+    async def work(_: RelaySettings, engine: AsyncEngine) -> int:
+        async with unhurried(engine) as waiting, waiting.begin() as connection:
+            return await connection.run_sync(convert, tell)
+
+    _out.print(f"{with_database(work, data, config)} chunks copied. Samples lie in a hypertable now.")
 
 
 def _with_store(work: Callable[[RetentionStore], Awaitable[Any]], data: Path | None, config: Path | None) -> Any:

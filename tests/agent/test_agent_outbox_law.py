@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from agent.outbox import Message, Outbox
 from agent.outbox.ranges import compress
-from tests.agent.test_agent_outbox import QUOTA, drained, put
+from tests.agent.outboxes import QUOTA, drained, put
 
 
 class Law(RuleBasedStateMachine):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from agent.outbox import Outbox
+from tests.agent.kits import SESSION, Kit, running
 from tests.agent.peers import Recorder
-from tests.agent.test_agent_uplink import SESSION, Kit, running
 from tests.peers import Mosquitto
 from tests.waiting import comes
 

@@ -1,4 +1,4 @@
-"""Chunks on PostgreSQL, a table a month, beside one table and beside sixteen by hash: same rows, same program.
+"""Chunks on PostgreSQL, a table a month, beside a hypertable, one table, and sixteen by hash: same rows, same program.
 
 `python -m tests.bench.bench_months`. A month of which nothing is to stay is removed at once; beside it, recording by
 recording, and then the VACUUM without which its space is of no use. Bare is one statement that reads one table.
@@ -36,14 +36,15 @@ from relay.scg.entries import Entry, Session
 from relay.scg.store import Store
 from relay.scg.writer import Writer
 from tests.bench.rows import Row, show
-from tests.peers_postgres import Postgres
+from tests.peers_timescale import Timescale
 
 MONTHS, RECORDINGS, CHUNKS, SAMPLES = 6, 60, 200, 3_000
 """Half a minute a chunk: a hundred minutes a recording."""
 SENDING, MESSAGES, EACH = 50, 40, 100
 TURNS, READS = 7, 60
 SETTINGS = ("shared_buffers=256MB", "max_wal_size=8GB", "autovacuum=off")
-OURS, ONE, HASHED, BARE = "a table a month", "one table", "16 by hash", "bare statement, one table"
+OURS, HYPER, ONE, HASHED = "a table a month", "a hypertable", "one table", "16 by hash"
+BARE = "bare statement, one table"
 MONTH = [date(2020, 1 + k, 1) for k in range(MONTHS)]
 NAMES = ("session_id", "boot", "first_seq", "samples", "t_min", "t_max", "body", "month")
 PLAIN = (
@@ -60,7 +61,7 @@ PLAIN = (
 
 
 def rows() -> list[Row]:
-    server = Postgres(SETTINGS)
+    server = Timescale(SETTINGS)
     server.start()
     try:
         return asyncio.run(_measured(server))
@@ -68,9 +69,10 @@ def rows() -> list[Row]:
         server.remove()
 
 
-async def _measured(server: Postgres) -> list[Row]:
+async def _measured(server: Timescale) -> list[Row]:
     sessions = [[str(uuid4()) for _ in range(RECORDINGS)] for _ in MONTH]
-    found = {kind: await _filled(server.database(), kind, sessions) for kind in (OURS, ONE, HASHED)}
+    urls = {kind: server.database(bare=kind != HYPER) for kind in (OURS, HYPER, ONE, HASHED)}
+    found = {kind: await _filled(url, kind, sessions) for kind, url in urls.items()}
     stored = await _in_turns({kind: partial(_stored, engine) for kind, engine in found.items()}, TURNS)
     every = [session for of_month in sessions for session in of_month]
     reading = {kind: _timed(Store(engine, Metrics()).samples, every) for kind, engine in found.items()}
@@ -92,7 +94,7 @@ async def _measured(server: Postgres) -> list[Row]:
 
 
 def _beside(name: str, unit: str, found: dict[str, float]) -> list[Row]:
-    return [Row(name, found[OURS], unit, peer, found[peer]) for peer in (ONE, HASHED)]
+    return [Row(name, found[OURS], unit, peer, found[peer]) for peer in (HYPER, ONE, HASHED)]
 
 
 async def _in_turns(works: Mapping[str, Callable[[], Awaitable[float]]], turns: int) -> dict[str, float]:
@@ -108,7 +110,7 @@ async def _filled(url: str, kind: str, sessions: list[list[str]]) -> AsyncEngine
     engine = open_engine(database_url(url, Path()))
     await migrate(engine)
     async with engine.begin() as connection:
-        if kind == OURS:
+        if kind in (OURS, HYPER):
             for month in MONTH:
                 await connection.run_sync(months.make_one, month)
         else:
@@ -193,7 +195,7 @@ async def _removed(engine: AsyncEngine, kind: str, sessions: list[str]) -> tuple
     """Seconds, MB written ahead, and MB of the disk given back."""
     store, size = RetentionStore(engine), await _number(engine, _SIZE)
     log, began = await _number(engine, _LOG), time.perf_counter()
-    if kind == OURS:
+    if kind in (OURS, HYPER):
         whole = await store.whole(MONTH[0], lambda _: Fate.REMOVE)
         assert whole is not None
         assert await store.remove_month(whole, unfenced)
@@ -212,8 +214,8 @@ async def _removed(engine: AsyncEngine, kind: str, sessions: list[str]) -> tuple
 
 _LOG = "SELECT pg_current_wal_insert_lsn() - '0/0'"
 _SIZE = (
-    "SELECT coalesce(sum(pg_total_relation_size(relid)), pg_total_relation_size('scg_chunks')) "
-    "FROM pg_partition_tree('scg_chunks') WHERE relid <> 'scg_chunks'::regclass"
+    "SELECT pg_total_relation_size('scg_chunks') + coalesce(sum(pg_total_relation_size(inhrelid)), 0) "
+    "FROM pg_inherits WHERE inhparent = 'scg_chunks'::regclass"
 )
 
 

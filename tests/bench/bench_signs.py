@@ -25,10 +25,9 @@ from provisioning.letters.recipe import teach
 from provisioning.letters.sources import recorded, synthetic
 from relay.signs.translation.gateway import frequencies
 from tests.bench.rows import Row, show
-from tests.contract.test_contract_signs_batch import fitted
 from tests.core.fingerspelling.phrases import common
-from tests.core.fingerspelling.spelling import network
-from tests.core.fingerspelling.test_fingerspelling_speller import misspelled
+from tests.core.fingerspelling.spelling import misspelled, network
+from tests.films import fitted
 from tests.programs import RelayProgram
 
 SEEN_BEFORE = {"boris": 0.88, "nejohnson": 0.78, "dhivyesh": 0.86, "insitee": 0.88}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.program import ClusterProgram
 from tests.provisioning.releases import release, trusted
-from tests.relay.test_relay_fleet import FleetKit
+from tests.relay.kits import FleetKit
 
 
 @pytest.fixture

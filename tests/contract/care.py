@@ -52,6 +52,23 @@ DATA: dict[str, Any] = {
         "peak_angles": {"knee_left_max": 125.4, "knee_right_max": 123.1},
     },
 }
+REVIEW: dict[str, Any] = {
+    "notes": "Patient demonstrated good technique with minor adjustments needed...",
+    "overall_assessment": "FAIR",
+    "form_feedback": [
+        {
+            "timestamp": 1706630415000,
+            "issue": "Excessive forward lean",
+            "recommendation": "Engage core and maintain upright torso",
+            "severity": "MEDIUM",
+        }
+    ],
+    "next_steps": {
+        "recommended_exercises": ["glute_bridge", "wall_sit"],
+        "frequency": "3 times per week",
+        "follow_up_date": "2026-02-06T10:00:00Z",
+    },
+}
 
 
 def frames(count: int, step_ms: int = 66, begin: int = BEGAN) -> list[dict[str, Any]]:

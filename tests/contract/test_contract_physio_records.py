@@ -16,8 +16,7 @@ from relay.accounts.passwords import Passwords
 from relay.accounts.store import AccountStore
 from relay.auth import Role
 from relay.db.engine import database_url, open_engine
-from tests.contract.care import PASSWORD, Care, data_of, error_of, frames
-from tests.contract.test_contract_physio_sessions import REVIEW
+from tests.contract.care import PASSWORD, REVIEW, Care, data_of, error_of, frames
 from tests.peers import REPO_ROOT
 
 HASHED = Passwords().hash(PASSWORD)

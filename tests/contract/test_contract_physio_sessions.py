@@ -10,28 +10,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.contract.care import BEGAN, DATA, FRAME, Care, data_of, error_of, frames, without
+from tests.contract.care import BEGAN, DATA, FRAME, REVIEW, Care, data_of, error_of, frames, without
 
 SESSION_KEYS = {
     *("id", "patient_id", "patient_name", "exercise_type", "start_time", "end_time", "duration_seconds", "status"),
     *("video_url", "created_at"),
-}
-REVIEW: dict[str, Any] = {
-    "notes": "Patient demonstrated good technique with minor adjustments needed...",
-    "overall_assessment": "FAIR",
-    "form_feedback": [
-        {
-            "timestamp": 1706630415000,
-            "issue": "Excessive forward lean",
-            "recommendation": "Engage core and maintain upright torso",
-            "severity": "MEDIUM",
-        }
-    ],
-    "next_steps": {
-        "recommended_exercises": ["glute_bridge", "wall_sit"],
-        "frequency": "3 times per week",
-        "follow_up_date": "2026-02-06T10:00:00Z",
-    },
 }
 
 

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.contract.care import DATA, Care, data_of, error_of
-from tests.contract.test_contract_physio_sessions import REVIEW
+from tests.contract.care import DATA, REVIEW, Care, data_of, error_of
 
 PEOPLE = ("nobody", "john", "jane", "smith", "other", "admin")
 """john is the patient everything is about, smith treats him; jane and other have nothing to do with him."""

@@ -13,41 +13,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import httpx
 import numpy as np
 import pytest
 from websockets.sync.client import connect
 
 from relay.signs.batch.gateway import public
+from tests.films import film, fitted
 from tests.programs import RelayProgram
 from tests.waiting import until
 
 URL = "/api/v1/batch-translate"
-
-
-def film(path: Path, pictures: list[tuple[Any, float]], rate: int | Fraction = 15) -> Path:
-    """An MP4 of pictures uint8[480, 640, 3], each for so many seconds."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=Fraction(rate))
-        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
-        stream.bit_rate = 4_000_000
-        for pixels, seconds in pictures:
-            for _ in range(int(seconds * rate)):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
-        container.mux(stream.encode())
-    return path
-
-
-def fitted(path: Path) -> Any:
-    """A photograph inside 640×480, its proportions kept."""
-    photo = cv2.imread(str(path))
-    scale = min(640 / photo.shape[1], 480 / photo.shape[0])
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    canvas = np.full((480, 640, 3), 128, np.uint8)
-    canvas[: small.shape[0], : small.shape[1]] = small
-    return canvas
 
 
 class Videos:

@@ -11,23 +11,13 @@ import av
 import httpx
 import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection
 
 from tests.programs import RelayProgram
 from tests.waiting import comes
-from tests.watching import Watcher
+from tests.watching import Watcher, an_offer
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 MISSING = {"detail": "Failed to create video stream: Video file not found"}
-
-
-async def an_offer() -> str:
-    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver("video", direction="recvonly")
-    await peer.setLocalDescription(await peer.createOffer())
-    sdp = str(peer.localDescription.sdp)
-    await peer.close()
-    return sdp
 
 
 def test_root_is_the_documented_body(http: httpx.Client) -> None:

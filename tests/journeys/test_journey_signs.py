@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 
 from core.contracts.topics import Lane, topic
 from tests.contract.sockets import Socket
-from tests.contract.test_contract_signs_batch import film, fitted
+from tests.films import film, fitted
 from tests.peers import Child
 from tests.programs import RelayProgram
 

@@ -15,6 +15,17 @@ import paho.mqtt.client as mqtt
 from core.contracts.topics import Lane, topic
 from tests.waiting import PATIENCE_S
 
+STATUS = {
+    "state": "online",
+    "version": "0.1.0",
+    "session": None,
+    "backlog": 0,
+    "clockErrorMs": 2.5,
+    "sources": [{"name": "serial", "problem": None, "batteryPercent": 81}],
+    "machine": {"platform": "cp311-aarch64", "temperature": 54.0, "diskFree": 9 << 30},
+    "packages": "d1",
+}
+
 
 class Kit:
     """One connected kit. `answers` holds what came on its ack topic."""
@@ -82,3 +93,26 @@ class Kit:
         self.client.loop_stop()
         if (left_open := self.client.socket()) is not None:
             left_open.close()
+
+
+class FleetKit(Kit):
+    """A kit that says how it is, and remembers what it was told."""
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__(port, name)
+        assert self.connected.wait(10)
+        self.client.subscribe(f"homeside/v1/{name}/command", qos=1)
+
+    def tell(self, **changes: Any) -> None:
+        body = {"type": "status", "payload": {**STATUS, **changes}}
+        self.client.publish(f"homeside/v1/{self.name}/status", json.dumps(body), qos=1, retain=True).wait_for_publish(
+            10
+        )
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        commands = [one["payload"] for one in self.answers if one["type"] == "command"]
+        return [one["args"] for one in commands if one["name"] == name]
+
+    def until_told(self, name: str) -> dict[str, Any]:
+        self.until(lambda: self.told(name))
+        return self.told(name)[-1]

@@ -13,19 +13,9 @@ import pytest
 from core.contracts.topics import Lane
 from tests.peers import start_homeside
 from tests.programs import RelayProgram, token
-from tests.relay.kits import Kit
+from tests.relay.kits import FleetKit
 from tests.waiting import until
 
-STATUS = {
-    "state": "online",
-    "version": "0.1.0",
-    "session": None,
-    "backlog": 0,
-    "clockErrorMs": 2.5,
-    "sources": [{"name": "serial", "problem": None, "batteryPercent": 81}],
-    "machine": {"platform": "cp311-aarch64", "temperature": 54.0, "diskFree": 9 << 30},
-    "packages": "d1",
-}
 Says = Callable[..., None]
 
 
@@ -49,29 +39,6 @@ def kit(relay: RelayProgram, request: pytest.FixtureRequest) -> Iterator[FleetKi
     found = FleetKit(relay.mqtt_port, request.node.name.replace("_", "-")[:60])
     yield found
     found.close()
-
-
-class FleetKit(Kit):
-    """A kit that says how it is, and remembers what it was told."""
-
-    def __init__(self, port: int, name: str) -> None:
-        super().__init__(port, name)
-        assert self.connected.wait(10)
-        self.client.subscribe(f"homeside/v1/{name}/command", qos=1)
-
-    def tell(self, **changes: Any) -> None:
-        body = {"type": "status", "payload": {**STATUS, **changes}}
-        self.client.publish(f"homeside/v1/{self.name}/status", json.dumps(body), qos=1, retain=True).wait_for_publish(
-            10
-        )
-
-    def told(self, name: str) -> list[dict[str, Any]]:
-        commands = [one["payload"] for one in self.answers if one["type"] == "command"]
-        return [one["args"] for one in commands if one["name"] == name]
-
-    def until_told(self, name: str) -> dict[str, Any]:
-        self.until(lambda: self.told(name))
-        return self.told(name)[-1]
 
 
 def row(operator: httpx.Client, name: str) -> dict[str, Any] | None:

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay.errors import NotAllowed, StoreUnavailable
 from relay.fleet.gateway import ReleaseFolder
+from tests.fulldisk import no_file_beyond
 from tests.provisioning.releases import release, trusted
-from tests.trust.test_trust_kills import no_file_beyond
 
 FILE = "homeside-1.1.0.tar"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -12,59 +12,35 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from core.contracts.columns import pack
-from core.contracts.scg import Columns
 from relay.cluster.leases import unfenced
-from relay.db import engine as database
 from relay.db import months
 from relay.db.engine import database_url, migrate, open_engine
+from relay.db.models import BEFORE
 from relay.errors import StoreUnavailable
-from relay.scg.entries import Entry, Session
 from relay.scg.store import Store
 from tests.databases import with_tables, writing
 from tests.peers_postgres import Postgres
+from tests.relay.chunks import PER, begin, chunks, column, message, run, stored_before_months, to_revision
 
-PER = 10
 OLD = date(2020, 2, 1)
 
 
-def batch(seq: int) -> Columns:
-    t = np.arange(PER, dtype=float) * 10 + seq * PER * 10
-    return Columns(t=t, ax=t * 0, ay=t * 0, az=t / 7)
-
-
-def message(session: str, seq: int, boot: str | None = "b", done: Callable[[], None] = lambda: None) -> Entry:
-    return Entry(session=session, done=done, columns=batch(seq), boot=boot, seq=seq if boot else None)
-
-
-def begin(session: str) -> Entry:
-    row = Session(id=session, started_at_ms=1.0, kit="kit")
-    return Entry(session=session, done=lambda: None, put=row, begins=True)
-
-
 @pytest.fixture
-async def engine(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
+async def partitioned(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
     async with with_tables(postgres.database()) as found:
         yield found
 
 
-async def run(engine: AsyncEngine, *statements: str, **values: Any) -> None:
-    async with engine.begin() as connection:
-        for statement in statements:
-            await connection.execute(sa.text(statement), values)
-
-
-async def column(engine: AsyncEngine, statement: str) -> list[Any]:
-    async with engine.connect() as connection:
-        return list((await connection.execute(sa.text(statement))).scalars())
+@pytest.fixture(params=["postgres", "timescale"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[AsyncEngine]:
+    """Of partitions, and of a hypertable."""
+    async with with_tables(request.getfixturevalue(request.param).database()) as found:
+        yield found
 
 
 async def tables(engine: AsyncEngine) -> list[date]:
@@ -76,11 +52,23 @@ async def month_of(engine: AsyncEngine, session: str) -> date:
     return (await column(engine, f"SELECT month FROM scg_sessions WHERE id = '{session}'"))[0]
 
 
+async def table_of(engine: AsyncEngine, month: date) -> str:
+    """Without its schema, as plans say it."""
+    async with engine.connect() as connection:
+        return (await connection.run_sync(months.table_of, month)).split(".")[-1]
+
+
 async def without_months(engine: AsyncEngine) -> set[date]:
     """Those that were there."""
-    there = await tables(engine)
-    await run(engine, *(f"DROP TABLE {months.table_of(month)}" for month in there))
-    return set(there) - {months.BEFORE}
+    async with engine.begin() as connection:
+        there = await connection.run_sync(months.months)
+        for month in there:
+            await connection.run_sync(_dropped, month)
+    return set(there) - {BEFORE}
+
+
+def _dropped(connection: sa.Connection, month: date) -> None:
+    months.layout_of(connection).drop(connection, month)
 
 
 async def old_month(engine: AsyncEngine) -> str:
@@ -96,60 +84,18 @@ async def old_month(engine: AsyncEngine) -> str:
 # -- there and back ------------------------------------------------------------------------------------------------
 
 
-def _revised(connection: sa.Connection, revision: str, *, up: bool) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    (command.upgrade if up else command.downgrade)(config, revision)
-
-
-async def _to(engine: AsyncEngine, revision: str, *, up: bool) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(_revised, revision, up=up)
-
-
-async def _as_it_was(engine: AsyncEngine, sessions: list[str]) -> None:
-    """Rows by the statements of a relay that knew of no months."""
-    chunk = (
-        "INSERT INTO scg_chunks (session_id, boot, first_seq, seqs, samples, t_min, t_max, body, clock) "
-        "VALUES (:session_id, :boot, :seq, :seqs, :samples, :t_min, :t_max, :body, '[[1, 0.5]]')"
-    )
-    for session in sessions:
-        await run(engine, "INSERT INTO scg_sessions (id, started_at_ms) VALUES (:id, 5)", id=session)
-        for boot in ("b", "c", None):
-            for seq in range(1, 4):
-                samples = batch(seq)
-                row: dict[str, Any] = {
-                    "session_id": session,
-                    "boot": boot,
-                    "seq": seq if boot else None,
-                    "samples": PER,
-                }
-                row |= {"seqs": f"[[{seq}, {seq}]]" if boot else None, "body": pack(samples)}
-                await run(engine, chunk, **row, t_min=float(samples.t.min()), t_max=float(samples.t.max()))
-            if boot:
-                received = "INSERT INTO scg_received (session_id, boot, seqs) VALUES (:id, :boot, '[[1, 3]]')"
-                await run(engine, received, id=session, boot=boot)
-
-
-async def _rows(engine: AsyncEngine) -> list[tuple[Any, ...]]:
-    names = "id, session_id, boot, first_seq, CAST(seqs AS TEXT), samples, t_min, t_max, body, CAST(clock AS TEXT)"
-    async with engine.connect() as connection:
-        return [tuple(row) for row in await connection.execute(sa.text(f"SELECT {names} FROM scg_chunks ORDER BY id"))]
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_rows_come_through_and_go_back_as_they_were(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = "" if kind == "sqlite" else request.getfixturevalue("postgres").database(bare=True)
     engine = open_engine(database_url(url, tmp_path))
-    await _to(engine, "0014", up=True)
+    await to_revision(engine, "0014", up=True)
     sessions = [str(uuid4()) for _ in range(3)]
-    await _as_it_was(engine, sessions)
-    before = await _rows(engine)
+    await stored_before_months(engine, sessions)
+    before = await chunks(engine)
     await migrate(engine)
-    assert await _rows(engine) == before
+    assert await chunks(engine) == before
     new = str(uuid4())
     async with writing(engine) as (store, writer):
         writer.submit(begin(new))
@@ -160,18 +106,18 @@ async def test_rows_come_through_and_go_back_as_they_were(
         assert [await store.count(session) for session in (*sessions, new)] == [10 * PER, 9 * PER, 9 * PER, 2 * PER]
         assert (await store.seen(sessions[0]))["b"].ranges() == [[1, 4]]
         assert await store.compact(sessions[1]) == 6
-    after = await _rows(engine)
+    after = await chunks(engine)
     assert len({row[0] for row in after}) == len(after), "a number was given twice"
-    await _to(engine, "0014", up=False)
-    assert await _rows(engine) == after
+    await to_revision(engine, "0014", up=False)
+    assert await chunks(engine) == after
     with pytest.raises(IntegrityError):
         await run(engine, "INSERT INTO scg_chunks SELECT * FROM scg_chunks")
     await migrate(engine)
-    assert await _rows(engine) == after
+    assert await chunks(engine) == after
     async with writing(engine) as (store, writer):
         assert [await store.count(session) for session in (*sessions, new)] == [10 * PER, 9 * PER, 9 * PER, 2 * PER]
     await run(engine, "DELETE FROM scg_sessions")
-    assert await _rows(engine) == []
+    assert await chunks(engine) == []
     await engine.dispose()
 
 
@@ -202,7 +148,7 @@ async def test_a_session_is_read_from_the_one_table_of_its_month(engine: AsyncEn
             assert len(asked) >= 6
             for statement, values in asked:
                 one = values[0] if isinstance(values, list) else values
-                assert await _touched(engine, statement, one) == {months.table_of(month)}, statement
+                assert await _touched(engine, statement, one) == {await table_of(engine, month)}, statement
 
 
 async def _touched(engine: AsyncEngine, statement: str, values: Any) -> set[str]:
@@ -268,7 +214,7 @@ async def test_several_relays_make_the_same_months_at_once_while_samples_come(en
     for relay in relays:
         await months.keep(relay, unfenced)
         await relay.dispose()
-    held = set(await column(engine, "SELECT DISTINCT month FROM scg_chunks_default"))
+    held = set(await column(engine, "SELECT DISTINCT month FROM scg_chunks"))
     assert {*await tables(engine), *held} >= there
 
 
@@ -278,26 +224,26 @@ async def _tries(relay: AsyncEngine) -> None:
         await months.keep(relay, unfenced)
 
 
-async def test_what_has_no_table_of_its_month_lies_in_the_default_one(engine: AsyncEngine) -> None:
-    await without_months(engine)
+async def test_what_has_no_table_of_its_month_lies_in_the_default_one(partitioned: AsyncEngine) -> None:
+    await without_months(partitioned)
     session = str(uuid4())
-    async with writing(engine) as (store, writer):
+    async with writing(partitioned) as (store, writer):
         writer.submit(begin(session))
         for seq in range(1, 6):
             writer.submit(message(session, seq))
             await writer.drained()
-        assert await column(engine, "SELECT count(*) FROM scg_chunks_default") == [5]
-        await months.keep(engine, unfenced)
-        present = await month_of(engine, session)
-        assert present not in await tables(engine)
+        assert await column(partitioned, "SELECT count(*) FROM scg_chunks_default") == [5]
+        await months.keep(partitioned, unfenced)
+        present = await month_of(partitioned, session)
+        assert present not in await tables(partitioned)
         writer.submit(message(session, 6))
         writer.submit(message(session, 2))
         await writer.drained()
         assert await store.compact(session) == 5
         assert await store.count(session) == 6 * PER
-        await run(engine, "DELETE FROM scg_sessions")
-        await months.keep(engine, unfenced)
-        assert present in await tables(engine)
+        await run(partitioned, "DELETE FROM scg_sessions")
+        await months.keep(partitioned, unfenced)
+        assert present in await tables(partitioned)
 
 
 async def test_a_month_is_dropped_when_it_is_over_and_nothing_is_left(engine: AsyncEngine) -> None:
@@ -315,7 +261,7 @@ async def test_a_month_is_dropped_when_it_is_over_and_nothing_is_left(engine: As
         writer.submit(message(old, 2))
         await writer.drained()
         assert await store.count(old) == PER
-        assert await column(engine, "SELECT month FROM scg_chunks_default") == [OLD]
+        assert await column(engine, "SELECT month FROM scg_chunks") == [OLD]
 
 
 async def test_who_drops_a_month_gives_way_to_who_reads_it(engine: AsyncEngine) -> None:
@@ -341,19 +287,19 @@ async def test_an_older_relay_beside_is_told_to_try_again_not_that_it_is_stored(
     assert not isinstance(refused.value, IntegrityError)
 
 
-async def test_a_table_that_is_away_keeps_a_message_waiting(engine: AsyncEngine) -> None:
+async def test_a_table_that_is_away_keeps_a_message_waiting(partitioned: AsyncEngine) -> None:
     """A broken constraint is no proof that something is stored."""
     session, acknowledged = str(uuid4()), asyncio.Event()
-    async with writing(engine) as (store, writer):
+    async with writing(partitioned) as (store, writer):
         writer.submit(begin(session))
         await writer.drained()
-        await without_months(engine)
-        await run(engine, "ALTER TABLE scg_chunks DETACH PARTITION scg_chunks_default")
+        await without_months(partitioned)
+        await run(partitioned, "ALTER TABLE scg_chunks DETACH PARTITION scg_chunks_default")
         writer.submit(message(session, 1, done=acknowledged.set))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(writer.drained(), 0.5)
         assert not acknowledged.is_set()
-        await run(engine, "ALTER TABLE scg_chunks ATTACH PARTITION scg_chunks_default DEFAULT")
+        await run(partitioned, "ALTER TABLE scg_chunks ATTACH PARTITION scg_chunks_default DEFAULT")
         await asyncio.wait_for(writer.drained(), 30)
         assert acknowledged.is_set()
         assert await store.count(session) == PER

@@ -23,7 +23,7 @@ from relay.cluster.leases import unfenced
 from relay.db import months
 from relay.db.engine import database_url, migrate, open_engine
 from relay.db.models import scg_chunks, scg_holds, scg_received, scg_sessions
-from relay.db.months import make_one
+from relay.db.months import make_one, table_of
 from relay.db.physio import exercise_sessions, patients, physiotherapists, session_kits, session_reviews, users
 from relay.errors import LeaseLost, SessionNotFound
 from relay.process.metrics import Metrics
@@ -194,9 +194,15 @@ async def test_a_relay_whose_turn_is_over_removes_nothing(engine: AsyncEngine) -
 LONG_AGO = date(2020, 2, 1)
 
 
-async def month_of(postgres: Postgres, recordings: int) -> tuple[AsyncEngine, list[str], Metrics]:
+@pytest.fixture(params=["postgres", "timescale"])
+def server(request: pytest.FixtureRequest) -> Postgres:
+    found: Postgres = request.getfixturevalue(request.param)
+    return found
+
+
+async def month_of(server: Postgres, recordings: int) -> tuple[AsyncEngine, list[str], Metrics]:
     """A month of long ago with so many recordings."""
-    engine, found = open_engine(database_url(postgres.database(), Path())), list[str]()
+    engine, found = open_engine(database_url(server.database(), Path())), list[str]()
     await migrate(engine)
     async with engine.begin() as connection:
         await connection.run_sync(make_one, LONG_AGO)
@@ -213,13 +219,12 @@ async def month_of(postgres: Postgres, recordings: int) -> tuple[AsyncEngine, li
 async def file_of(engine: AsyncEngine) -> int:
     """The file of that month's table: another one once the table was cleared at once, the same after any row went."""
     async with engine.connect() as connection:
-        return int(
-            (await connection.execute(sa.text("SELECT pg_relation_filenode('scg_chunks_2020_02')"))).scalar_one()
-        )
+        table = await connection.run_sync(table_of, LONG_AGO)
+        return int((await connection.execute(sa.text(f"SELECT pg_relation_filenode('{table}')"))).scalar_one())
 
 
-async def test_a_month_of_which_nothing_is_to_stay_goes_at_once(postgres: Postgres) -> None:
-    engine, _, metrics = await month_of(postgres, 3)
+async def test_a_month_of_which_nothing_is_to_stay_goes_at_once(server: Postgres) -> None:
+    engine, _, metrics = await month_of(server, 3)
     young, file = await record(engine, 1), await file_of(engine)
     await Retention(RetentionStore(engine), Policy(remove_days=30), lambda: NOW, metrics).sweep(unfenced)
     assert await kept(engine) == {young: 1000}
@@ -231,8 +236,8 @@ async def test_a_month_of_which_nothing_is_to_stay_goes_at_once(postgres: Postgr
     await engine.dispose()
 
 
-async def test_of_a_month_in_which_one_is_held_the_others_go(postgres: Postgres) -> None:
-    engine, [held, *_], metrics = await month_of(postgres, 3)
+async def test_of_a_month_in_which_one_is_held_the_others_go(server: Postgres) -> None:
+    engine, [held, *_], metrics = await month_of(server, 3)
     store, file = RetentionStore(engine), await file_of(engine)
     await store.hold(held, "anna", "complaint", NOW)
     await Retention(store, Policy(remove_days=30), lambda: NOW, metrics).sweep(unfenced)
@@ -242,8 +247,8 @@ async def test_of_a_month_in_which_one_is_held_the_others_go(postgres: Postgres)
 
 
 @pytest.mark.parametrize("what", ["hold", "samples"])
-async def test_a_month_that_changes_once_it_is_judged_stays(postgres: Postgres, what: str) -> None:
-    engine, [one, other], _ = await month_of(postgres, 2)
+async def test_a_month_that_changes_once_it_is_judged_stays(server: Postgres, what: str) -> None:
+    engine, [one, other], _ = await month_of(server, 2)
     store, judge = RetentionStore(engine), partial(fate, policy=Policy(remove_days=30), now_ms=NOW)
     assert await store.months(NOW) == [LONG_AGO]
     assert await store.months(datetime(2020, 2, 29, tzinfo=UTC).timestamp() * 1000) == []

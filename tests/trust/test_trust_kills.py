@@ -5,12 +5,9 @@ completes, or nothing changed.
 from __future__ import annotations
 
 import json
-import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -23,6 +20,7 @@ from agent.identity.exchange import Exchange, trusting
 from agent.identity.folder import Held, IdentityFolder
 from agent.identity.keys import new_key, pem_of, read_key, request
 from agent.identity.settings import read_invitation
+from tests.fulldisk import no_file_beyond
 from tests.peers import REPO_ROOT
 from tests.trust.enrolling import TrustingRelay
 
@@ -114,19 +112,6 @@ def test_killed_before_every_act_of_renewing(relay: TrustingRelay, doomed: Doome
         assert outcome == "killed"
         killed += 1
     assert killed > 8
-
-
-@contextmanager
-def no_file_beyond(size: int) -> Iterator[None]:
-    """The kernel refuses every byte beyond it, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, previous)
 
 
 @pytest.mark.parametrize("room", [0, 300, 800], ids=["no-key", "no-authority", "no-certificate"])

@@ -14,9 +14,8 @@ from aiortc import RTCPeerConnection
 
 from agent.video import publisher
 from tests.cameras import KitCamera
-from tests.contract.test_contract_video import an_offer
 from tests.programs import RelayProgram
-from tests.watching import Watcher
+from tests.watching import Watcher, an_offer
 
 SEALED = re.compile(r"ECDHE-ECDSA-(AES(128|256)-GCM-SHA\d+|CHACHA20-POLY1305)")
 PROFILES = {b"SRTP_AEAD_AES_256_GCM", b"SRTP_AEAD_AES_128_GCM", b"SRTP_AES128_CM_SHA1_80"}

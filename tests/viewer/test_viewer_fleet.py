@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page
 from tests.peers import REPO_ROOT
 from tests.programs import RelayProgram
 from tests.provisioning.releases import release, trusted
-from tests.relay.test_relay_fleet import FleetKit
+from tests.relay.kits import FleetKit
 from tests.viewer.conftest import DESK, PHONE
 from tests.viewer.looking import wait_words, words
 from tests.waiting import until
@@ -102,7 +102,7 @@ def test_kits_that_need_somebody_come_first_and_say_why(fleet: Page) -> None:
     assert [fleet.locator(f"[data-of='{of}'] b").inner_text() for of in ("", "live", "attention", "away")] == [
         *("4", "1", "2", "1"),
     ]
-    assert words(fleet, "#versions") == "0.1.0 on 3 · 0.2.0 on 1"
+    assert words(fleet, "#versions") == "Version 0.1.0 on 3 kits · 0.2.0 on 1 kit"
 
 
 def test_kits_are_found_by_words_and_by_state(fleet: Page) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
-from tests.contract.test_contract_signs_batch import fitted
+from tests.films import fitted
 from tests.peers import CHROMIUM_FLAGS
 from tests.programs import RelayProgram
 from tests.viewer.conftest import CHROMIUM, DESK, PHONE

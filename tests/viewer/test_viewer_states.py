@@ -30,7 +30,7 @@ def test_waits_for_a_sensor_that_has_sent_nothing(peer: Peer, open_page: Open) -
     assert words(page, "[data-reading=rate]") == "No reading"
     peer.say(room, "status_update", status="patient_connected", viewerCount=1)
     wait_words(page, "#notice-text", "has sent nothing yet")
-    wait_words(page, "#log", "The sensor’s side connected")
+    wait_words(page, "#log", "Kit or phone connected")
     room.stored = [(t, 0.0, 0.0, 9.8) for t in grid(now_ms(), 4)]
     page.get_by_role("button", name="Show what is stored").click()
     wait_words(page, "[data-review=length]", "4.0 s")
@@ -53,7 +53,7 @@ def test_says_since_when_a_silent_sensor_is_silent(peer: Peer, open_page: Open) 
     )
     assert words(page, "[data-reading=rate]") == "No reading"
     peer.say(room, "status_update", status="patient_disconnected", viewerCount=1)
-    wait_words(page, "#notice-text", "is not connected. What it measures meanwhile it keeps")
+    wait_words(page, "#notice-text", "is not connected. It keeps what it measures meanwhile")
     wait_words(page, "#notice-head", "No signal for 3.")
     assert page.evaluate("window.said") == []
     more = grid(now_ms(), 1)

@@ -161,7 +161,7 @@ export class WaveChart {
           values: (u, all) => all.map((t) => (named && this.#labelFits(u, t) ? clockTime(t) : '')),
         }),
         axis({
-          size: named ? 46 : 0,
+          size: named ? 54 : 0,
           splits: (u, _, low, high) => this.#levels(high),
           values: (u, all) => all.map(named ? signed : () => ''),
         }),

@@ -8,7 +8,7 @@ import { $, element } from './write.js'
 
 const REPORT_WITHIN_MS = 30000
 const LOOK_EVERY_MS = 500
-const STATES = { live: 'live', attention: 'needs you', away: 'away', new: 'never heard of' }
+const STATES = { live: 'live', attention: 'needs you', away: 'away', new: 'never connected' }
 let open = null
 
 const base = (name) => `/fleet/api/v1/kits/${encodeURIComponent(name)}`

@@ -2,8 +2,8 @@
 
 import { count, DASH, dayTime, duration, fixed } from './formats.js'
 
-const STANDINGS = { live: ['Live', 'live'], away: ['Away', 'off'], new: ['Never heard of', 'off'] }
-export const NUMBERS = [['', 'in all'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never heard of']]
+const STANDINGS = { live: ['Live', 'live'], away: ['Away', 'off'], new: ['Never connected', 'off'] }
+export const NUMBERS = [['', 'in all'], ['live', 'live'], ['attention', 'need you'], ['away', 'away'], ['new', 'never connected']]
 const MESSAGE_MS = 100
 export const BATTERY_LOW = 15
 
@@ -35,9 +35,9 @@ export function certificateWords(kit, now) {
   return ends > now ? `holds until ${day}` : `ended ${day}`
 }
 
-/** "0.1.0 on 119 · 0.2.0 on 5". */
+/** "Version 0.1.0 on 119 kits · 0.2.0 on 5 kits". */
 export const versionsWords = (versions) =>
-  Object.entries(versions).map(([version, kits]) => `${version} on ${kits}`).join(' · ')
+  Object.entries(versions).map(([version, kits], n) => `${n ? '' : 'Version '}${version} on ${count(kits, 'kit')}`).join(' · ')
 
 export function rolloutWords(rollout) {
   const { members, done, failed, waiting } = rollout.progress

@@ -114,7 +114,7 @@ export class LiveLine {
     const gaps = this.#chart.gaps.filter(inView)
     const missing = gaps.reduce((sum, [a, b]) => sum + b - a, 0)
     return {
-      across: `${this.windowMs / 1000} s across · ${stepWords(this.#scale.half / LINES)} ${unit} a line`,
+      across: `${this.windowMs / 1000} s across · in ${unit}, ${stepWords(this.#scale.half / LINES)} between lines`,
       doubt: this.#spans.list.some(inView) ? 'movement: not counted' : '',
       gap: gaps.length ? `${count(gaps.length, 'gap')}: ${duration(missing)} not received` : '',
     }

@@ -100,7 +100,7 @@ class Review {
     const words = `${clockTime(this.#from)} to ${clockTime(this.#from + this.#width)}`
     slider.setAttribute('aria-valuetext', words)
     this.#get('shown').textContent =
-      `${words} · ${duration(this.#width)} across · ${stepWords(this.#half / LINES)} ${this.#unit} a line`
+      `${words} · ${duration(this.#width)} across · in ${this.#unit}, ${stepWords(this.#half / LINES)} between lines`
     this.#get('closer').disabled = this.#width <= SMALLEST_MS
     this.#get('wider').disabled = this.#width >= whole
   }

@@ -1,5 +1,6 @@
 // A steady vertical scale: zero in the middle, three lines either side, a round step.
 // It follows typical beats, not single jolts; it grows at once when beats would be cut and shrinks only after patience.
+// A line that stopped keeps the scale it had.
 
 export const LINES = 3
 const BLOCK_MS = 1500
@@ -42,11 +43,12 @@ export class SteadyScale {
   look(ring, to, now, doubtful) {
     const peak = usualPeak(ring, to - LOOK_BACK_MS, to, doubtful)
     if (peak === null) return
+    const flowing = to - ring.newest < BLOCK_MS
     const wanted = niceStep((peak * HEADROOM) / LINES)
     if (this.step === null || peak > this.half * 0.95) {
       this.step = Math.max(wanted, this.step ?? 0)
       this.#smallSince = null
-    } else if (peak * HEADROOM < this.half * SHRINK_BELOW) {
+    } else if (flowing && peak * HEADROOM < this.half * SHRINK_BELOW) {
       this.#smallSince ??= now
       if (now - this.#smallSince < PATIENCE_MS) return
       this.step = wanted

@@ -71,7 +71,7 @@ function lost(socket, now) {
     pill: `Not connected${since}`,
     head,
     action: 'Try now',
-    text: `${soon} What is measured meanwhile is not lost: the sensor’s side keeps it.${full}`,
+    text: `${soon} What is measured meanwhile is not lost: the kit or phone keeps it.${full}`,
   }
 }
 
@@ -79,7 +79,7 @@ function silent(facts) {
   const { lastAt, silentMs, patient } = facts
   if (lastAt === null) {
     const text = patient
-      ? 'The sensor’s side is connected, but has sent nothing yet. The line begins by itself.'
+      ? 'The kit or phone is connected but has sent nothing yet. The line begins by itself.'
       : 'The session is open, and nothing measures yet. The line begins by itself when the sensor does.'
     return {
       kind: 'waiting',
@@ -92,8 +92,8 @@ function silent(facts) {
   }
   const text =
     patient === false
-      ? 'The sensor’s side is not connected. What it measures meanwhile it keeps, and the recording gets it later.'
-      : 'The sensor’s side is connected, but sends nothing. Is the sensor switched on and on the chest?'
+      ? 'The kit or phone is not connected. It keeps what it measures meanwhile, and the recording gets it later.'
+      : 'The kit or phone is connected but sends nothing. Is the sensor switched on and on the chest?'
   return {
     kind: 'stale',
     tone: 'doubt',

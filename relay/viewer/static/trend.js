@@ -57,6 +57,7 @@ export class TrendChart {
   #tokens = readTokens()
   #data = new TrendData()
   #end = 0
+  #ended = false
 
   constructor(host) {
     this.#host = host
@@ -100,6 +101,12 @@ export class TrendChart {
     Object.assign(this.#host.dataset, { from: end - SPAN_MS, to: end, low, high })
   }
 
+  /** Nothing follows: the last moment is told by the clock, no longer as now. */
+  end() {
+    this.#ended = true
+    this.#plot.redraw(false, true)
+  }
+
   #options() {
     const colour = (name) => () => this.#tokens[name]
     const axis = { stroke: colour('ink3'), font: this.#tokens.font, gap: 6, ticks: { show: false } }
@@ -138,5 +145,5 @@ export class TrendChart {
     return [...timeLines(from, to, width, 90).filter((t) => t < to - near), to]
   }
 
-  #ago = (t) => (t === this.#end ? 'now' : clockTime(t).slice(0, -3))
+  #ago = (t) => (t === this.#end && !this.#ended ? 'now' : clockTime(t).slice(0, -3))
 }

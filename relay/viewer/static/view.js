@@ -115,11 +115,11 @@ class LivePage {
   #status({ status, viewerCount }) {
     this.#viewers = viewerCount ?? this.#viewers
     if (status === 'patient_connected') {
-      if (this.#patient === false) this.#history.note(this.#now(), 'The sensor’s side connected')
+      if (this.#patient === false) this.#history.note(this.#now(), 'Kit or phone connected')
       this.#patient = true
     } else if (status === 'patient_disconnected') {
       this.#patient = false
-      this.#history.note(this.#now(), 'The sensor’s side is not connected')
+      this.#history.note(this.#now(), 'Kit or phone disconnected')
     } else if (status === 'session_ended') this.#end(this.#now())
     this.#readings.about(this.#info, this.#viewers)
   }
@@ -139,6 +139,8 @@ class LivePage {
     clearInterval(this.#ticking)
     $('live').hidden = true
     $('past').hidden = !this.#trend.data.list.length
+    this.#trend.end()
+    $('trend-name').textContent = 'Heart rate per minute, while you watched'
     showRecording($('recorded'), this.#place)
   }
 

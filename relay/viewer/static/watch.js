@@ -9,9 +9,9 @@ import { describe, old, qualityWords } from './watchwords.js'
 import { $, element, save } from './write.js'
 
 const EVERY_MS = 4000
+const ANSWERED_WITHIN_MS = 8000
 const MOST = 9
 const LINE = 4
-
 
 /** A camera's tile: the player's facts become words, its frames a picture with the skeleton on it. */
 class Tile {
@@ -50,7 +50,7 @@ class Tile {
     told.classList.toggle('calm', tone !== 'doubt')
     video.classList.toggle('stale', stale)
     video.hidden = player.level === 'skeleton'
-    snapshot.disabled = stale || player.lastAt === null
+    snapshot.disabled = stale || tone !== 'live' || player.lastAt === null
     const graded = tone === 'live' && !stale ? qualityWords(player.quality) : ''
     if (quality.textContent !== graded) quality.textContent = graded
     this.announce(`${this.name}: ${pill.replace(/ · .*/, '')}. ${words}`)
@@ -163,14 +163,14 @@ function one(kit, token) {
 
 /** What the relay lists of the cameras; null where it does not say. */
 async function lines(token) {
-  const answer = await ask('/cameras', token).catch(() => null)
+  const answer = await ask('/cameras', token, { signal: AbortSignal.timeout(ANSWERED_WITHIN_MS) }).catch(() => null)
   return answer?.ok ? (await answer.json()).cameras : null
 }
 
 async function wall(token) {
   const tiles = new Map()
   const refresh = async () => {
-    const answer = await ask('/cameras', token).catch(() => null)
+    const answer = await ask('/cameras', token, { signal: AbortSignal.timeout(ANSWERED_WITHIN_MS) }).catch(() => null)
     if (!answer?.ok) return unreachable(answer)
     const listed = (await answer.json()).cameras.slice(0, MOST)
     const found = listed.map((camera) => camera.kit)

@@ -22,6 +22,7 @@ class Kit(BaseModel):
 
     rate_hz: int = Field(100, ge=1)
     tls: Tls | None = None
+    names: list[str] = []
 
 
 def test_the_upper_layer_wins_key_by_key() -> None:
@@ -53,8 +54,14 @@ def test_each_wrong_key_is_named_with_the_nearest_right_one(given: dict[str, obj
 
 
 def test_a_misspelt_variable_is_not_passed_over() -> None:
-    know_all(["PATH", "KIT_RATE_HZ", "KIT_TLS__ENABLED"], "KIT_", Kit)
+    know_all({"PATH": "", "KIT_RATE_HZ": "5", "KIT_TLS__ENABLED": "true"}, "KIT_", Kit)
     with pytest.raises(InvalidMessage, match=r"KIT_TSL__ENABLED: tsl\.enabled: no such setting"):
-        know_all(["KIT_TSL__ENABLED"], "KIT_", Kit)
+        know_all({"KIT_TSL__ENABLED": "true"}, "KIT_", Kit)
     with pytest.raises(InvalidMessage, match=r"did you mean enabled"):
-        know_all(["KIT_TLS__ENABLD"], "KIT_", Kit)
+        know_all({"KIT_TLS__ENABLD": "true"}, "KIT_", Kit)
+
+
+def test_a_variable_that_is_to_be_json_and_is_not_is_named() -> None:
+    know_all({"KIT_NAMES": '["a.example.org"]'}, "KIT_", Kit)
+    with pytest.raises(InvalidMessage, match="KIT_NAMES: not JSON"):
+        know_all({"KIT_NAMES": "[a.example.org]"}, "KIT_", Kit)

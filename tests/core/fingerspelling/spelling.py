@@ -88,3 +88,19 @@ def spell(pictures: Iterator[tuple[float, Floats | None]], reader: LetterReader,
         if spelling.quiet(t_ms):
             found.append(spelling.commit())
     return found
+
+
+def misspelled(text: str, rng: np.random.Generator, share: float = 0.05) -> str:
+    """Each letter read otherwise with a chance of `share`: half as the letter model misreads, half as anything."""
+    facts = network().facts["misread"]
+
+    def read(letter: str) -> str:
+        likely = facts.get(letter.upper())
+        if rng.random() >= share:
+            return letter
+        if likely and rng.random() < 0.5:
+            weights = np.asarray(list(likely.values()))
+            return str(rng.choice(list(likely), p=weights / weights.sum())).lower()
+        return str(rng.choice(list("abcdefghijklmnopqrstuvwxyz")))
+
+    return "".join(read(letter) for letter in text)

@@ -10,7 +10,7 @@ from core.fingerspelling.sentences import KAZAKH_WORDS, contracted, cyrillic, la
 from core.fingerspelling.speller import Speller
 from relay.signs.translation.gateway import frequencies
 from tests.core.fingerspelling.phrases import common
-from tests.core.fingerspelling.spelling import network
+from tests.core.fingerspelling.spelling import misspelled, network
 
 PHRASES = common()
 
@@ -23,22 +23,6 @@ def speller() -> Speller:
 
 def said(speller: Speller, letters: str) -> str:
     return " ".join(speller.spell(list(letters))[0].words)
-
-
-def misspelled(text: str, rng: np.random.Generator, share: float = 0.05) -> str:
-    """Each letter read otherwise with a chance of `share`: half as the letter model misreads, half as anything."""
-    facts = network().facts["misread"]
-
-    def read(letter: str) -> str:
-        likely = facts.get(letter.upper())
-        if rng.random() >= share:
-            return letter
-        if likely and rng.random() < 0.5:
-            weights = np.asarray(list(likely.values()))
-            return str(rng.choice(list(likely), p=weights / weights.sum())).lower()
-        return str(rng.choice(list("abcdefghijklmnopqrstuvwxyz")))
-
-    return "".join(read(letter) for letter in text)
 
 
 def test_a_thousand_clean_phrases(speller: Speller) -> None:

@@ -50,6 +50,7 @@ $$ LANGUAGE plpgsql"""
 
 WHOLE = f"""
 CREATE TABLE scg_chunks_whole ({LIKE.format("scg_chunks")});
+ALTER TABLE scg_chunks_whole ALTER month DROP DEFAULT;
 INSERT INTO scg_chunks_whole SELECT * FROM scg_chunks ORDER BY id;
 ALTER SEQUENCE scg_chunks_id_seq OWNED BY scg_chunks_whole.id;
 DROP TABLE scg_chunks;
