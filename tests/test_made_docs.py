@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -39,6 +40,16 @@ def test_every_example_of_the_help_is_a_whole_command(tmp_path: Path, monkeypatc
         while words[1:] and words[1] in getattr(command, "commands", {}):
             command, words = command.commands[words[1]], words[1:]
         command.make_context(words[0], [_there(word) for word in words[1:]])
+
+
+def test_each_table_of_benchmarks_is_introduced_by_its_modules_first_paragraph(repo_root: Path) -> None:
+    page = (repo_root / "docs" / "benchmarks.md").read_text("utf-8")
+    names = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
+        module = ast.parse((repo_root / "tests" / "bench" / f"bench_{name}.py").read_text("utf-8"))
+        said = (ast.get_docstring(module, clean=False) or "").strip().split("\n\n")[0]
+        assert f"## {name}\n\n{said}\n\n" in page, name
 
 
 def _there(word: str) -> str:

@@ -26,9 +26,9 @@ from tests.peers import REPO_ROOT
 PAGE = REPO_ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench`, a table each; under its name stand the machine and the day. No Raspberry Pi was measured. *Beside*
-is another program measured in the same run, or the goal; on a shared machine read the ratios, not the figures. Where a
-peer is not installed its row is left out.
+`make bench` writes this page, one table per benchmark. Above each table stand the machine and the day. Nothing was
+measured on a Raspberry Pi. *Beside* names another program measured in the same run, or the goal, and *theirs* is its
+figure. On a shared machine, read the ratios rather than the figures. If a peer is not installed, its row is left out.
 """
 
 
@@ -81,7 +81,7 @@ def write(name: str, table: str) -> None:
 
 
 def section(name: str, module: ModuleType, rows: list[Row]) -> str:
-    first = (module.__doc__ or "").strip().splitlines()[0]
+    first = (module.__doc__ or "").strip().split("\n\n")[0]
     lines = [
         f"## {name}\n",
         f"{first}\n",

@@ -1,4 +1,6 @@
-"""How fast our serial frames are decoded, beside the bare minimum: split at zeros, cobs.decode, CRC-32."""
+"""How fast our serial frames are decoded, compared with the bare minimum: splitting at zeros,
+cobs.decode and CRC-32.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Three relays, three NATS servers and a PostgreSQL on one machine, beside one relay alone: read the ratios.
+"""Three relays, three NATS servers and PostgreSQL on one machine, compared with one relay alone in the same run.
+Everything shares the machine's cores, so read the ratios.
 
 `python -m tests.bench.bench_cluster`.
 """

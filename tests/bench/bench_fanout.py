@@ -1,6 +1,7 @@
-"""One session to many viewers: the relay's rooms beside bare libraries and nginx, same load, same run.
+"""One session to many viewers: the relay's rooms, compared with bare WebSocket libraries and nginx under the same load
+in the same run. The server has one core and all viewers another; read the ratios.
 
-`python -m tests.bench.bench_fanout`. Server on one core, all viewers on another; ratios are what to read.
+`python -m tests.bench.bench_fanout`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A fleet: the operator's view and search of 10,000 kits, who runs a package, and what an idle agent takes."""
+"""The operator's view and search of 10,000 kits, the list of kits that run a package, and what an idle agent uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ingest: JSON batches in, committed rows out, through the relay's own service and store; bare SQLite beside it.
+"""From JSON batches to committed rows, through the relay's own service and store, compared with bare SQLite.
 
 `python -m tests.bench.bench_ingest`.
 """

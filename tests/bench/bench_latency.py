@@ -1,7 +1,8 @@
-"""Serial byte to viewer's socket: how old a beat is when a physician's browser gets it, all programs running.
+"""How old a heartbeat is when it reaches a physician's browser: from the sensor's serial byte to the viewer's socket,
+with all programs running. Sensor, agent, relay and viewer share one clock; a grid point's age is the time at which its
+frame arrived minus its own time. That includes batching (100 ms) and what the curve holds back.
 
-`python -m tests.bench.bench_latency`. Sensor, agent, relay and viewer share one clock: a grid point's age is the time
-at which its frame came minus its own time. Batching (100 ms) is part of it, and so is what the curve holds back.
+`python -m tests.bench.bench_latency`.
 """
 
 from __future__ import annotations

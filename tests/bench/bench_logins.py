@@ -1,7 +1,8 @@
-"""Five hundred people sign in at once: what it does to a heart line in the same relay. Argon2id hashes cost on purpose.
+"""Five hundred people sign in at once: how far that delays a heart line in the same relay. Argon2id hashes are
+expensive on purpose. A batch of ten samples goes in every 100 ms; its delay is the time until the next message reaches
+a viewer. The same line while nobody signs in is measured in the same run.
 
-`python -m tests.bench.bench_logins`. A batch of ten samples goes in every 100 ms; its delay is the time until the next
-message reaches a viewer. Beside it: the same line in the same run while nobody signs in.
+`python -m tests.bench.bench_logins`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Chunks on PostgreSQL, a table a month, beside a hypertable, one table, and sixteen by hash: same rows, same program.
+"""Chunks on PostgreSQL in a table per month, compared with a hypertable, one table, and sixteen hash partitions: same
+rows, same program. A month of which nothing is to stay is removed at once; elsewhere it is removed recording by
+recording, followed by the VACUUM that makes its space usable again. "Bare statement" is one statement that reads one
+table.
 
-`python -m tests.bench.bench_months`. A month of which nothing is to stay is removed at once; beside it, recording by
-recording, and then the VACUUM without which its space is of no use. Bare is one statement that reads one table.
+`python -m tests.bench.bench_months`.
 """
 
 from __future__ import annotations

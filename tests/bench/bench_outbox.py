@@ -1,8 +1,9 @@
-"""What the outbox costs the card: bytes a day, fsyncs a second, messages taken a second; a bare SQLite table beside it.
+"""What the outbox costs the SD card: bytes a day, fsyncs a second, and messages taken a second, compared with a bare
+SQLite table. A day is extrapolated: a kit with 100 Hz on three axes lives ten minutes on a simulated clock and commits
+when the outbox says that a commit is due, while `/proc/self/io` and strace count what reaches the kernel. The signal is
+the simulated board's with the noise of a real sensor, because noise does not compress.
 
-`python -m tests.bench.bench_outbox`. A day is not waited for: a kit of 100 Hz on three axes lives ten minutes on a
-clock moved by hand, commits when the outbox says one is due, and `/proc/self/io` and strace count what reaches the
-kernel. The signal is the simulated board's, with the noise of a real sensor, since noise is what does not deflate.
+`python -m tests.bench.bench_outbox`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pose frames in, details and lists out: through the relay's own service and stores, on both databases.
+"""Pose frames in, details and lists out, through the relay's own service and stores, on both databases. A bare COPY and
+a row-by-row INSERT of the same frames into the same PostgreSQL are measured in the same run. The lists are those of a
+patient with 100,000 sessions, and of a physiotherapist with that patient and 100 others.
 
-Beside it, in the same run: a bare COPY and a row-by-row INSERT of the same frames on the same PostgreSQL. The lists
-are those of a patient with 100,000 sessions, and of a physiotherapist with that patient and 100 others.
 `python -m tests.bench.bench_physio`.
 """
 

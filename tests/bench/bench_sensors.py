@@ -1,4 +1,6 @@
-"""Sensors: three over the virtual radio at once, a broken link taken up again, clock error, decoding a packet."""
+"""Three sensors at once over the virtual radio, reconnection after a lost link, clock error, and the decoding of
+packets.
+"""
 
 from __future__ import annotations
 

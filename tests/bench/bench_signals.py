@@ -1,8 +1,9 @@
-"""Sample times, the 10 ms grid and heart rates on real recordings: error, coverage and time, peers beside them.
+"""Sample times, the 10 ms grid and heart rates on real recordings: error, coverage and computing time. Two other
+methods get the same batches in the same run: scipy's CubicSpline over each batch and the two samples before it, as a
+viewer of a raw stream would use it, and numpy.interp. Times are the thread's own, so a busy machine does not affect
+them.
 
-`HOMESIDE_DATA=... python -m tests.bench.bench_signals`. The peers get the same batches in the same run: scipy's
-CubicSpline over each batch and the two samples before it (what a viewer of a raw stream does), and numpy.interp.
-Times are the thread's own, so that a busy machine does not count.
+`HOMESIDE_DATA=... python -m tests.bench.bench_signals`.
 """
 
 from __future__ import annotations

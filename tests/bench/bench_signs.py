@@ -1,7 +1,8 @@
-"""Fingerspelling: letters on people not trained on, the round trip of a frame, twenty clients at once, the speller.
+"""Fingerspelling: letters of people not in the training data, the round trip of a frame, twenty clients at once, and
+the speller. Each source of recordings is left out of training in turn; the goals are for signers nobody here trained
+on.
 
-`HOMESIDE_DATA=... python -m tests.bench.bench_signs`. Letters are judged by leaving each source out of training in
-turn, which takes a minute or two; the goals beside them are for signers nobody here trained on.
+`HOMESIDE_DATA=... python -m tests.bench.bench_signs` takes a minute or two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Timers: 10,000 running sessions and 2,000 sockets in one relay on one core, with authentication and durability on.
+"""10,000 running timer sessions and 2,000 sockets in one relay on one core, with authentication and durability on. The
+relay is pinned to the first core, the clients to the others. The figures of the original (Node, Redis, PostgreSQL, no
+authentication) were taken on a machine of this class, not in this run.
 
-`python -m tests.bench.bench_timers`. The relay is pinned to the first core, the clients to the others. The figures of
-the original (Node, Redis, PostgreSQL, no authentication) were taken on a machine of this class, not in this run.
+`python -m tests.bench.bench_timers`.
 """
 
 from __future__ import annotations

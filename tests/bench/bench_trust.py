@@ -1,6 +1,6 @@
-"""Enrolment: claim to first stored sample, a thousand kits through four at once, and how soon a revoked one is gone.
-
-Everything is the real program on this machine's loopback: relay, agent and sensor as processes, TLS on both ports.
+"""Enrolment: the time from a claim to the first stored sample, a thousand kits enrolled four at a time, and how soon a
+revoked kit is disconnected. All programs are real and run on this machine's loopback: relay, agent and sensor as
+processes, TLS on both ports.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""One camera to many viewers: packets forwarded, beside Janus, whole frames, and a picture encoded for each viewer.
+"""One camera to many viewers: packets forwarded, compared with Janus, with forwarding whole frames, and with encoding
+for each viewer. The server has one core and the load another; with only two cores the viewers' side is busy too, so
+compare within a row. H.264, 640x480, 30 frames a second, about 1.2 Mbit/s. The delay is from the camera's picture to
+the decoded one in an aiortc viewer, which by itself holds a frame back until the next begins (33 ms).
 
-`python -m tests.bench video`. The server has one core and the load another: with two cores the viewers' side is busy
-too, so read what stands beside each other. H.264, 640x480, 30 a second, about 1.2 Mbit/s; the delay is from the
-camera's picture to the decoded one in an aiortc viewer, which alone holds a frame back until the next begins (33 ms).
+`python -m tests.bench video`.
 """
 
 from __future__ import annotations

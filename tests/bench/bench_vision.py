@@ -1,9 +1,8 @@
-"""Looking at pictures: our steps around the models, beside MediaPipe's own Tasks with the same models and pictures.
-
-Both look in processes without network, a few dozen pictures each by turns, and the bare model is timed in between, with
-the same priority and pauses: what else the machine does meets all three alike. Our threads have a processor each there;
-the bare model and MediaPipe run as they come. "Undisturbed" is the quickest tenth, when little else ran. The pictures
-are a squat (640 x 360) and photographs of hands.
+"""Pose and hand detection: our processing around the models, compared with MediaPipe's own Tasks on the same models and
+pictures. Both run in processes without network and take turns, a few dozen pictures each; the bare model is timed in
+between with the same priority and pauses, so other load on the machine affects all three alike. Each of our threads has
+a processor of its own; the bare model and MediaPipe run as they come. "Undisturbed" is the fastest tenth, when little
+else ran. The pictures are a squat (640 x 360) and photographs of hands.
 """
 
 from __future__ import annotations

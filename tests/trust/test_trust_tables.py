@@ -8,7 +8,7 @@ from pathlib import Path
 ASVS_L1_L2 = 253
 """Requirements of ASVS 5.0.0 at levels 1 and 2: 70 and 183."""
 ROW = re.compile(r"^\| (\d+\.\d+(?:\.\d+)?) \| ([^|]+) \| (met|n/a|open) \| ([^|]+) \|$", re.MULTILINE)
-SECTIONS = ("What is protected", "Threats, and what meets them", "Keys and algorithms", "Logs", "Brokers")
+SECTIONS = ("What is protected", "Threats and defences", "Keys and algorithms", "Logs", "Brokers")
 
 
 def test_every_answer_of_the_security_tables_stands(repo_root: Path) -> None:
