@@ -27,7 +27,7 @@ MQTT_PORT = 1883
 
 
 class Cluster:
-    """One relay's membership. `run` keeps it in the cluster; `leave` tells the others, so that they need not notice."""
+    """One relay's membership. `run` keeps it in the cluster; `leave` tells the others, so that they know at once."""
 
     def __init__(self, settings: RelaySettings, engine: AsyncEngine, metrics: Metrics) -> None:
         if engine.dialect.name != "postgresql":

@@ -30,7 +30,7 @@ from relay.identity.authority import own_authority
 HOST = "127.0.0.1"
 RELAYS = NODES = 3
 STEP = 10
-"""Each relay's ports are this much higher than those of the one before."""
+"""How much higher each relay's ports are than those of the one before."""
 READY_WITHIN_S = 90.0
 REFUSED = (OSError, http.client.HTTPException)
 

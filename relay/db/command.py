@@ -25,7 +25,7 @@ Work = Callable[[RelaySettings, AsyncEngine], Awaitable[T]]
 def with_database(work: Work[T], data: Path | None, config: Path | None) -> T:
     """Run `work` on the database of the relay with these settings.
 
-    A RelayError ends the command with its text, code 2.
+    A RelayError ends the command with its text and exit code 2.
     """
     try:
         return asyncio.run(_opened(work, data, config))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from relay.scg.entries import Entry
 
 SMALL_SAMPLES, FULL_SAMPLES = 3_000, 6_000
-"""Rows with fewer samples than SMALL (30 s at 100 Hz) are merged with their neighbours, up to FULL samples each."""
+"""Rows of fewer than SMALL samples (30 s at 100 Hz) are merged with their neighbours, up to FULL samples each."""
 
 Key = tuple[str, str]
 """Session id and boot id."""

@@ -280,7 +280,7 @@ def _analyse(
 
 
 def summary(session: Session) -> dict[str, Any]:
-    """One line of the list of sessions, for a session that is not in memory."""
+    """One line of the list of sessions, as if nobody were in the session."""
     ended = {} if session.ended_at_ms is None else {"endedAt": scg.iso(session.ended_at_ms)}
     return {
         "sessionId": session.id,

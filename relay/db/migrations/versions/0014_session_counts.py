@@ -1,7 +1,7 @@
-"""How many sessions each patient has, by status and exercise: kept by triggers, so that no list counts its rows.
+"""The number of sessions per patient, status and exercise, kept by triggers so that no list has to count rows.
 
-PostgreSQL counts once a statement, in the order of the keys, so that writers who meet wait for each other in one order;
-SQLite has one writer at a time and counts row by row. Where no exercise is named, the key is nil.
+On PostgreSQL the triggers run once per statement and lock the counts in the order of their keys, so that concurrent
+writers do not deadlock. SQLite has one writer at a time and counts row by row. Without an exercise, the key is nil.
 """
 
 from __future__ import annotations
