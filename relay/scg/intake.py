@@ -79,7 +79,7 @@ class Intake:
             self._feed.share(live, msgspec.structs.replace(envelope, session=live.session.id, boot=boot, seq=seq))
 
     def describe(self, live: Live, done: Callable[[], None], **changes: Any) -> None:
-        """Write what is learnt (device, unit, sensor, start) into the session's row; texts are cut to 512 letters."""
+        """Write what is learnt (device, unit, sensor, start) into the session's row; texts cut to 512 characters."""
         bounded: dict[str, Any] = {k: v[:512] if isinstance(v, str) else v for k, v in changes.items()}
         live.become(replace(live.session, **bounded))
 

@@ -1,4 +1,4 @@
-"""Physiotherapy: the tables of the documented schema, name by name, and beside them what the relay keeps for itself.
+"""Physiotherapy: the tables of the documented schema, with its names, and the relay's own tables beside them.
 
 One text serves both databases: on PostgreSQL it is run as it stands, so that constraints get the names PostgreSQL
 gives them; on SQLite the types it lacks are replaced by those of `ON_SQLITE`, and ids come from the relay.
@@ -151,7 +151,7 @@ def _trigger(table: str, *, postgresql: bool) -> str:
 
 
 def _exercise(name: str, category: str, muscles: tuple[str, ...], level: str, *, postgresql: bool) -> str:
-    """All words are this file's own: nothing from outside is put into the statement."""
+    """Every name is defined in this file; no outside text gets into the statement."""
     quoted = ", ".join(f"'{muscle}'" if postgresql else f'"{muscle}"' for muscle in muscles)
     listed = f"ARRAY[{quoted}]" if postgresql else f"'[{quoted}]'"
     key = uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.exercise.homeside")

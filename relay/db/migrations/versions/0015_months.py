@@ -1,8 +1,8 @@
-"""Chunks by the month of their session: on PostgreSQL a table each, in SQLite a column that says nothing.
+"""Chunks get the month of their session: on PostgreSQL one table per month, in SQLite an unused column.
 
-What is stored already becomes the table of its own month, 1900-01-01, as it lies on the disk: its indexes are made
-anew, no sample is copied. An older relay that still runs beside knows of no month; what it would store is refused
-with an error after which it tries again, so that nothing is acknowledged and nothing lost.
+Existing chunks become the table of a month of their own, 1900-01-01, in place: its indexes are rebuilt, no sample is
+copied. An older relay that still runs knows no months; what it tries to store is refused with an error after which it
+tries again, so that nothing is acknowledged and nothing lost.
 """
 
 from __future__ import annotations
