@@ -28,10 +28,8 @@ class Wallclocks:
         self._folder.mkdir(parents=True)
         self._folder.chmod(0o777)
         library = folder / "wallclock.so"
-        compiler = find_peer("gcc", "gcc")
-        subprocess.run(
-            [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", SOURCE, "-o", library, "-ldl"], check=True
-        )
+        flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library]
+        subprocess.run([find_peer("gcc", "gcc"), *flags, SOURCE, "-ldl"], check=True)
         self.environment = {"LD_PRELOAD": str(library), "HOMESIDE_WALLCLOCKS": str(self._folder)}
 
     def step(self, pid: int, seconds: float) -> None:
@@ -41,7 +39,7 @@ class Wallclocks:
 
 
 def freeze(pid: int) -> list[int]:
-    """Stop the process and its children. To its peers this looks like a cut cable: connections stay open, nothing comes."""
+    """Stop the process and its children. To its peers this looks like a cut cable: no connection closes."""
     found = family(pid)
     for one in found:
         _send(one, signal.SIGSTOP)

@@ -70,7 +70,7 @@ def start_load(cluster: ClusterProgram, seconds: float, kits: int = KITS, viewer
 
 
 def break_something(cluster: ClusterProgram, chance: random.Random, report: Report) -> None:
-    """One or two programs are harmed, and those that still run are well again seconds later; clocks stay as they are."""
+    """Harm one or two programs; seconds later those that run are well again, but for their clocks."""
     victims = chance.sample(VICTIMS, chance.choice((1, 1, 2)))
     if sum(name.startswith("nats") for name in victims) > 1:
         victims = victims[:1]

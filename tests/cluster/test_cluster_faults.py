@@ -1,4 +1,4 @@
-"""Programs are killed, frozen, slowed and put out of time while kits, viewers and timers run: 0 lost, 0 double, in order.
+"""Programs are killed, stopped, slowed and put out of time under load: nothing is lost, doubled or out of order.
 
 `make soak` runs it for half an hour (HOMESIDE_FAULT_S and HOMESIDE_FAULT_SEED choose otherwise); docs/durability.md
 tells what came out.
