@@ -33,8 +33,8 @@ from agent.outbox import OUTBOX_FILE, Outbox
 from agent.process.backoff import Backoff
 from agent.process.logs import recent
 from agent.process.notify import Watchdog, notify
-from agent.process.supervisor import supervise
-from agent.recorder import Recorder
+from agent.process.supervisor import end, supervise
+from agent.recorder import Recorder, end_session
 from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
 from agent.sources.ble.adapter import power_cycle
@@ -123,8 +123,8 @@ class Agent:
         self._outbox = Outbox(settings.state / OUTBOX_FILE, settings.outbox.quota_bytes, boot)
         wall = WallClock(time.monotonic_ns(), time.time_ns())
         self._channels = [
-            Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name if at else ""))
-            for at, source in enumerate(sources)
+            Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name))
+            for source in sources
         ]
         self._watch = build_watch(settings, self._outbox, wall, lambda: self._uplink.publish_status())
         self._status = Status(version(), self._channels, self._outbox, wall, self._watch)
@@ -158,9 +158,8 @@ class Agent:
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
-        last = await self._outbox.open()
-        for at, channel in enumerate(self._channels):
-            channel.recorder.take_up(self._outbox.last(channel.source.name) if at else last)
+        await self._outbox.open()
+        self._take_up_sessions()
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
@@ -187,6 +186,14 @@ class Agent:
             log.info("agent_stopped", backlog=self._outbox.figures.messages)
         if unusable is not None:
             raise unusable
+
+    def _take_up_sessions(self) -> None:
+        """A sensor goes on with its own, whatever its place in the settings; those of sensors that are gone end."""
+        left = self._outbox.sessions
+        for channel in self._channels:
+            channel.recorder.take_up(left.pop(channel.source.name, None))
+        for sensor, mark in left.items():
+            end_session(self._outbox, mark, sensor, mark.seen_at, time.time_ns() // 1_000_000)
 
     async def _read(self, channel: Channel) -> None:
         """Until the source is through; then what it gave is delivered, and the agent with it."""
@@ -284,8 +291,7 @@ def _duty(name: str, duty: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
 
 async def _ended(*tasks: asyncio.Task[None]) -> AgentError | None:
     """Cancel and await them; the error one of them had ended with already."""
-    for task in tasks:
-        task.cancel()
+    await end(tasks)
     found = await asyncio.gather(*tasks, return_exceptions=True)
     return next((error for error in found if isinstance(error, AgentError)), None)
 

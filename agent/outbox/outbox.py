@@ -95,9 +95,11 @@ class Outbox:
         self._others = dict(self._journal.state.others)
         return self._mark
 
-    def last(self, sensor: str) -> SessionMark | None:
-        """The session a further sensor of this kit was last in; `open` tells that of the first."""
-        return self._others.get(sensor)
+    @property
+    def sessions(self) -> dict[str, SessionMark]:
+        """Those the last run left running, by the sensor that was recorded."""
+        marks = {**self._others, **({"": self._mark} if self._mark is not None else {})}
+        return {sensor: mark for sensor, mark in marks.items() if mark.ended_at is None}
 
     async def close(self) -> None:
         """Write what is unacknowledged, and let go of the file."""
@@ -235,7 +237,9 @@ class Outbox:
         try:
             await asyncio.shield(committing)
         except asyncio.CancelledError:
-            await asyncio.wait([committing])
+            while not committing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([committing])
             raise
 
     async def _commit(self, *, fresh: bool) -> None:
