@@ -1,1 +1,1 @@
-"""The relay: takes what kits and phones measure, stores it, and shows it to the people who look."""
+"""The relay: receives what kits and phones measure, stores it, and shows it to those who may see it."""

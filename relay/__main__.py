@@ -1,4 +1,6 @@
-"""`homeside relay`, `homeside token` and `homeside timers`: options in; a running relay, a token or lines out."""
+"""`homeside relay`, `homeside token` and `homeside timers`: turns options into a running relay, a token, or printed
+lines.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +186,7 @@ def _own_token(settings: RelaySettings) -> str:
 
 
 def _tokens(settings: RelaySettings) -> Tokens:
-    """Those of the relay whose folder it is: a secret made here would be nobody's."""
+    """Tokens signed with this relay's secret. It must exist already: no relay would accept one made here."""
     path = settings.data / "secret"
     if not path.is_file():
         raise SettingsError(

@@ -1,7 +1,7 @@
-"""Tokens: who somebody is and how far that reaches, signed by the relay's own secret (JWT, RFC 7519; HS256).
+"""Tokens: who the bearer is and what they may reach, signed with the relay's own secret (JWT, RFC 7519; HS256).
 
-A user's or kit's token names a role; a link's token is bound to one session as well. The secret is made on first use,
-readable by its owner alone, and never leaves the data folder.
+A user's or kit's token names a role; a link's token is also bound to one session. The secret is created on first use,
+readable by its owner only, and never leaves the data folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ALGORITHM = "HS256"
 _ISSUER = "homeside"
 SECRET_BYTES = 32
 REMEMBERED = 10_000
-"""Verified tokens kept at most: a flood of good ones must not fill the memory."""
+"""Most verified tokens kept in memory; when full, the one added first is dropped."""
 
 
 class Role(StrEnum):
@@ -33,22 +33,24 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. `session` binds a link's bearer to that one session, `sign_in` a user's to where it was made."""
+    """The bearer of a token. `session` binds a link to one session; `sign_in` is the sign-in a user's token
+    belongs to.
+    """
 
     subject: str
     role: Role
     session: str | None = None
     sign_in: str | None = None
     issued_s: float = field(default=0.0, compare=False)
-    """When the token was made, epoch seconds."""
+    """When the token was issued, in epoch seconds."""
     ends_s: float | None = field(default=None, compare=False)
-    """When it ends."""
+    """When the token expires, in epoch seconds."""
 
 
 def load_secret(path: Path) -> bytes:
-    """The secret in a file; made with 256 bits from the system's generator when the file does not exist.
+    """The secret in a file; if the file does not exist, 256 bits from the system's random generator are written to it.
 
-    SettingsError for a file that holds less: nothing may be signed, or sealed, with it.
+    Raises SettingsError for a file that holds less: nothing may be signed or encrypted with that.
     """
     if not path.exists():
         write_new(path, secrets.token_hex(SECRET_BYTES).encode() + b"\n", 0o600)
@@ -62,7 +64,7 @@ def load_secret(path: Path) -> bytes:
 
 
 class Tokens:
-    """Issues and reads tokens. Time is epoch seconds and given, so that expiry can be tested without waiting."""
+    """Issues and reads tokens. Time is an argument, in epoch seconds, so that expiry can be tested without waiting."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -84,9 +86,10 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def read(self, token: str, *, now_s: float) -> Principal:
-        """Whose token this is. Raises Unauthorized, saying why, for one that is not ours, not whole or expired.
+        """The token's bearer. Raises Unauthorized, saying why, for a token that is foreign, malformed or expired.
 
-        A signature is checked once, then remembered with its end: clients show the same token with every request.
+        A signature is verified once and then remembered with its expiry, since clients send the same token with every
+        request.
         """
         known = self._verified.get(token) or self._verify(token)
         principal, ends_s = known

@@ -1,4 +1,4 @@
-"""A request's body, read no further than it may be long."""
+"""Reads a request's body up to a limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastapi import Request
 
 
 async def whole_body(request: Request, most_bytes: int, refusal: Exception) -> bytes:
-    """All of it. Raises `refusal` as soon as there is more than `most_bytes`, whatever its header said."""
+    """The whole body. Raises `refusal` as soon as more than `most_bytes` have arrived, whatever Content-Length said."""
     taken = bytearray()
     async for part in request.stream():
         taken += part

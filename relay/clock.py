@@ -1,4 +1,4 @@
-"""A relay's clocks: the wall's for what people read, the monotonic one for durations, the steady one for timers."""
+"""The relay's clocks: wall clock for times people read, monotonic for durations, steady clock for timers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Protocol
 
 class Clock(Protocol):
     def now_ms(self) -> float:
-        """Epoch milliseconds by the wall clock; may step."""
+        """Epoch milliseconds by the wall clock, which may jump."""
         ...
 
     def monotonic_ms(self) -> float:
-        """Milliseconds that never step; their origin means nothing."""
+        """Milliseconds that never jump; their origin has no meaning."""
         ...
 
 
@@ -28,23 +28,23 @@ class SystemClock:
 
 
 class Wake(Protocol):
-    """Something that will happen, unless it is cancelled."""
+    """A scheduled call that can be cancelled."""
 
     def cancel(self) -> None: ...
 
 
 class Timescale(Protocol):
-    """Whole epoch milliseconds that never step, and a way to be called at one of them."""
+    """Whole epoch milliseconds that never jump, and a way to be called at a given one."""
 
     def now_ms(self) -> int: ...
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Wake: ...
 
 
 class SteadyClock:
-    """Epoch milliseconds that a step of the wall clock does not move: the monotonic clock, put upon an anchor.
+    """Epoch milliseconds unaffected by jumps of the wall clock: the monotonic clock plus a fixed anchor.
 
-    The anchor is the wall's distance from the monotonic clock when nobody gave one. Handed from run to run of the
-    relay within one boot of the machine, it makes one timescale of all of them.
+    By default the anchor is the present difference between wall and monotonic clock. Passed on from one run of the
+    relay to the next within the same boot of the machine, it gives all of them one timescale.
     """
 
     def __init__(self, anchor_ns: int | None = None) -> None:
@@ -54,7 +54,9 @@ class SteadyClock:
         return (time.monotonic_ns() + self.anchor_ns) // 1_000_000
 
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Wake:
-        """From within the event loop; up to a millisecond late, never early but for the loop's own rounding."""
+        """Schedule a call at `when_ms`, from within the event loop; up to 1 ms late, early only by the loop's own
+        rounding.
+        """
         wait_s = when_ms / 1000 - (time.monotonic_ns() + self.anchor_ns) / 1e9
         return asyncio.get_running_loop().call_later(max(0.0, wait_s), callback)
 
@@ -64,7 +66,7 @@ def wall_anchor_ns() -> int:
 
 
 def boot_id() -> str:
-    """Which boot of the machine this is; empty where the system does not say. The monotonic clock lasts as long."""
+    """Id of this boot of the machine, empty if unknown. The monotonic clock is valid within one boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

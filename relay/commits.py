@@ -1,4 +1,4 @@
-"""Who asked for something to be stored waits for its commit, and not for ever."""
+"""A request to store something waits for its commit, for a bounded time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Awaitable
 from relay.errors import StoreUnavailable
 
 ANSWER_WITHIN_S = 10.0
-"""A full disk takes nothing for hours, and a page must say so."""
+"""How long to wait for a commit: a full disk may block for hours, and a page must be told."""
 
 
 async def answered(committing: Awaitable[None]) -> None:
-    """Waits for a commit. Raises StoreUnavailable when it does not come in time; what waits for it stays."""
+    """Wait for a commit. Raises StoreUnavailable if it does not happen in time; the data stays queued to be
+    committed.
+    """
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await committing

@@ -1,4 +1,4 @@
-"""Errors as two of the documents have them: a status, and `{"detail": "…"}` in the relay's own words."""
+"""Errors as two of the API documents define them: a status, and `{"detail": "…"}` with the relay's message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RETRY_AFTER_S = 2
 
 
 class Detail(BaseModel):
-    """The document's body of an error."""
+    """The document's error body."""
 
     detail: str
 
@@ -24,7 +24,7 @@ def detail(status: int, words: str, headers: dict[str, str] | None = None) -> JS
 
 
 def with_details(app: FastAPI) -> None:
-    """Have the application answer a RelayError so, and what the framework itself refuses."""
+    """Have the application answer RelayError, and the framework's own errors, with this body."""
     app.add_exception_handler(RelayError, _on_relay_error)
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
 

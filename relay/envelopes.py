@@ -1,6 +1,7 @@
-"""The envelope of the documented care API: `{success, data|error, meta}`, one request id per request, and the limit.
+"""The care API's envelope `{success, data|error, meta}`, a request id for every request, and rate limits.
 
-A document's own bodies go out bare unless the client asks for `Accept: application/json; profile=envelope`.
+Bodies defined by an API document are sent without it, unless the client asks for `Accept: application/json;
+profile=envelope`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 def iso(moment: datetime) -> str:
-    """As the document writes moments: UTC, with a Z."""
+    """A time in UTC, with a Z, as the document writes it."""
     text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
@@ -48,7 +49,7 @@ def _meta(request: HTTPConnection) -> dict[str, str]:
 def answer(
     request: HTTPConnection, data: Any, status: int = 200, *, pagination: dict[str, int] | None = None
 ) -> Response:
-    """The envelope around `data`."""
+    """A response with `data` in the envelope."""
     body: dict[str, Any] = {"success": True, "data": data, "meta": _meta(request)}
     if pagination is not None:
         body["pagination"] = pagination
@@ -56,7 +57,7 @@ def answer(
 
 
 def documented(request: HTTPConnection, data: Any, status: int = 200) -> Response:
-    """A body the document shows: bare, or in the envelope for those who ask for it."""
+    """A body the document defines: bare, or in the envelope for clients that ask for it."""
     if "profile=envelope" in request.headers.get("accept", "").replace('"', "").replace(" ", ""):
         return answer(request, data, status)
     return Response(msgspec.json.encode(data), status, media_type=JSON)
@@ -76,7 +77,7 @@ def refusal(
 
 
 def speak_envelopes(app: FastAPI) -> None:
-    """Every error of `app` as the document's error body."""
+    """Have `app` answer every error with the document's error body."""
     app.add_exception_handler(RelayError, _on_relay_error)
     app.add_exception_handler(Invalid, _on_invalid)
     app.add_exception_handler(RequestValidationError, _on_validation)
@@ -111,7 +112,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 
 def _field(where: tuple[Any, ...]) -> str:
-    """`body.form_feedback[0].issue` without its first word; the body itself is `body`."""
+    """A field's path without its first element, as in `form_feedback[0].issue`; the body itself is `body`."""
     path = ""
     for part in where[1:] or where[:1]:
         path += f"[{part}]" if isinstance(part, int) and path else f".{part}" if path else str(part)
@@ -126,24 +127,24 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
-    """A fault of ours. Starlette raises it again after this answer, so that it is logged with its traceback."""
+    """Answer an internal error. Starlette raises it again afterwards, so that it is logged with its traceback."""
     return refusal(request, 500, "INTERNAL", f"The relay failed; the operator finds {request_id(request)} in its log.")
 
 
 class Limiter:
-    """So many requests a window, per key."""
+    """Rate limit: so many requests per window and key."""
 
     def __init__(self, requests: int, window_s: int) -> None:
         self._item = RateLimitItemPerSecond(requests, window_s)
         self._counts = FixedWindowRateLimiter(MemoryStorage())
 
     def take(self, key: str) -> None:
-        """Raises TooMany, with when to come back, for one request too many."""
+        """Count a request. Raises TooMany, with the time to wait, if it is one too many."""
         if not self._counts.hit(self._item, key):
             raise self._refusal(key)
 
     def check(self, key: str) -> None:
-        """Like `take`, counting nothing."""
+        """Raises TooMany as `take` would, without counting."""
         if not self._counts.test(self._item, key):
             raise self._refusal(key)
 
@@ -154,10 +155,10 @@ class Limiter:
 
 
 class Reception:
-    """Before any route: gives the request its id, counts it against its sender's window, bounds nothing else.
+    """Middleware before all routes: gives each request its id and counts it towards its sender's rate limit.
 
-    `sender` names who asks (a user where the token is good, else an address); `streams` tells requests that are part
-    of a stream (frames, video), which have the larger window.
+    `sender` identifies the caller (a user if the token is valid, else an address). `streams` recognises requests that
+    are part of a stream (frames, video), which have the larger limit.
     """
 
     def __init__(

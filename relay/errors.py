@@ -1,32 +1,32 @@
-"""What can go wrong in the relay, as one tree. Each API turns these into its own body and status.
+"""All errors of the relay, as one tree. Each API turns them into its own error body and status.
 
 RelayError
-├── SettingsError         the relay cannot start with what it was told
+├── SettingsError         the relay cannot start with these settings
 ├── PortBusy              another program has the port
-├── Unauthorized          no token, or one that does not hold                 (401)
-├── Forbidden             a good token that does not reach this far           (403)
-├── SessionNotFound       no session of that id                              (404)
-├── NotFound              nothing of that id that the asker may see          (404)
+├── Unauthorized          no token, or an invalid one                         (401)
+├── Forbidden             a valid token that does not permit this             (403)
+├── SessionNotFound       no session with this id                            (404)
+├── NotFound              nothing with this id that the caller may see       (404)
 ├── ConsentMissing        the patient has not agreed to being recorded       (403)
-├── Conflict              contradicts what is there: version, turn or id     (409)
-├── TooLarge              a body beyond its bound                            (413)
+├── Conflict              contradicts the stored version, turn or id         (409)
+├── TooLarge              a body that exceeds its limit                      (413)
 ├── BadOffer              an SDP that cannot be answered                     (400)
-├── SourceMissing         the video asked for is not there; the document's   (500)
-├── TooMany               more requests than the window allows               (429, retryable)
+├── SourceMissing         the video asked for does not exist; status as documented (500)
+├── TooMany               more requests than the rate limit allows           (429, retryable)
 ├── SessionTaken          the session already has another patient            (409)
 ├── StoreUnavailable      the database does not answer; try again            (503, retryable)
 ├── Unstorable            something the database cannot keep, such as NUL in text (400)
-├── LeaseLost             what one relay does at a time is another's now     (409)
+├── LeaseLost             a task one relay does at a time has moved to another (409)
 ├── Full                  every place is taken; try again                    (503, retryable)
-├── NotAllowed            the session as it stands does not allow it         (400)
-├── ParticipantNotFound   nobody of that id in the session                   (404)
-├── ClaimRefused          unknown, expired, withdrawn or spent by another    (403)
-├── CsrRefused            a request for a certificate that is not in order   (400)
-├── IdentityRefused       a kit that is revoked, or does not hold its key    (403)
-├── InvalidSignSequence   nothing spelled, or what is no sign                (400)
+├── NotAllowed            the session's present state does not allow it      (400)
+├── ParticipantNotFound   no participant with this id in the session         (404)
+├── ClaimRefused          unknown, expired, withdrawn or used by another     (403)
+├── CsrRefused            a certificate request that is not acceptable       (400)
+├── IdentityRefused       a kit that is revoked, or cannot prove its key     (403)
+├── InvalidSignSequence   nothing spelled, or something that is not a sign   (400)
 ├── InvalidLanguage       a language the speller does not know               (400)
-├── InvalidSession        no conversation of that id                         (404)
-├── InvalidImage          a frame that is no picture, or too large           (400)
+├── InvalidSession        no conversation with this id                       (404)
+├── InvalidImage          a frame that is not a picture, or is too large     (400)
 ├── VideoRefused          a video that may not or cannot be read             (400)
 ├── DetectorMissing       no hand detector runs here                         (503, retryable)
 ├── LlmTimeout            the language model did not answer in time          (504, retryable)
@@ -40,7 +40,7 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """`code` and `status` are for machines, the text is for people and names the remedy."""
+    """`code` and `status` are for programs; the text is for people and says what to do."""
 
     code: ClassVar[str] = "INTERNAL"
     status: ClassVar[int] = 500
@@ -138,7 +138,7 @@ class TooLarge(RelayError):
 
 
 class TooMany(RelayError):
-    """`retry_after_s`: whole seconds until one more would be let in."""
+    """`retry_after_s`: whole seconds until another request will be accepted."""
 
     code = "RATE_LIMIT_EXCEEDED"
     status = 429
@@ -206,7 +206,7 @@ class LlmRateLimit(TooMany):
 
 
 class LlmFailed(RelayError):
-    """`again` says whether asking once more may help."""
+    """`again` says whether a retry may help."""
 
     code = "LLM_FAILED"
     status = 502
@@ -217,5 +217,5 @@ class LlmFailed(RelayError):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what a store said; the kind of error where it said nothing, as one that timed out."""
+    """The first line of a store's error message, or the error's class name if it has none (as a timeout)."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all: a half-written key after a power cut would stop the next start.
+"""Files written completely or not at all: a half-written key after a power cut would prevent the next start.
 
-And the folder they are in, which one relay has to itself.
+And the lock on the relay's data folder.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from relay.errors import SettingsError
 
 
 def write_whole(path: Path, data: bytes, mode: int) -> None:
-    """Replace `path` in one step, its bytes on disk before its name; nobody else reads them meanwhile."""
+    """Replace `path` atomically, with its bytes synced before the rename; until then nobody else can read them."""
     _written(path, data, mode).replace(path)
     _sync(path.parent)
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
-    """The same, but a file that is there stays as it is: of two programs that begin at once, one's is kept."""
+    """Like `write_whole`, but an existing file is kept: of two programs that start at once, one file wins."""
     fresh = _written(path, data, mode)
     try:
         os.link(fresh, path)
@@ -33,9 +33,9 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
 
 
 def copy_new(path: Path, source: BinaryIO, mode: int) -> None:
-    """A new file with what `source` holds, or none; what a program left that was killed in the middle is written over.
+    """Copy `source` to a new file, completely or not at all; leftovers of an interrupted copy are overwritten.
 
-    FileExistsError when it is there.
+    Raises FileExistsError if the file exists.
     """
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def _sync(path: Path) -> None:
 
 
 def made_folder(folder: Path) -> Path:
-    """The folder, there and its owner's alone; SettingsError when it cannot be made."""
+    """Create the folder if needed, readable by its owner only. Raises SettingsError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -78,7 +78,9 @@ def made_folder(folder: Path) -> Path:
 
 
 def relays_folder(folder: Path) -> Path:
-    """The folder of a relay, for a command beside it; SettingsError where there is none, and none is made."""
+    """A relay's data folder, for a command that works beside it. Raises SettingsError if there is none; it is not
+    created.
+    """
     if not folder.is_dir():
         raise SettingsError(f"{folder} is no relay's data folder: start the relay once, or give its folder (--data)")
     return folder
@@ -90,9 +92,9 @@ def _unusable(folder: Path, error: OSError) -> SettingsError:
 
 
 def hold(folder: Path, *, alone: bool) -> TextIO:
-    """The folder, if `alone` for this program alone, until it ends or closes what it gets.
+    """Lock the folder until the program ends or closes the returned file; with `alone`, for this program only.
 
-    SettingsError says why it cannot be. Relays of a cluster may share one, since their database is elsewhere.
+    SettingsError says why that fails. Relays of a cluster may share a folder, since their database is elsewhere.
     """
     try:
         lock = (made_folder(folder) / "relay.lock").open("a")

@@ -1,6 +1,6 @@
-"""What every API of a relay stands on, and what it gives back: the two shapes by which main.py joins them.
+"""What every API of the relay is given, and what it returns: the two types by which main.py connects them.
 
-An API's own main.py takes the Ground and returns its Part; it never learns of the others.
+An API's own main.py takes the Ground and returns its Part; it knows nothing of the other APIs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Check = Callable[[], Awaitable[bool]]
 
 
 class Root(StrEnum):
-    """The documented port at whose root an API stands, beside its prefix on every port."""
+    """The documented port at whose root an API is served, in addition to its prefix on every port."""
 
     SCG = "scg"
     CARE = "care"
@@ -37,9 +37,10 @@ class Root(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Made once by main.py. `secret` signs tokens and links; `kits` brings messages from kits and takes commands.
+    """Shared parts, created once by main.py. `secret` signs tokens and links; `kits` delivers kits' messages and takes
+    commands.
 
-    `cluster` is there when this relay is one of several, `history` when recordings are read from a replica.
+    `cluster` is set if this relay is one of several, `history` if recordings are read from a replica.
     """
 
     settings: RelaySettings
@@ -55,17 +56,17 @@ class Ground:
     tracing: Tracing = field(default_factory=Untraced)
 
     def in_turn(self, name: str, duty: Callable[[Fence], Awaitable[None]]) -> Duty:
-        """A duty that one relay of a cluster does at a time; of one that is alone, always its own."""
+        """A background duty that only one relay of a cluster runs at a time; a single relay always runs it."""
         return self.cluster.in_turn(name, duty) if self.cluster is not None else lambda: duty(unfenced)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One API: where it stands, what must run for it, and what is to be finished before the relay ends.
+    """One API: where it is served, its background duties, and what must be finished before the relay stops.
 
-    `also` are further documented ports at whose root it stands. `openable` names an API that asks for tokens only
-    where a listener does, and that an operator may set open by name. `base` is the first part of its paths, whose
-    unknown ones it refuses in its own words.
+    `also` are further documented ports at whose root it is served. `openable` marks an API that needs tokens only if
+    its listener does, and that an operator may open by name in the settings. `base` is the first part of its paths;
+    unknown paths below it get its own 404.
     """
 
     name: str

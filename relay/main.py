@@ -1,4 +1,4 @@
-"""The relay put together: what every API stands on is made here, each API's own main.py adds its part."""
+"""Construction of the relay: what all APIs share is created here, and each API's own main.py adds its part."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from relay.viewer.routes import pages
 
 STOP_WITHIN_S = 5.0
 VISION = ("ai_edge_litert", "cv2")
-"""What the kit's hand detector is built on; the extra `vision` brings it."""
+"""Packages the kit's hand detector needs; the extra `vision` installs them."""
 Listener = tuple[Server, socket.socket]
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ def program_version() -> str:
 
 
 class Relay:
-    """A relay from its settings. `run` serves until `stop` is called or a signal comes, then stores and ends."""
+    """A relay with these settings. `run` serves until `stop` is called or a signal arrives, then commits and ends."""
 
     def __init__(self, settings: RelaySettings) -> None:
         self.settings = settings
@@ -136,7 +136,7 @@ class Relay:
     async def _serve(
         self, servers: list[Listener], duties: dict[str, Duty], drained: Iterable[Callable[[], Awaitable[None]]]
     ) -> list[BaseException]:
-        """Serve until `stop`, a signal, or the end of one listener. Returns what listeners failed of."""
+        """Serve until `stop`, a signal, or the end of one listener. Returns the errors of failed listeners."""
         loop, manager = asyncio.get_running_loop(), service_manager()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
@@ -248,7 +248,7 @@ class Relay:
 
 
 def hand_detector() -> Detector:
-    """The kit's own hand detector, brought late: a relay without the extra `vision` serves everything else."""
+    """The kit's own hand detector, imported late: a relay without the extra `vision` serves everything else."""
     try:
         from agent.vision.hands import HandDetector, ModelsMissing
     except ImportError as error:
@@ -260,13 +260,13 @@ def hand_detector() -> Detector:
 
 
 def hands_lack() -> str | None:
-    """What the hand detector needs and is not installed; looked up without loading any of it."""
+    """What the hand detector needs that is not installed, None if nothing; found without importing any of it."""
     missing = [name for name in VISION if find_spec(name) is None]
     return f"{', '.join(missing)} not installed (pip install 'homeside[vision]')" if missing else None
 
 
 def _duties(parts: list[Part]) -> dict[str, Duty]:
-    """What every part does all the while; and the service manager's watchdog, where it wants to be told."""
+    """The background duties of every part, and the service manager's watchdog if there is one."""
     duties = {name: duty for part in parts for name, duty in part.duties.items()}
     stored = [check for part in parts if (check := part.checks.get("database")) is not None]
     if (manager := service_manager()).within_s is not None:

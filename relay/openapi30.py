@@ -1,7 +1,7 @@
-"""An OpenAPI 3.1 document written as 3.0, for the API whose document promises that version. Pure.
+"""Converts an OpenAPI 3.1 document to 3.0, for the API whose document promises that version. Pure.
 
-What differs is how a schema is said (JSON Schema 2020-12 there, an older dialect here): null types, constants,
-examples, exclusive bounds. OpenAPI 3.0.3, section "Schema Object".
+The difference is in the schemas (JSON Schema 2020-12 in 3.1, an older dialect in 3.0): null types, constants, examples,
+exclusive bounds. See OpenAPI 3.0.3, section "Schema Object".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNKNOWN = (
 
 
 def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
-    """The same document in version 3.0.3; the one given stays as it is."""
+    """The document in version 3.0.3; the argument is not changed."""
     found = _rewritten(document)
     assert isinstance(found, dict)
     found["openapi"] = VERSION
@@ -56,7 +56,7 @@ def _schema(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_of_types(node: dict[str, Any]) -> None:
-    """`type: [string, null]` and `type: null`."""
+    """`type: [string, null]` and `type: null` become `nullable`."""
     kinds = node.get("type")
     if isinstance(kinds, list):
         others = [kind for kind in kinds if kind != "null"]

@@ -1,7 +1,7 @@
-"""Rooms: everyone who looks at one session, and fan-out to them. JSON made once, framed once, written to each.
+"""Rooms: all viewers of one session, and fan-out to them. JSON is encoded and framed once and written to each.
 
-Live data, so the newest wins: a viewer whose socket is full becomes a cursor into the room's ring of frames and is
-replayed from there; what the ring no longer holds is dropped and counted. Nobody waits for anybody.
+Live data, so the newest matters most: a viewer whose socket is full becomes a cursor into the room's ring of frames and
+is replayed from there; frames the ring no longer holds are dropped and counted. No viewer delays another.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Protocol
 from relay.wire import text_frame
 
 MAX_WAITING_BYTES = 1_048_576
-"""Own answers one member may leave unread: stops a sender that never reads from filling the memory."""
+"""Bytes of direct answers a member may leave unread, so that a client that never reads cannot fill the memory."""
 
 
 class Audience(Enum):
-    """Who a member is; a frame is for one or more of these."""
+    """Kind of member; a frame is sent to one or more kinds."""
 
     PATIENT = 1
     VIEWER = 2
@@ -32,7 +32,7 @@ EVERYONE = (Audience.PATIENT, Audience.VIEWER, Audience.ANALYST)
 
 
 class Outlet(Protocol):
-    """The writing half of a connection (relay.wire.Connection)."""
+    """The part of a connection (relay.wire.Connection) that is used for writing."""
 
     @property
     def paused(self) -> bool: ...
@@ -45,7 +45,7 @@ class Outlet(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """One socket in a room. `cursor` is the number of the next frame it needs, or None while it keeps up."""
+    """One socket in a room. `cursor` is the number of the next frame to send it; None while it keeps up."""
 
     outlet: Outlet
     audience: Audience
@@ -55,9 +55,9 @@ class Member:
 
 @dataclass(eq=False, slots=True)
 class Room:
-    """Fan-out of one session. `ring` holds the frames of the last `keep_ms`, at most `size`, and whom they are for.
+    """Fan-out of one session. `ring` holds the frames of the last `keep_ms`, at most `size`, each with its audiences.
 
-    `ready` holds, by audience, how to write to those who keep up: the loop over it is the hot path of a relay.
+    `ready` holds, by audience, the write functions of members that keep up; the loop over it is the relay's hot path.
     """
 
     now_ms: Callable[[], float]
@@ -83,7 +83,7 @@ class Room:
             self.ready[member.audience][member] = member.outlet.write_frame
 
     def hold(self, member: Member) -> None:
-        """A member that is to get no frames of the room yet; `release` ends that."""
+        """Let a member get no frames of the room until `release`."""
         self.ready[member.audience].pop(member, None)
 
     def release(self, member: Member) -> None:
@@ -99,7 +99,7 @@ class Room:
         self.ready[member.audience].pop(member, None)
 
     def move(self, member: Member, audience: Audience) -> None:
-        """`member` turned out to be somebody else."""
+        """Move `member` to another audience."""
         write = self.ready[member.audience].pop(member, None)
         member.audience = audience
         if write is not None:
@@ -120,7 +120,7 @@ class Room:
             self.ring.popleft()
 
     def send(self, member: Member, payload: bytes) -> None:
-        """To one member only; dropped and counted when it asks and asks but does not read the answers."""
+        """Send to one member only; dropped and counted if it leaves too many answers unread."""
         if member.outlet.waiting_bytes > MAX_WAITING_BYTES:
             member.dropped += 1
             self.on_drop(1)
@@ -133,7 +133,7 @@ class Room:
             member.cursor = self.written
 
     def catch_up(self, member: Member) -> None:
-        """Replay what a slow member missed, as far as the ring reaches and its socket takes it."""
+        """Send a slow member what it missed, as far as the ring goes back and its socket accepts it."""
         if member.cursor is None:
             return
         oldest = self.written - len(self.ring)

@@ -1,8 +1,8 @@
-"""One frame for every viewer: the WebSocket connection the relay hands to its rooms, on top of uvicorn's.
+"""The WebSocket connection the relay gives to its rooms, built on uvicorn's: one frame is shared by all viewers.
 
-A broadcast is the same bytes for all, so it is framed once and written to each transport. This module alone knows
-uvicorn's inside (version pinned; tests/relay/test_relay_wire.py fails loudly when a name used here changes).
-A connection is *attached* to a listener when its route has accepted it; from then on no task waits for it.
+A broadcast is the same bytes for everybody, so it is framed once and written to each transport. Only this module uses
+uvicorn's internals (version pinned; tests/relay/test_relay_wire.py fails if a name used here changes). A connection is
+attached to a listener once its route has accepted it; from then on no task waits for it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from websockets.protocol import State
 
 EXTENSION = "homeside.connection"
 NOTSENT_LOWAT = 16_384
-"""Bytes the kernel may hold unsent for one reader: without it, one that never reads swallows about 1.7 MB unseen."""
+"""Bytes the kernel may hold unsent per reader; without it, a client that never reads takes about 1.7 MB unnoticed."""
 ABORT_AFTER_S = 1.0
-"""How long a closing connection may still drain; never-readers would otherwise hold up a shutdown for ever."""
+"""How long a closing connection may still send; a client that never reads would otherwise block a shutdown."""
 
 log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
-    """What a room attaches to a connection. Every call comes from the event loop and must not block."""
+    """What is attached to a connection. Every call comes from the event loop and must not block."""
 
     def received(self, data: str | bytes) -> None: ...
     def full(self) -> None: ...
@@ -43,15 +43,16 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class Connection(WebSocketsSansIOProtocol):
-    """uvicorn's sans-I/O WebSocket with a way to write ready-made frames and to know when the reader is slow."""
+    """uvicorn's sans-I/O WebSocket, able to write ready-made frames and to tell when the reader is slow."""
 
     listener: Listener | None = None
     on_lost: Callable[[], None] | None = None
-    """Called once when the connection has ended."""
+    """Called once when the connection is lost."""
     paused = False
     write_frame: Callable[[bytes], None]
-    """Writes a ready-made frame. The transport's own method: a broadcast has no time for a second call. A listener
-    that was told `full`, `closing` or `lost` does not use it until it is told `writable`."""
+    """Writes a ready-made frame: the transport's own method, since a broadcast has no time for a second call. A
+    listener that was told `full`, `closing` or `lost` does not use it until it is told `writable`.
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -64,7 +65,7 @@ class Connection(WebSocketsSansIOProtocol):
             raw.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT)
 
     async def run_asgi(self) -> None:
-        """Run the route; when it attached a listener, the connection lives on without it."""
+        """Run the route; if it attached a listener, the connection stays open after the route has returned."""
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         extensions[EXTENSION] = self
         try:
@@ -83,7 +84,7 @@ class Connection(WebSocketsSansIOProtocol):
             log.error("socket_route_failed", exc_info=fault)
 
     def attach(self, listener: Listener) -> None:
-        """From now on, messages go to `listener`; what already waits in the queue goes first."""
+        """Deliver messages to `listener` from now on, beginning with those already queued."""
         self.listener = listener
         while not self.queue.empty():
             event = self.queue.get_nowait()
@@ -114,7 +115,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def end(self, code: int, reason: str = "") -> None:
-        """Close with a code; abort a second later if the other side does not read."""
+        """Close with a code; the connection is aborted after ABORT_AFTER_S if the other side does not read."""
         if self.open:
             self.conn.send_close(code, reason)
             self.transport.write(b"".join(self.conn.data_to_send()))
@@ -185,7 +186,7 @@ class Connection(WebSocketsSansIOProtocol):
 
 
 def connection_of(scope: Any) -> Connection:
-    """The connection behind a WebSocket's ASGI scope; the relay's own server puts it there."""
+    """The connection of a WebSocket's ASGI scope, where `run_asgi` has put it."""
     found = scope["extensions"][EXTENSION]
     assert isinstance(found, Connection)
     return found
