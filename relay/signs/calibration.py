@@ -51,7 +51,7 @@ class Calibrations:
         return Calibrated(name=name, letters=sorted(given.letters), frames=len(labels))
 
     async def reader(self, owner: str | None, name: str) -> LetterReader:
-        """Raises NotFound."""
+        """The reader refitted to this calibration. Raises NotFound if there is none."""
         key = (owner or "", name)
         if key not in self._readers:
             found = await self._kept.calibration(*key)
@@ -63,7 +63,7 @@ class Calibrations:
         return self._readers[key]
 
     async def forget(self, owner: str | None, name: str) -> None:
-        """Raises NotFound."""
+        """Delete a calibration. Raises NotFound if there is none."""
         self._readers.pop((owner or "", name), None)
         if not await self._kept.forget(owner or "", name):
             raise NotFound(f"There is no calibration {name[:40]!r}.")
