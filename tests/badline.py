@@ -1,8 +1,8 @@
-"""A bad line between the relay and one viewer: datagrams pass through here, and a share of them goes no further.
+"""A lossy line between the relay and one viewer: datagrams pass through here, and a share of them is dropped.
 
-Kernels can do this (netem), but not all of them, and only for root; a forwarder of our own does it everywhere. The
-relay's candidate in the answer is replaced by the line's, and the viewer's own are taken out of the offer, so that
-nothing finds its way around.
+Linux can do this (netem), but not on every machine and only for root; a forwarder works everywhere. In the answer, the
+relay's candidate is replaced by the line's, and the viewer's candidates are removed from the offer, so that nothing can
+bypass the line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _ANY_CANDIDATE = re.compile(r"^a=candidate:.*\r\n", re.MULTILINE)
 
 
 class BadLine:
-    """`async with BadLine() as line:`; `loss` (both ways) and `cut` may change while it runs. `dropped` counts."""
+    """`async with BadLine() as line:`. `loss` (share 0-1, both directions) and `cut` may be changed while it runs;
+    `dropped` counts.
+    """
 
     def __init__(self, seed: int = 7) -> None:
         self.loss = 0.0
@@ -42,7 +44,7 @@ class BadLine:
         return self
 
     async def through(self, route: Route) -> None:
-        """For a browser's page.route: its offer to the relay, and the answer on its way back."""
+        """For a browser's `page.route`: rewrites its offer to the relay, and the answer on its way back."""
         body = json.loads(route.request.post_data or "")
         answer = await route.fetch(post_data=json.dumps({**body, "sdp": self.offered(body["sdp"])}))
         found = await answer.json()
@@ -54,11 +56,11 @@ class BadLine:
 
     @staticmethod
     def offered(sdp: str) -> str:
-        """The viewer's offer, telling nobody where the viewer is."""
+        """The viewer's offer without the viewer's candidates."""
         return _ANY_CANDIDATE.sub("", sdp).replace("a=end-of-candidates\r\n", "")
 
     def answered(self, sdp: str) -> str:
-        """The relay's answer, as if the relay were at this line's near end."""
+        """The relay's answer, with this line's near end as the relay's address."""
         host, port = self._ends[0].get_extra_info("sockname")
         found = next(one for one in _CANDIDATE.finditer(sdp) if ":" not in one[3])
         self._relay = found[3], int(found[4])

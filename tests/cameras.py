@@ -1,4 +1,4 @@
-"""A kit's camera as a test holds it: the agent's own publisher, over a slot filled with test pictures."""
+"""A kit's camera for tests: the agent's own publisher, fed with test pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE = 30
 
 
 class Wish:
-    """A gate whose level the test sets, by its word."""
+    """A privacy gate whose level the test sets."""
 
     def __init__(self, word: str) -> None:
         self.word = word
@@ -31,7 +31,7 @@ class Wish:
 
 
 class KitCamera:
-    """`async with KitCamera(whip_url) as camera:` publishes until the block ends, coming back after every fault."""
+    """`async with KitCamera(whip_url) as camera:` publishes until the block ends, reconnecting after every fault."""
 
     def __init__(
         self, url: str, *, token: str | None = None, level: str = "clear", poses: bool = False, **how: Any
@@ -74,7 +74,7 @@ class KitCamera:
 
 
 def figure(counter: int) -> list[dict[str, Any]]:
-    """A standing figure that lifts an arm with the counter, as the physiotherapy document's landmarks."""
+    """A standing figure that lifts an arm as the counter grows, as landmarks of the physiotherapy document."""
     lift = 0.25 * counter / 60
     points = {
         "LEFT_SHOULDER": (0.58, 0.35),

@@ -1,7 +1,7 @@
-"""What every test may ask for: the tree, the recorded data, real peers, our programs as child processes.
+"""Fixtures for all tests: the source tree, recorded data, real peers, and our programs as child processes.
 
-A test that lacks a peer or the data skips and names what is missing. With CI=true nothing is ever missing:
-there, a skip is a failure.
+A test that lacks a peer or the data is skipped and names what is missing. With CI=true everything must be present:
+there a skip is a failure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
 
 
 def fail_if_skipped(report: Any) -> Any:
-    """In CI, turns a skip into a failure that tells why it would have skipped; an xfail stays an xfail."""
+    """In CI, turn a skip into a failure that tells why it would have been skipped; an xfail stays an xfail."""
     if os.environ.get("CI") == "true" and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
@@ -51,7 +51,7 @@ def fail_if_skipped(report: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What passed only when it was tried again is no success to be silent about: its first failure, whole."""
+    """Print the first failure of every test that passed only when it was rerun."""
     for report in terminalreporter.getreports("rerun"):
         terminalreporter.write_sep("!", f"failed once: {report.nodeid}")
         report.toterminal(terminalreporter._tw)
@@ -64,7 +64,7 @@ def repo_root() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The recorded data, a folder named by HOMESIDE_DATA."""
+    """The folder of recorded data, named by HOMESIDE_DATA."""
     named = os.environ.get("HOMESIDE_DATA")
     if not named:
         pytest.skip("recorded data: HOMESIDE_DATA names no folder")
@@ -81,7 +81,7 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture
 def homeside() -> Iterator[Callable[..., peers.Child]]:
-    """homeside("relay", "--port", "8123", env={...}) starts the program; it is ended after the test."""
+    """homeside("relay", "--port", "8123", env={...}) starts the program; it is stopped after the test."""
     with peers.ended_afterwards() as children:
 
         def start(*words: str | Path, **options: Any) -> peers.Child:
@@ -93,7 +93,7 @@ def homeside() -> Iterator[Callable[..., peers.Child]]:
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[peers.Mosquitto]:
-    """A running broker for anonymous clients."""
+    """A running broker that accepts anonymous clients."""
     broker = peers.Mosquitto(tmp_path / "mosquitto")
     broker.start()
     yield broker
@@ -117,7 +117,7 @@ def mosquitto_with(tmp_path: Path) -> Iterator[Callable[..., peers.Mosquitto]]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL for all tests of this process; `database()` makes each a database of its own."""
+    """A PostgreSQL server shared by all tests of this process; each `database()` is a new one."""
     server = Postgres()
     server.start()
     yield server
@@ -126,7 +126,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def timescale() -> Iterator[Timescale]:
-    """A PostgreSQL with TimescaleDB; its databases have no tables yet."""
+    """A PostgreSQL server with TimescaleDB; its databases have no tables yet."""
     server = Timescale()
     server.start()
     yield server
@@ -135,7 +135,7 @@ def timescale() -> Iterator[Timescale]:
 
 @pytest.fixture(scope="session")
 def chromium() -> dict[str, Any]:
-    """What playwright's `launch` needs to drive Debian's Chromium."""
+    """The arguments with which playwright's `launch` starts Debian's Chromium."""
     return {
         "executable_path": peers.find_peer("chromium", "chromium"),
         "args": list(peers.CHROMIUM_FLAGS),
@@ -145,7 +145,7 @@ def chromium() -> dict[str, Any]:
 
 @pytest.fixture
 def axe() -> str:
-    """The source of axe-core, which finds what assistive software would stumble over."""
+    """The source of axe-core, which checks a page's accessibility."""
     path = peers.REPO_ROOT / "node_modules" / "axe-core" / "axe.min.js"
     if not path.exists():
         pytest.skip("axe-core is not in node_modules: npm ci --ignore-scripts")

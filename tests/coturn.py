@@ -1,4 +1,4 @@
-"""Debian's coturn as a test holds it: STUN, and TURN over UDP, TCP and TLS, on an address of this machine's own."""
+"""Debian's coturn for tests: STUN, and TURN over UDP, TCP and TLS, on one of this machine's own addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ USER, PASSWORD = "kit", "secret"
 
 
 class Coturn:
-    """A running server; `trusted` is the environment of programs that are to believe its certificate."""
+    """A running server; `trusted` is the environment for programs that are to trust its certificate."""
 
     def __init__(self, folder: Path) -> None:
         program = find_peer("turnserver", "coturn")
@@ -36,7 +36,7 @@ class Coturn:
         return f"stun:{self.address}:{self.port}"
 
     def turn(self, way: str) -> str:
-        """The address over `udp`, `tcp` or `tls`."""
+        """The TURN URL over `udp`, `tcp` or `tls`."""
         if way == "tls":
             return f"turns:{self.address}:{self.tls_port}?transport=tcp"
         return f"turn:{self.address}:{self.port}?transport={way}"
@@ -46,7 +46,7 @@ class Coturn:
 
 
 def own_address() -> str:
-    """This machine's own address: aioice leaves loopback out, and so TURN must be elsewhere."""
+    """This machine's own address: aioice ignores loopback, so TURN must be reached at another one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
@@ -64,7 +64,7 @@ def _listens(address: str, port: int) -> bool:
 
 
 def _certificate(folder: Path, address: str) -> None:
-    """Signed by itself, for this address, for a day."""
+    """Make a self-signed certificate for this address, valid for one day."""
     openssl = find_peer("openssl", "openssl")
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
     words += ["-subj", "/CN=turn", "-addext", f"subjectAltName=IP:{address}"]

@@ -1,4 +1,4 @@
-"""A database with our tables, and heart sessions' store with its writer at work, joined as the relay's wiring does."""
+"""A database with our tables, and the heart sessions' store with its writer running, connected as in the relay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from relay.scg.writer import Writer
 
 @asynccontextmanager
 async def with_tables(url: str = "", folder: Path = Path()) -> AsyncIterator[AsyncEngine]:
-    """The PostgreSQL database of that URL, or, where there is none, an SQLite one in the folder."""
+    """An engine for the PostgreSQL database of that URL, or, without one, for an SQLite file in the folder; tables
+    created.
+    """
     engine = open_engine(database_url(url, folder))
     try:
         await migrate(engine)
@@ -29,13 +31,13 @@ async def with_tables(url: str = "", folder: Path = Path()) -> AsyncIterator[Asy
 def writer_of(
     store: Store, metrics: Metrics | None = None, *, max_samples: int = 10**6, every_s: float = 0.0
 ) -> Writer:
-    """One that is not running yet."""
+    """A writer that is not running yet."""
     return Writer(store.keep, metrics or Metrics(), max_samples=max_samples, commit_every_s=every_s)
 
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine, *, every_s: float = 0.0) -> AsyncIterator[tuple[Store, Writer]]:
-    """Ends without a last commit: what is to be stored is waited for inside."""
+    """A store and its running writer. Stops without a last commit, so wait inside for what must be stored."""
     store = Store(engine, Metrics())
     writer = writer_of(store, every_s=every_s)
     running = asyncio.create_task(writer.run())

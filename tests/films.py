@@ -1,4 +1,4 @@
-"""Films made of photographs, for whoever reads hands out of a video or shows them to a camera."""
+"""Films made from photographs, for tests that read hands from a video or show them to a camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def film(path: Path, pictures: list[tuple[Any, float]], rate: int | Fraction = 15) -> Path:
-    """An MP4 of pictures uint8[480, 640, 3], each for so many seconds."""
+    """An MP4 of pictures uint8[480, 640, 3], each shown for the given number of seconds."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(rate))
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
@@ -25,7 +25,7 @@ def film(path: Path, pictures: list[tuple[Any, float]], rate: int | Fraction = 1
 
 
 def fitted(path: Path) -> Any:
-    """A photograph inside 640×480, its proportions kept."""
+    """A photograph fitted into 640×480, its proportions kept."""
     photo = cv2.imread(str(path))
     scale = min(640 / photo.shape[1], 480 / photo.shape[0])
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""A disk that is full, for this process alone."""
+"""Simulates a full disk, for this process only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_file_beyond(size: int) -> Iterator[None]:
-    """The kernel refuses every byte beyond it, as a full disk would."""
+    """No file can grow beyond `size` bytes: the kernel refuses to write more, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))

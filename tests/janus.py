@@ -1,4 +1,4 @@
-"""Janus (Debian's), as the independent forwarder beside ours: a VideoRoom spoken to over its REST interface."""
+"""Debian's Janus, an independent forwarder to compare with ours: a VideoRoom controlled over its REST interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOM = 1234
 
 
 class Janus:
-    """A running Janus with one room and nothing else."""
+    """A running Janus with one room."""
 
     def __init__(self, folder: Path, *prefix: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class Janus:
 
 
 class Desk:
-    """One client's way to Janus: a session, its events, and a handle for each peer."""
+    """One client's connection to Janus: a session, its events, and a handle for each peer."""
 
     def __init__(self, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}/janus"
@@ -72,7 +72,7 @@ class Desk:
         await peer.setRemoteDescription(RTCSessionDescription(await self.take(peer.localDescription.sdp), "answer"))
 
     async def take(self, offer: str) -> str:
-        """A publisher's offer, and the room's answer."""
+        """Send a publisher's offer; returns the room's answer."""
         handle = await self._handle()
         body = {"request": "joinandconfigure", "room": ROOM, "ptype": "publisher", "display": "camera", "audio": False}
         found = await self._ask(handle, body, {"type": "offer", "sdp": offer})
@@ -93,7 +93,7 @@ class Desk:
         return int(found["data"]["id"])
 
     async def _ask(self, handle: int, body: dict[str, Any], jsep: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A request to the plugin, and the event that answers it."""
+        """Send a request to the plugin and return the event that answers it."""
         transaction = secrets.token_hex(6)
         waiting = self._answers[transaction] = asyncio.get_running_loop().create_future()
         message = {"janus": "message", "transaction": transaction, "body": body, **({"jsep": jsep} if jsep else {})}

@@ -1,4 +1,4 @@
-"""The bill of materials (CycloneDX 1.6) of what is installed and shipped, made from the locks and nothing else.
+"""The bill of materials (CycloneDX 1.6) of what is installed and shipped, made from the lock files only.
 
 `python -m tests.made_sbom FILE` writes it. The same locks give the same bytes: no clock, no random serial number.
 """
@@ -49,7 +49,7 @@ def sbom(root: Path = REPO_ROOT) -> str:
 
 
 def _python(root: Path) -> Iterator[Component]:
-    """Every pin of the runtime lock, with the digests of its files."""
+    """Every package pinned in the runtime lock, with the digests of its files."""
     for block in re.split(r"\n(?=\S)", (root / "locks" / "runtime.txt").read_text()):
         pinned = PINNED.match(block)
         if pinned is None:
@@ -64,7 +64,7 @@ def _python(root: Path) -> Iterator[Component]:
 
 
 def _npm(root: Path) -> Iterator[Component]:
-    """What the viewer and the models come from; what only tests need is left out."""
+    """The npm packages of the viewer and the models; those only tests need are left out."""
     for path, package in json.loads((root / "package-lock.json").read_text())["packages"].items():
         if not path or package.get("dev"):
             continue
@@ -83,7 +83,7 @@ def _npm(root: Path) -> Iterator[Component]:
 
 
 def _licence(said: str | None) -> Component:
-    """An SPDX identifier or expression, any other words as a name; nothing where the package says nothing."""
+    """An SPDX identifier or expression, any other text as a name; nothing if the package states no licence."""
     if said is None:
         return {}
     if is_supported_id(said):

@@ -1,7 +1,7 @@
-"""The real programs that tests talk to: our own, started as a user starts them, and mosquitto.
+"""The real programs that tests talk to: our own, started as a user would start them, and mosquitto.
 
-Each is a child process on an ephemeral loopback port, known by its process id, and ended by it. Nothing here
-sleeps: a wait is for a condition, with a deadline, and a wait that fails shows the program's last lines.
+Each is a child process on an unused loopback port and is stopped by its process id. Nothing here sleeps: every wait is
+for a condition, with a deadline, and a wait that fails shows the program's last lines.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CHROMIUM_FLAGS = (
 
 
 def _ports() -> Iterator[int]:
-    """Ports no outgoing connection is given (those begin at 32768), and no other test run beside this one takes."""
+    """Ports below the range of outgoing connections (from 32768), different for every parallel test process."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw3").removeprefix("gw")) % 4
     first, count = 20_000 + 3_000 * worker, 3_000
     start = random.SystemRandom().randrange(count)
@@ -54,7 +54,7 @@ _untaken = _ports()
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on, and that this process has not been given for long."""
+    """A TCP port on 127.0.0.1 that nobody listens on and that has not been given to this process recently."""
     for port in _untaken:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -63,16 +63,16 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """True when somebody accepts connections on 127.0.0.1:`port`."""
+    """Whether somebody accepts connections on 127.0.0.1:`port`."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers_mqtt(port: int) -> bool:
-    """True when a broker's loop on `port` answers a CONNECT, be it with a refusal.
+    """Whether a broker on `port` answers a CONNECT, even with a refusal.
 
-    A listening socket says less: mosquitto listens before it heeds SIGTERM.
+    A listening socket is not enough: mosquitto listens before it handles SIGTERM.
     """
     connect, disconnect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x05\x00\x00", b"\xe0\x00"
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as probe:
@@ -84,7 +84,7 @@ def answers_mqtt(port: int) -> bool:
 
 
 def find_peer(name: str, package: str) -> str:
-    """The path of a Debian program; skips the test, naming the package, where it is not installed."""
+    """Path of a Debian program; if it is not installed, the test is skipped and the package named."""
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"]))
     if found is None:
         pytest.skip(f"{name} is not installed (Debian package: {package})")
@@ -92,13 +92,13 @@ def find_peer(name: str, package: str) -> str:
 
 
 HEARD_OUT_S = 5.0
-"""How long the last lines of a process that has ended may take; one it started itself may hold the pipe open longer."""
+"""How long to wait for the last output of a process that has ended; its own children may keep the pipe open longer."""
 
 
 class Child:
-    """A child process whose lines are collected as they come.
+    """A child process whose output is collected line by line.
 
-    stdout and stderr are one stream, as in a journal. `lines` keeps the last KEPT_LINES of them.
+    stdout and stderr are one stream, as in a journal. `lines` keeps the last KEPT_LINES lines.
     """
 
     def __init__(
@@ -149,12 +149,12 @@ class Child:
         return self.process.poll() is None
 
     def tail(self, count: int = 25) -> str:
-        """The last lines it wrote, for a failure's message."""
+        """The last lines of output, for a failure's message."""
         with self._news:
             return "\n".join(list(self.lines)[-count:]) or "(it wrote nothing)"
 
     def wait_until(self, condition: Callable[[], T | None], what: str, within: float = PATIENCE_S) -> T:
-        """What `condition` gave when first true; fails at the deadline, or when the child has ended."""
+        """The first true value of `condition`; fails at the deadline, or when the child has ended."""
         deadline = time.monotonic() + within
         while True:
             if found := condition():
@@ -170,7 +170,7 @@ class Child:
                 self._news.wait(0.02)
 
     def wait_for_line(self, pattern: str, within: float = PATIENCE_S) -> re.Match[str]:
-        """The first line, past or future, in which the pattern is found."""
+        """The first line, past or future, that matches the pattern."""
         return self.wait_until(lambda: self._first_match(re.compile(pattern)), f"line matching {pattern!r}", within)
 
     def _first_match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
@@ -195,7 +195,7 @@ class Child:
         return dict(found[count - 1])
 
     def end(self, within: float = PATIENCE_S) -> int:
-        """SIGTERM, and the exit code; a program that does not end in time is killed and fails the test."""
+        """Send SIGTERM and return the exit code; a program that does not end in time is killed and fails the test."""
         self.process.terminate()
         try:
             return self.wait(within)
@@ -204,7 +204,7 @@ class Child:
             pytest.fail(f"{self.name} had not ended {within:g} s after SIGTERM:\n{self.tail()}")
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """End it with SIGKILL."""
         self.process.kill()
         self.wait(PATIENCE_S)
 
@@ -226,14 +226,14 @@ def as_json(line: str) -> dict[str, Any] | None:
 
 
 def start_homeside(*words: str | Path, env: Mapping[str, str] | None = None) -> Child:
-    """`homeside WORDS` from this source tree, whichever folder is current."""
+    """Start `homeside WORDS` from this source tree, whatever the current folder is."""
     path = os.pathsep.join(filter(None, [str(REPO_ROOT), os.environ.get("PYTHONPATH", "")]))
     settings = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(env or {})}
     return Child([sys.executable, "-m", "homeside", *words], env=settings)
 
 
 class Mosquitto:
-    """A real mosquitto on an ephemeral port, with persistence; stop it, kill it, start it again."""
+    """A real mosquitto on an unused port, with persistence; it can be stopped, killed and started again."""
 
     def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -247,7 +247,7 @@ class Mosquitto:
         return f"mqtt://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it; returns once it answers."""
         if self.child is not None and self.child.running:
             return
         self.child = Child([self._program, "-c", self._write_configuration()], cwd=self.folder)
@@ -269,12 +269,12 @@ class Mosquitto:
         return path
 
     def stop(self) -> None:
-        """SIGTERM: it writes its persistence file."""
+        """Stop it with SIGTERM; it then writes its persistence file."""
         if self.child is not None and self.child.running:
             self.child.end()
 
     def kill(self) -> None:
-        """SIGKILL: it writes nothing."""
+        """End it with SIGKILL; it writes nothing."""
         if self.child is not None:
             self.child.kill()
 
@@ -285,7 +285,7 @@ class Mosquitto:
 
 @contextlib.contextmanager
 def ended_afterwards() -> Iterator[list[Child]]:
-    """A list for children; whatever still runs when the block ends is terminated, last started first."""
+    """A list of children; those still running when the block ends are stopped, the last started first."""
     children: list[Child] = []
     try:
         yield children

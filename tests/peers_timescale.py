@@ -1,6 +1,6 @@
-"""A PostgreSQL with TimescaleDB, of the Debian release that has both, unpacked into a folder of its own.
+"""PostgreSQL with TimescaleDB, from the Debian release that has both, unpacked into a folder of its own.
 
-Nothing of it is installed: its programs run in that folder as their root, with no privileges, on loopback.
+Nothing of it is installed: its programs run with that folder as their root, without privileges, on loopback.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tests.peers_postgres import SETTINGS, Postgres
 
 SUITE = "trixie"
 PACKAGES = "base-files,dash,postgresql-17,postgresql-17-timescaledb"
-"""With the two that give a root its folders' names and a shell, which initdb asks for."""
+"""Debian packages to unpack. The first two provide the root's folder layout and a shell, which initdb needs."""
 PROGRAMS = "/usr/lib/postgresql/17/bin"
 BUILT = REPO_ROOT / "build"
 ENTER = 'mount --rbind /dev "$0/dev" && exec chroot --userspec=nobody:nogroup "$0" "$@"'
-"""In a mount namespace that ends with the program."""
+"""Shell command that enters the root, in a mount namespace that ends with the program."""
 
 
 class Timescale(Postgres):
-    """`database()` has no tables yet, and the extension unless it is to be `bare`."""
+    """Its databases have no tables yet, but have the extension unless created with `bare`."""
 
     def __init__(self, settings: tuple[str, ...] = SETTINGS) -> None:
         self._root = unpacked()
@@ -48,7 +48,7 @@ class Timescale(Postgres):
         return self._root / "var" / "lib" / "postgresql"
 
     def _server(self, program: str, *words: str) -> list[str]:
-        """Paths of the root are said as they are within it."""
+        """The command that runs a server program inside the root; paths are rewritten to be relative to it."""
         within = [word.replace(str(self._root), "") for word in words]
         return [
             "unshare",
@@ -63,7 +63,7 @@ class Timescale(Postgres):
 
 
 def unpacked() -> Path:
-    """The root, made once however many ask for it, from the archive that this machine itself is set to."""
+    """The unpacked root, created once for all processes, from the Debian archive this machine uses."""
     if os.geteuid() != 0:
         pytest.skip("a PostgreSQL in a root of its own can be started by root alone")
     root = BUILT / "timescaledb"
@@ -89,7 +89,7 @@ def _unpack(root: Path) -> None:
 
 @cache
 def archive() -> str:
-    """Where this machine's apt gets Debian from."""
+    """URL of the Debian archive that this machine's apt uses."""
     words = ["indextargets", "--format", "$(SITE)", "Created-By: Packages", "Label: Debian"]
     listed = subprocess.run([find_peer("apt-get", "apt"), *words], capture_output=True, text=True, check=False)
     if not (sites := listed.stdout.split()):

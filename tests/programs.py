@@ -1,4 +1,4 @@
-"""The relay as a test holds it: a child process on ports of its own, killed, and started again on the same folder."""
+"""The relay for tests: a child process with its own ports, which can be killed and started again on the same folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ START_WITHIN_S = 120.0
 
 
 class RelayProgram:
-    """`homeside relay`, ready. `again` starts another on the same folder and ports."""
+    """A running `homeside relay`. `again` starts another one on the same folder and ports."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class RelayProgram:
         return f"ws://127.0.0.1:{self.port}"
 
     def hears_kits(self) -> None:
-        """Waits until the relay is on its bus."""
+        """Wait until the relay is connected to its bus."""
         self.child.wait_for_event("bus_connected")
 
     def faults(self) -> list[dict[str, Any]]:
-        """Log lines of level error so far."""
+        """The log entries of level error so far."""
         return [entry for entry in self.child.entries() if entry.get("level") == "error"]
 
     def kill(self) -> None:
@@ -80,7 +80,7 @@ class RelayProgram:
 
 
 def token(data: Path, *options: str) -> str:
-    """What `homeside token` prints."""
+    """The token that `homeside token` prints."""
     child = start_homeside("token", "--data", data, *options)
     assert child.wait(30.0) == 0, child.tail()
     return child.lines[-1].strip()

@@ -1,6 +1,6 @@
-"""Waiting for what must come: asked for again and again, until it is there or the one PATIENCE_S has passed.
+"""Waiting for conditions: each is checked repeatedly until it is true or the common deadline PATIENCE_S has passed.
 
-No test asserts how fast a busy machine is; that is the benchmarks' to say.
+No test asserts how fast a busy machine is; that is left to the benchmarks.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE_S = 60.0
-"""How long anything a test waits for may take: long, as a busy machine is no fault."""
+"""Deadline for anything a test waits for: long, because a busy machine is not a failure."""
 
 What = str | Callable[[], object]
-"""What is waited for, in words; where those tell how things stand, they are asked for when it did not come."""
+"""What is waited for, in words, or a function that describes the state at the moment the wait failed."""
 
 
 def until(condition: Callable[[], Any], what: What = "", within_s: float = PATIENCE_S) -> Any:
-    """What `condition` gave when first true. Raises AssertionError, saying `what`."""
+    """The first true value of `condition`. Raises AssertionError with `what` at the deadline."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):
         if time.monotonic() > deadline:
@@ -29,7 +29,9 @@ def until(condition: Callable[[], Any], what: What = "", within_s: float = PATIE
 
 
 async def comes(condition: Callable[[], Any], what: What = "", within_s: float = PATIENCE_S) -> Any:
-    """What `condition`, which may have to be awaited, gave when first true; the event loop goes on meanwhile."""
+    """The first true value of `condition`, which may be a coroutine function; the event loop keeps running
+    meanwhile.
+    """
     deadline = time.monotonic() + within_s
     while True:
         found = condition()

@@ -1,4 +1,4 @@
-"""A viewer of video as a test holds it: aiortc, which the relay's document names, decoding every frame it gets."""
+"""A video viewer for tests: aiortc, which the relay's document names, decoding every frame it receives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.waiting import PATIENCE_S, comes
 
 
 class Watcher:
-    """`async with Watcher(base) as seen:` offers, and counts what it sees until the block ends."""
+    """`async with Watcher(base) as seen:` connects, and counts the frames it sees until the block ends."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Watcher:
         await comes(condition, lambda: f"{what}; saw {len(self.sizes)} frames", within)
 
     async def frames(self, count: int, within: float = PATIENCE_S) -> None:
-        """Returns when `count` more frames were decoded."""
+        """Wait until `count` more frames have been decoded."""
         wanted = len(self.sizes) + count
         await self.until(lambda: len(self.sizes) >= wanted, f"{count} frames", within)
 
@@ -92,7 +92,7 @@ class Watcher:
 
 
 async def an_offer() -> str:
-    """An offer as a viewer makes it, of a connection that is closed at once."""
+    """A viewer's offer, from a connection that is closed at once."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver("video", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())

@@ -1,1 +1,1 @@
-"""Accounts: people who sign in, their passwords, sign-ins and refresh tokens."""
+"""Accounts: users, their passwords, sign-ins and refresh tokens."""

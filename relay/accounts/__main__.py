@@ -1,7 +1,7 @@
-"""`homeside users`, `assign` and `patients`: accounts and patients, for whoever may read the data folder.
+"""`homeside users`, `assign` and `patients`: accounts and patients, for anybody who can read the data folder.
 
-There is no default password and no default account; the first admin is made here. A password is asked for on the
-terminal, or read as one line from the input; it is never an option, which others could see.
+There is no default password and no default account; the first admin is created here. A password is asked for on the
+terminal or read as one line from standard input. It is never an option, which others could see.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def erase(
 
 
 def _copy(made: BinaryIO, file: Path) -> None:
-    """Whole or not at all, and its owner's alone: it is somebody's health."""
+    """Write the file completely or not at all, readable by its owner only: it holds health data."""
     try:
         copy_new(file, made, 0o600)
     except OSError as error:

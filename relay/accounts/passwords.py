@@ -1,7 +1,7 @@
-"""Passwords as Argon2id hashes (RFC 9106), made and checked in threads of their own.
+"""Passwords as Argon2id hashes (RFC 9106), computed in threads of their own.
 
-A hash takes tens of milliseconds and 64 MiB on purpose. The event loop never waits for one: two threads work, a
-bounded number of people wait, and the rest are told to try again.
+A hash takes tens of milliseconds and 64 MiB on purpose. The event loop never waits for one: two threads compute, a
+bounded number of requests wait, and the others are told to try again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ LEAST, MOST = 10, 1024
 
 
 class Passwords:
-    """`verify` costs the same for a user that does not exist, so that answers do not tell who has an account."""
+    """`verify` takes the same time for a user that does not exist, so that response times do not tell who has an
+    account.
+    """
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
@@ -29,7 +31,7 @@ class Passwords:
         self._nobody: str | None = None
 
     def hash(self, password: str) -> str:
-        """Blocks; for commands. SettingsError for a password that is too short to be one."""
+        """Hash a password, blocking; for commands. Raises SettingsError for one that is too short or too long."""
         if not LEAST <= len(password) <= MOST:
             raise SettingsError(f"a password has {LEAST} to {MOST} characters")
         return self._hasher.hash(password)

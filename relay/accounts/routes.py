@@ -1,4 +1,4 @@
-"""Signing in over HTTP, and the dependency by which every other route learns who asks and from where."""
+"""Sign-in over HTTP, and the dependency that tells every other route who asks and from where."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COOKIE = "homeside_refresh"
 
 
 class Guards:
-    """Dependencies of routes: `anyone` signed in, or `only` certain roles."""
+    """Dependencies of routes: the caller must be signed in and, if roles are given, have one of them."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
@@ -29,7 +29,7 @@ class Guards:
         return Visit(account, sign_in, address, request.headers.get("user-agent", "")[:500])
 
     def only(self, *roles: Role) -> Any:
-        """Forbidden (403) for a good token of another role."""
+        """A dependency for these roles, or for any role if none is given. Raises Forbidden (403) for another role."""
 
         async def guard(request: Request) -> Visit:
             visit = await self.visit(request)
@@ -53,7 +53,7 @@ def bearer(connection: HTTPConnection) -> str:
 
 
 def routes(accounts: Accounts, guards: Guards, attempts: Limiter) -> APIRouter:
-    """`attempts` bounds failed sign-ins per account and address: guessing is slow, whoever guesses."""
+    """The sign-in routes. `attempts` limits failed sign-ins per account and address, to slow down guessing."""
     router = APIRouter(prefix="/api/auth", tags=["auth"])
     everybody = guards.only()
 
@@ -71,7 +71,9 @@ def routes(accounts: Accounts, guards: Guards, attempts: Limiter) -> APIRouter:
 
     @router.get("/refresh", summary="A new access token for a refresh token")
     async def refresh(request: Request) -> Response:
-        """The refresh token as bearer, in `X-Refresh-Token`, or in the cookie a sign-in sets. It is good once."""
+        """Exchange a refresh token, given as bearer, in `X-Refresh-Token`, or in the sign-in's cookie. It can be used
+        once.
+        """
         token = request.headers.get("x-refresh-token")
         if not token and "authorization" not in request.headers:
             token = request.cookies.get(_cookie(request))
@@ -79,7 +81,7 @@ def routes(accounts: Accounts, guards: Guards, attempts: Limiter) -> APIRouter:
 
     @router.post("/logout", summary="Sign out")
     async def logout(request: Request, visit: Visit = everybody) -> Response:
-        """Ends this sign-in: its access and refresh tokens are refused from now on."""
+        """End this sign-in: its access and refresh tokens are refused from now on."""
         await accounts.logout(visit.sign_in)
         response = answer(request, {"message": "Signed out."})
         response.delete_cookie(_cookie(request), path=_cookie_path(request), secure=_is_secure(request))
@@ -114,7 +116,9 @@ def _is_secure(request: Request) -> bool:
 
 
 def _cookie(request: Request) -> str:
-    """Over TLS with the prefix by which browsers take it from nowhere else (RFC 6265bis, cookie name prefixes)."""
+    """The cookie's name; over TLS with the prefix that browsers accept from secure origins only (RFC 6265bis, cookie
+    name prefixes).
+    """
     return f"__Secure-{COOKIE}" if _is_secure(request) else COOKIE
 
 

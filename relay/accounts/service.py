@@ -1,7 +1,7 @@
-"""Signing in, staying signed in, signing out. Knows neither the web nor the database.
+"""Signing in, staying signed in, signing out. Knows nothing of HTTP or SQL.
 
-An access token names the sign-in it was made in, and is worth nothing once that has ended. A refresh token is random,
-kept as a digest only, and good once: used a second time, it ends its sign-in for whoever holds either copy.
+An access token names its sign-in and is invalid once that has ended. A refresh token is random, stored only as a
+digest, and can be used once: a second use ends its sign-in, whoever holds either copy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a sign-in or a refresh gives."""
+    """The result of a sign-in or a refresh."""
 
     account: Account
     access_token: str
@@ -42,7 +42,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who asks, and from where: what the audit trail records."""
+    """Who asks, and from where, as recorded in the audit trail."""
 
     account: Account
     sign_in: str
@@ -66,7 +66,9 @@ class Accounts:
         self._now_ms = now_ms
 
     async def login(self, email: str, password: str) -> SignedIn:
-        """Unauthorized with one text for a wrong address, a wrong password and a disabled account."""
+        """Sign in. Raises Unauthorized, with the same text for an unknown address, a wrong password and a disabled
+        account.
+        """
         found = await self._store.by_email(email)
         good = await self._passwords.verify(found[1] if found else None, password)
         if found is None or not good or found[0].disabled:
@@ -87,7 +89,7 @@ class Accounts:
         return self._signed(await self._standing(sign_in), sign_in, fresh)
 
     async def who(self, token: str) -> tuple[Account, str]:
-        """The account and the sign-in of an access token."""
+        """The account and the sign-in of an access token. Raises Unauthorized."""
         principal = self._tokens.read(token, now_s=self._now_ms() / 1000)
         if principal.sign_in is None:
             raise Unauthorized(f"This token is for the heart line. {AGAIN}")
@@ -116,7 +118,7 @@ class Accounts:
 
 
 def user_body(account: Account) -> dict[str, Any]:
-    """A user as answers show it."""
+    """A user as shown in responses."""
     body = {
         "id": account.id,
         "email": account.email,

@@ -1,4 +1,6 @@
-"""Accounts at rest: users, who is whose patient, sign-ins and the digests of refresh tokens (never the tokens)."""
+"""Accounts in the database: users, assignments of patients, sign-ins, and digests of refresh tokens (never the
+tokens).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from relay.errors import Conflict, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user. `patient_id` and `physiotherapist_id` are the ids the documented tables know that person by."""
+    """A user. `patient_id` and `physiotherapist_id` are this person's ids in the documented tables."""
 
     id: str
     email: str
@@ -80,13 +82,13 @@ class AccountStore:
         self._engine = engine
 
     async def by_email(self, email: str) -> tuple[Account, str] | None:
-        """The account and its password's hash."""
+        """The account with this e-mail address and its password hash; None if there is none."""
         async with transaction(self._engine) as connection:
             row = await first(connection, _ACCOUNT.where(users.c.email == email.strip().lower()))
         return (_account(row), row["password_hash"]) if row else None
 
     async def signed_in(self, sign_in: str) -> Account | None:
-        """The user of a sign-in that has not ended."""
+        """The user of a sign-in that has not ended; None otherwise."""
         query = _ACCOUNT.join(sign_ins, sign_ins.c.user_id == users.c.id)
         async with transaction(self._engine) as connection:
             row = await first(connection, query.where(sign_ins.c.id == sign_in, sign_ins.c.ended_at.is_(None)))
@@ -100,7 +102,7 @@ class AccountStore:
         return sign_in
 
     async def rotate(self, digest: str, fresh: str, expires: datetime, now: datetime) -> tuple[Rotation, str | None]:
-        """Use a refresh token up for a fresh one. A token used twice was stolen: its sign-in ends, for both."""
+        """Exchange a refresh token for a new one. A token used twice counts as stolen, and its sign-in ends."""
         tokens = refresh_tokens.c
         async with transaction(self._engine, write=True) as connection:
             use = sa.update(refresh_tokens).where(tokens.digest == digest, tokens.used_at.is_(None)).values(used_at=now)
@@ -123,7 +125,7 @@ class AccountStore:
     # -- for the operator's commands -----------------------------------------------------------------------------
 
     async def add(self, email: str, hashed: str, role: Role, **person: Any) -> Account:
-        """A new user, with the row its role needs. Conflict when the address has an account."""
+        """Create a user, with the row its role needs. Raises Conflict if the address already has an account."""
         consent = person.pop("consent_at", None)
         user = str(uuid.uuid4())
         try:
@@ -144,7 +146,7 @@ class AccountStore:
             return [_account(row) for row in await rows(connection, _ACCOUNT.order_by(users.c.email))]
 
     async def set_password(self, email: str, hashed: str, now: datetime) -> None:
-        """Also ends every sign-in of that user."""
+        """Set a user's password and end all their sign-ins."""
         account = await self._one(email)
         async with transaction(self._engine, write=True) as connection:
             await connection.execute(sa.update(users).where(users.c.id == account.id).values(password_hash=hashed))
@@ -159,7 +161,7 @@ class AccountStore:
                 await _end_all(connection, account.id, "disabled", now)
 
     async def assign(self, patient: str, physiotherapist: str, active: bool) -> None:
-        """Make or unmake a patient somebody's; both by e-mail address."""
+        """Assign a patient to a physiotherapist, or end the assignment; both by e-mail address."""
         theirs, whose = await self._one(patient), await self._one(physiotherapist)
         if theirs.patient_id is None:
             raise NotFound(f"{patient} is no patient")

@@ -1,1 +1,1 @@
-"""The fleet: which kits there are, how each is, what it is to run and by which settings."""
+"""The fleet: which kits there are, their condition, and the release and settings each should have."""

@@ -1,4 +1,4 @@
-"""`homeside fleet`: what an operator does in the fleet's page, from a terminal or a script."""
+"""`homeside fleet`: from a terminal or a script, what an operator can do on the fleet page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Data = Annotated[Path | None, typer.Option(help="The relay's data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 COLUMNS = ("kit", "state", "version", "sensor", "battery", "clock", "backlog", "temp.", "last heard", "tags")
 WIDE, NARROW = 120, frozenset({"kit", "state", "version", "last heard"})
-"""What is left out of the table on a terminal that has no room for it; --json has everything."""
+"""The table's columns when the terminal is narrower than WIDE characters; --json always has everything."""
 HERE = "http://127.0.0.1:8000"
 
 
@@ -238,7 +238,7 @@ def sbom(
 
 @contextmanager
 def _relay(url: str, token: str, data: Path | None) -> Iterator[Client]:
-    """A client with a token; a RelayError ends the command with its words."""
+    """An API client with a token; a RelayError ends the command with its message."""
     try:
         yield Client(url, token or _own_token(data))
     except RelayError as error:

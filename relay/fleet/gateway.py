@@ -1,4 +1,4 @@
-"""Release bundles on this relay's disk: taken in only when their signature holds, handed out as they were signed."""
+"""Release bundles on this relay's disk: accepted only if their signature is valid, and served unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Taken(NamedTuple):
 
 
 class ReleaseFolder:
-    """`keys` is the file of trusted public keys, read for every bundle, so that keys can be changed while running."""
+    """The folder of bundles. `keys` is the file of trusted public keys, read anew for every bundle, so that keys can be
+    changed while the relay runs.
+    """
 
     def __init__(self, folder: Path, keys: Path) -> None:
         self._folder, self._keys = folder, keys
@@ -36,7 +38,7 @@ class ReleaseFolder:
         return self._folder / file
 
     async def fetched(self, file: str, sha256: str, bring: Bring) -> Path | None:
-        """Where a bundle lies; one that another relay took in is brought here first. None when it cannot be had."""
+        """Path of a bundle, fetched first if another relay received it. None if it cannot be had."""
         path = self._folder / file
         async with self._fetching:
             if path.exists():
@@ -54,7 +56,7 @@ class ReleaseFolder:
         return path
 
     async def take(self, body: AsyncIterator[bytes]) -> Taken:
-        """Store a bundle. NotAllowed says why one is refused; nothing is left of it then."""
+        """Check and store an uploaded bundle. NotAllowed says why one is refused; nothing of it is kept then."""
         partial = self._folder / f".{uuid.uuid4().hex}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""The fleet put together, for relay.main: its store, its releases' folder, its service and its application."""
+"""Construction of the fleet API, for relay.main: its store, its release folder, its service and its routes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from relay.fleet.store import FleetStore
 from relay.ground import Ground, Part
 
 KEYS = "release-keys"
-"""In the data folder: public keys whose releases this relay hands out, a line each."""
+"""File in the data folder: the public keys of releases that this relay may serve, one per line."""
 
 
 async def open_fleet(ground: Ground) -> Part:
@@ -61,7 +61,9 @@ def _others(ground: Ground) -> FleetPeers | Alone:
 
 
 def _operator(access: Access, accounts: Accounts) -> Callable[[HTTPConnection], Awaitable[str]]:
-    """Names who asks: an admin signed in on the pages, or the bearer of an admin's token (`homeside token`)."""
+    """Gives the name of the caller: an admin signed in on the pages, or the bearer of an admin's token (`homeside
+    token`).
+    """
 
     async def operator(connection: HTTPConnection) -> str:
         token = access.token(connection)

@@ -1,6 +1,6 @@
-"""What a relay tells the other relays of the fleet, as the service sees it; and the one of a relay that is alone.
+"""What a relay tells the other relays about the fleet, as the service sees it; and the version for a single relay.
 
-Which relay takes a kit's status may change at any time. All of them know the same of every kit, seconds late at most.
+A kit may connect to another relay at any time. Every relay knows the same about every kit, at most seconds late.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relay.fleet.rules import Told
 
 
 class Rows(StrEnum):
-    """What was changed in the database by somebody's wish, and is to be read anew."""
+    """The kind of database rows that somebody changed and that the other relays must read again."""
 
     KIT = "kit"
     PACKAGES = "packages"
@@ -22,27 +22,27 @@ class Rows(StrEnum):
 
 
 class Others(Protocol):
-    """What is told is committed. `tell` and `changed` return at once."""
+    """The other relays. What they are told is already committed. `tell` and `changed` return at once."""
 
     alone: bool
 
     def tell(self, told: Sequence[Told]) -> None:
-        """What kits said, whose messages this relay takes."""
+        """Pass on what was reported by kits connected to this relay."""
         ...
 
     def changed(self, rows: Rows, key: str = "") -> None: ...
 
     async def share(self, bundle: Path) -> None:
-        """A bundle that was taken in here, for the others. StoreUnavailable when they could not be given it."""
+        """Give the others a bundle that was uploaded here. Raises StoreUnavailable if it could not be passed on."""
         ...
 
     async def bring(self, bundle: str, into: Path) -> bool:
-        """A bundle that was taken in elsewhere; False when nobody has it."""
+        """Fetch a bundle that was uploaded elsewhere; False if no relay has it."""
         ...
 
 
 class Alone:
-    """One relay: nobody else asks."""
+    """A single relay: there are no others."""
 
     alone = True
 

@@ -1,7 +1,7 @@
-"""The fleet as its kits say it is, in memory: who is there, what each runs, and what each is reminded of.
+"""The fleet in memory, as its kits report it: which are online, what each runs, and what each must be told again.
 
-What is desired of a kit is told to it again until its status says that it heard: commands may get lost, states not.
-Of several relays the one that takes a kit's messages writes down what it said; the others overhear it.
+A command with a kit's desired state is repeated until the kit's status confirms it, since commands may get lost. In a
+cluster, the relay a kit is connected to stores what the kit reports, and the others are told.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from relay.fleet.view import FleetView
 
 MOST_KITS = 20_000
 AGAIN_MS = 30_000
-"""How long a kit may take to say that it heard a command, before it is told again."""
+"""How long a kit may take to confirm a command before it is sent again."""
 MOST_PACKAGES = 2_000
 MOST_DIAGNOSTICS = 512_000
 TYPES = ("packages", "diagnostics")
 UNHEARD_S = 30.0
-"""After a relay went, its kits have so long to be heard by another before they count as away."""
+"""After a relay is lost, its kits have this many seconds to appear at another before they count as offline."""
 CLOCKS_APART_MS = 60_000
-"""What relays' clocks may differ by: a kit that goes from one to another must not seem to be heard in the past."""
+"""By how much relays' clocks may differ: a kit that moves between relays must not seem to report from the past."""
 HERE, STORED = "here", "stored"
-"""By whom a kit was heard, where it is no other relay, which has a name: at first hand, or before this start."""
+"""Where a kit's report came from, if not from another relay (then its name): directly, or from before this start."""
 
 Command = Callable[[str, str, dict[str, Any]], None]
 log = structlog.get_logger(__name__)
@@ -53,9 +53,10 @@ class Diagnostics(msgspec.Struct):
 
 
 class Register:
-    """`kits` is the fleet, shared with `releases`; `command` sends one down; `link` says where a kit fetches one.
+    """The register. `kits` is shared with `releases`; `command` sends a command to a kit; `link` gives a release's
+    download address for a kit.
 
-    `rows` is held by whoever reads or writes what operators wish of a kit; `view` is what operators see.
+    `rows` is the lock for reading or writing what operators want of a kit; `view` is what operators see.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Register:
         releases.changed = self.view.changed
 
     async def load(self) -> None:
-        """As it was; who is online says so again, here or to another relay."""
+        """Load the stored fleet. Kits that are online will report again, here or to another relay."""
         async with self.rows:
             self._take_up({kit.name: kit for kit in await self._store.kits()})
         self._packages.update(await self._store.packages())
@@ -101,7 +102,7 @@ class Register:
     # -- what kits say -------------------------------------------------------------------------------------------
 
     def heard(self, name: str, payload: dict[str, Any], online: bool) -> None:
-        """A status message."""
+        """Take a kit's status message."""
         kit = self._expected(name)
         if kit is None:
             return
@@ -112,7 +113,7 @@ class Register:
             self.remind(kit)
 
     def presence(self, sender: KitSender, online: bool) -> None:
-        """What the switchboard noticed: a kit is heard here from now on, or has fallen silent without a word."""
+        """Take the switchboard's notice that a kit is connected here, or has gone silent."""
         kit = self.kits.get(sender.name)
         if kit is None or not kit.seen_ms:
             return
@@ -127,7 +128,7 @@ class Register:
         self._store.put(kit)
 
     async def take(self, sender: KitSender, envelope: Envelope, *, present: bool) -> None:
-        """`packages` and `diagnostics`, acknowledged when they are committed."""
+        """Take `packages` and `diagnostics` messages, acknowledged once they are committed."""
         if envelope.type == "packages":
             told = decode_payload(envelope.payload, Packages)
             if len(told.packages) > MOST_PACKAGES or len(told.digest) > 64:
@@ -154,12 +155,12 @@ class Register:
         return kit
 
     def changed(self, kit: Kit) -> None:
-        """What operators see of it is made anew."""
+        """Mark a kit as changed, so that its row for operators is made again."""
         self.view.changed(kit.name)
         self.releases.touched = True
 
     def remind(self, kit: Kit) -> None:
-        """Tell an online kit what it is to have and does not say it has."""
+        """Send an online kit the desired state that its status does not confirm yet."""
         report = kit.report
         assert report is not None
         if report.packages and report.packages not in self._packages:
@@ -175,7 +176,7 @@ class Register:
             self.tell(kit.name, "update", {"version": release.version, "sha256": release.sha256, "url": link})
 
     def tell(self, kit: str, name: str, args: dict[str, Any], *, again: bool = False) -> None:
-        """Send a command down, unless it was sent just now; `again`, even then."""
+        """Send a command to a kit, unless it was sent within AGAIN_MS; with `again`, in any case."""
         now = self._now_ms()
         if again or now - self._told.get((kit, name), -AGAIN_MS) >= AGAIN_MS:
             self._told[kit, name] = now
@@ -184,7 +185,7 @@ class Register:
     # -- what other relays say -----------------------------------------------------------------------------------
 
     def overheard(self, relay: str, told: Iterable[Told]) -> None:
-        """What kits said to another relay."""
+        """Take what kits reported to another relay."""
         for said in told:
             kit = self._expected(said.name)
             if kit is not None and said.seen_ms >= kit.seen_ms - CLOCKS_APART_MS:
@@ -193,11 +194,11 @@ class Register:
                 self.changed(kit)
 
     def told_here(self) -> list[Told]:
-        """What this relay knows at first hand: for one that is new, or was away."""
+        """What kits reported directly to this relay, for a relay that is new or was away."""
         return [rules.told(self.kits[name]) for name, relay in self._teller.items() if relay == HERE]
 
     async def reread(self, rows: Rows, key: str = "") -> None:
-        """Another relay wrote: a kit of that name, or, without one, many."""
+        """Read again what another relay changed: the kit named `key`, or, without one, all kits."""
         if rows is Rows.ROLLOUTS:
             await self.releases.load()
             self.releases.touched = True
@@ -218,7 +219,7 @@ class Register:
                 self.changed(kit)
 
     def gone(self, relay: str) -> None:
-        """A relay went: who takes its kits over says so soon, or nobody hears them any more."""
+        """Another relay is gone: its kits soon report to a different one, or else count as offline."""
         of_it = [name for name, kit in self.kits.items() if kit.online and self._teller.get(name, STORED) == relay]
         if of_it:
             asyncio.get_running_loop().call_later(UNHEARD_S, self._unheard, of_it, relay)

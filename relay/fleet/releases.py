@@ -1,6 +1,6 @@
-"""Releases and their rollouts: what is handed out, to whom now, and when a rollout stops by itself.
+"""Releases and their rollouts: which release each kit should fetch, and when a rollout halts by itself.
 
-A rollout is measured by what kits say of themselves; it asks more of them only when an operator widens it.
+A rollout is judged by what kits report; it is extended to more kits only when an operator widens it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from relay.fleet.rules import Kit, Progress, Release, Rollout, RolloutState
 from relay.fleet.store import Deed, FleetStore
 
 MOST_SHOWN = 20
-"""Rollouts that are looked at: older ones are history."""
+"""Most rollouts listed; older ones are history."""
 
 log = structlog.get_logger(__name__)
 
 
 class Releases:
-    """`kits` is the fleet as it is. `touched` is set when a kit said something, and rollouts are looked at anew.
+    """`kits` is the fleet. `touched` is set when a kit has reported something, so that rollouts are evaluated again.
 
-    `changed`, given by the wiring, is called when kits may want another release than before.
+    `changed`, set by the wiring, is called when kits may want a different release than before.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Releases:
         self.changed()
 
     def wanted(self, kit: Kit) -> Release | None:
-        """What this kit is to fetch now, if there is a bundle for its platform."""
+        """The release this kit should fetch now, if there is a bundle for its platform."""
         rollout = rules.wanted(self._rollouts.values(), kit)
         if rollout is None or kit.report is None:
             return None
@@ -62,7 +62,7 @@ class Releases:
         return of_platform or self._releases.get((rollout.version, ""))
 
     async def publish(self, who: str, body: AsyncIterator[bytes]) -> Release:
-        """Take a signed bundle in."""
+        """Check and store a signed bundle, and pass it to the other relays."""
         taken = await self._folder.take(body)
         manifest = taken.manifest
         await self._others.share(self._folder.path(taken.file))
@@ -85,7 +85,7 @@ class Releases:
         return sorted(self._releases.values(), key=lambda one: (one.added_ms, one.version), reverse=True)
 
     async def bundle(self, file: str) -> tuple[Path, Release]:
-        """Where a release's bundle lies, and what it is."""
+        """Path of a release's bundle, and the release."""
         release = next((one for one in self._releases.values() if one.file == file), None)
         path = await self._folder.fetched(file, release.sha256, self._others.bring) if release is not None else None
         if release is None or path is None:
@@ -93,7 +93,7 @@ class Releases:
         return path, release
 
     async def roll_out(self, who: str, version: str, tag: str, percent: float, most_failed: float) -> Rollout:
-        """Begin a rollout, or widen (or narrow) the one of this version and tag; one that halted goes on."""
+        """Start a rollout, or widen (or narrow) the one of this version and tag; a halted one resumes."""
         if not any(version == known for known, _ in self._releases):
             raise NotFound(f"No release {version} is here; publish its bundle first.")
 
@@ -106,7 +106,7 @@ class Releases:
         return rollout
 
     def foreseen(self, version: str, tag: str, percent: float) -> Progress:
-        """Whom a rollout would concern, and how it stands with them already."""
+        """Which kits a rollout would concern, and their present state."""
         return rules.progress(self._made(list(self._rollouts.values()), version, tag, percent, 0), self._kits.values())
 
     def _made(self, known: list[Rollout], version: str, tag: str, percent: float, most_failed: float) -> Rollout:
@@ -128,7 +128,7 @@ class Releases:
         return rollout
 
     def rollouts(self) -> list[dict[str, Any]]:
-        """The newest first, each with how far it is."""
+        """Rollouts, newest first, each with its progress."""
         newest = sorted(self._rollouts.values(), key=lambda one: one.id, reverse=True)[:MOST_SHOWN]
         return [
             {**msgspec.to_builtins(one), "progress": msgspec.to_builtins(rules.progress(one, self._kits.values()))}
@@ -136,7 +136,7 @@ class Releases:
         ]
 
     async def watch_for_ever(self, every_s: float = 1.0) -> None:
-        """Halt a rollout that goes wrong; count again only when a kit said something."""
+        """Halt rollouts that go wrong, never returning; evaluated only when a kit has reported something."""
         while True:
             await asyncio.sleep(every_s)
             if self.touched:
@@ -154,7 +154,7 @@ class Releases:
                 )
 
     async def _halt(self, rollout: Rollout, reason: str) -> None:
-        """Unless somebody did, or changed it meanwhile: then it is judged anew."""
+        """Halt the rollout, unless somebody has halted or changed it meanwhile; then it is evaluated again."""
 
         def halted(known: list[Rollout]) -> tuple[Rollout, Deed] | None:
             if rollout not in known:

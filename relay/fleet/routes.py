@@ -1,4 +1,4 @@
-"""The fleet over HTTP, for operators: an admin's sign-in or token. Bundles alone go to kits too, by a signed link."""
+"""The fleet over HTTP, for operators: an admin's sign-in or token. Only bundles are served to kits as well."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class NewRollout(_Body):
 
 
 def application(service: FleetService, operator: Operator, access: Access) -> FastAPI:
-    """`operator` names the admin who asks, or raises Unauthorized or Forbidden."""
+    """The fleet's routes. `operator` names the admin who asks, or raises Unauthorized or Forbidden."""
     app = FastAPI(title="Homeside fleet", version="1.0", docs_url=None, redoc_url=None)
     speak_envelopes(app)
     _kits(app, service, operator)
@@ -101,7 +101,9 @@ def _deeds(app: FastAPI, service: FleetService, operator: Operator) -> None:
 
     @app.put(f"{API}/kits/{{kit}}/configuration", summary="What a kit's settings are to be, all of them")
     async def configure(request: Request, kit: str, body: Configuration) -> Response:
-        """The kit checks them, tries them, and goes back by itself to what worked; its status tells which."""
+        """Set a kit's settings. The kit checks and tries them, and returns to the last working ones by itself; its
+        status tells.
+        """
         who = await operator(request)
         return _json(await service.configure(who, kit, body.settings, body.expected_version))
 
@@ -159,7 +161,7 @@ def _bundles(app: FastAPI, service: FleetService, operator: Operator, access: Ac
 
     @app.get(f"{API}/bundles/{{file}}", summary="A bundle, whole or from where a download broke off (Range)")
     async def bundle(request: Request, file: str) -> Response:
-        """By a kit's or an admin's token; the bundle's own signature is what a kit trusts."""
+        """Download a bundle with a kit's or an admin's token. A kit trusts the bundle by the signature inside it."""
         _may_fetch(access.bearer(request))
         path, release = await service.releases.bundle(file)
         return FileResponse(path, media_type="application/x-tar", headers={"ETag": f'"{release.sha256}"'})

@@ -1,6 +1,6 @@
-"""What an operator needs to know of a kit, and who is in a rollout. Pure.
+"""What an operator needs to know about a kit, and which kits are in a rollout. Pure.
 
-A kit is live, needs somebody, is away, or was never heard of. What it needs is said in words, the gravest first.
+A kit is live, needs attention, is away, or has never reported. Its problems are stated in words, the gravest first.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from core.contracts.release import newer
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}")
 MAX_TAGS = 20
 BACKLOG_MESSAGES = 600
-"""A minute of a sensor: more than a hiccup of the network."""
+"""Unsent messages (one minute of a sensor) from which a backlog is more than a short network problem."""
 CLOCK_ERROR_MS = 50.0
 BATTERY_LOW = 15.0
 HOT = 80.0
-"""Degrees at which a Raspberry Pi slows itself down (its documentation, "Frequency management and thermal control")."""
+"""Temperature (°C) at which a Raspberry Pi slows down (its documentation, "Frequency management and thermal
+control").
+"""
 DISK_LOW = 512 << 20
 DAY_MS = 86_400_000
 LATE = 0.25
-"""Share of the time between a certificate's renewal and its end after which it is no hiccup that it was not renewed."""
+"""Fraction of the time between a certificate's renewal date and its end, after which a missing renewal is a problem."""
 FAILED = (UpdateState.ROLLED_BACK, UpdateState.REFUSED)
 
 
@@ -39,14 +41,16 @@ class Standing(StrEnum):
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """The configuration a kit is to have: settings by their dotted keys."""
+    """The configuration a kit should have: settings by their dotted keys."""
 
     version: int
     settings: dict[str, Any]
 
 
 class Kit(msgspec.Struct, omit_defaults=True):
-    """A kit as the relay knows it; times epoch ms, 0 for never. What it is to have, then what it said."""
+    """A kit as the relay knows it: first what it should have, then what it reported. Times are epoch ms, 0 for
+    never.
+    """
 
     name: str
     added_ms: int = 0
@@ -58,7 +62,7 @@ class Kit(msgspec.Struct, omit_defaults=True):
 
 
 class Told(msgspec.Struct, omit_defaults=True, frozen=True):
-    """What a kit last said, as it is kept, and as relays of a cluster tell each other."""
+    """What a kit last reported, as it is stored, and as relays of a cluster tell each other."""
 
     name: str
     seen_ms: int = 0
@@ -67,7 +71,7 @@ class Told(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class Release(msgspec.Struct, omit_defaults=True, frozen=True):
-    """A signed bundle that this relay hands out. `components` are what its SBOM names."""
+    """A signed bundle that this relay serves. `components` come from its SBOM."""
 
     version: str
     machine: str
@@ -86,9 +90,9 @@ class RolloutState(StrEnum):
 
 
 class Rollout(msgspec.Struct, omit_defaults=True):
-    """A release on its way to those kits that have `tag` (empty: all) and fall below `percent`.
+    """A release rolled out to the kits that have `tag` (empty: all) and whose place is below `percent`.
 
-    It halts by itself when more than `most_failed` percent of them refused it or came back from it.
+    It halts by itself when more than `most_failed` percent of them refused it or rolled back.
     """
 
     id: int
@@ -102,7 +106,7 @@ class Rollout(msgspec.Struct, omit_defaults=True):
 
 
 class Progress(msgspec.Struct):
-    """How far a rollout is: kits it concerns now, and what became of it on them."""
+    """Progress of a rollout: the number of kits it concerns now, and what became of it on them."""
 
     members: int
     done: int
@@ -115,7 +119,7 @@ def told(kit: Kit) -> Told:
 
 
 def problems(kit: Kit, now_ms: float) -> list[str]:
-    """What is the matter with a kit, the gravest first; of one that is away, only what gets worse by itself."""
+    """A kit's problems, the gravest first; for a kit that is away, only those that get worse by themselves."""
     report = kit.report
     if report is None:
         return []
@@ -136,7 +140,7 @@ def problems(kit: Kit, now_ms: float) -> list[str]:
 
 
 def _certificate_trouble(report: Report, now_ms: float) -> str:
-    """A kit renews its certificate by itself: that it is late means that somebody has to find out why."""
+    """A kit renews its certificate by itself; if it is late, somebody has to find out why. Empty if all is well."""
     held = report.certificate
     if held is None:
         return ""
@@ -177,7 +181,7 @@ def standing(kit: Kit, now_ms: float) -> Standing:
 
 
 def valid_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags as kept, sorted, each once. ValueError, with words for whoever typed them, for one that is none."""
+    """The tags sorted, each once. Raises ValueError, with a message for whoever typed them, for an invalid one."""
     kept = tuple(sorted(set(tags)))
     for tag in kept:
         if not TAG.fullmatch(tag):
@@ -188,14 +192,14 @@ def valid_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def matches(kit: Kit, query: str) -> bool:
-    """Whether a word of a search is in a kit's name, tags, version or sensor; all words must be."""
+    """Whether all words of a search occur in a kit's name, tags, version or sensor."""
     report = kit.report
     text = " ".join([kit.name, *kit.tags, report.version if report else "", report.sensor if report else ""]).lower()
     return all(word in text for word in query.lower().split())
 
 
 def place(rollout: int, kit: str) -> float:
-    """Where a kit stands in a rollout's order, 0 to 100: another order each time, the same all along one rollout."""
+    """A kit's place in a rollout's order, 0 to 100: different for each rollout, fixed within one."""
     digest = hashlib.sha256(f"{rollout}:{kit}".encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32 * 100
 
@@ -207,9 +211,9 @@ def concerns(rollout: Rollout, kit: Kit) -> bool:
 
 
 def wanted(rollouts: Iterable[Rollout], kit: Kit) -> Rollout | None:
-    """The rollout whose release this kit is to fetch: the newest version that concerns it; None when it has that.
+    """The rollout whose release this kit should fetch: the newest version that concerns it; None if the kit has that.
 
-    A kit that refused a release or came back from it is not asked again; a paused or halted rollout asks nobody.
+    A kit that refused a release or rolled it back is not asked again; a paused or halted rollout asks nobody.
     """
     report = kit.report
     if report is None or not report.version:
@@ -243,5 +247,5 @@ def progress(rollout: Rollout, kits: Iterable[Kit]) -> Progress:
 
 
 def must_halt(rollout: Rollout, progress: Progress) -> bool:
-    """More failed than the share allowed of those it concerns; the first failure of few kits is already too many."""
+    """Whether more than the allowed share of the concerned kits failed; with few kits, one failure can be too many."""
     return progress.failed > 0 and progress.failed * 100 > rollout.most_failed * progress.members

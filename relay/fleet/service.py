@@ -1,6 +1,6 @@
-"""What operators ask of the fleet: kits expected, tagged, configured, asked for a report, forgotten.
+"""What operators ask of the fleet: kits added, tagged, configured, asked for a diagnostic report, forgotten.
 
-Each is a deed on record. What is answered is committed, and every relay sees it soon. Knows neither web nor database.
+Each request is recorded. An answer means that it is committed; every relay sees it soon. Knows nothing of HTTP or SQL.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class FleetService:
-    """`view` is the fleet as it is seen, `releases` what it is to run."""
+    """`view` is the fleet as operators see it, `releases` what it should run."""
 
     def __init__(self, store: FleetStore, register: Register, now_ms: Callable[[], float], others: Others) -> None:
         self._store, self._register, self._now_ms, self._others = store, register, now_ms, others
@@ -43,7 +43,7 @@ class FleetService:
         }
 
     async def add(self, who: str, names: Iterable[str], tags: Iterable[str] = ()) -> int:
-        """Expect kits that were never heard of yet. How many are new."""
+        """Add kits that have not reported yet; returns how many are new."""
         fresh = [name for name in dict.fromkeys(names) if name not in self._register.kits]
         if bad := next((name for name in fresh if not valid_kit(name)), None):
             raise NotAllowed(f"{bad[:64]!r} is no kit's name: letters, digits, '.', '_' and '-', at most 64 of them")
@@ -59,7 +59,7 @@ class FleetService:
         return len(made)
 
     async def forget(self, who: str, name: str) -> None:
-        """A kit that is gone for good; one that is online would only come back."""
+        """Forget a kit for good. Refused while it is online, since it would only reappear."""
         if self._of(name).online:
             raise NotAllowed(f"{name} is online; revoke it first, then forget it.")
         await self._store.forget(name, self._deed(who, name, "forget", ""))
@@ -76,7 +76,7 @@ class FleetService:
         return (await self._change(name, tagged)).tags
 
     async def configure(self, who: str, name: str, settings: dict[str, Any], expected: int | None = None) -> Desired:
-        """What a kit's settings are to be, all of them; Conflict when somebody was quicker."""
+        """Set all of a kit's remote settings. Raises Conflict if somebody else was quicker."""
         if len(msgspec.json.encode(settings)) > MOST_SETTINGS:
             raise NotAllowed(f"Settings may have {MOST_SETTINGS} bytes.")
         of_memory = self._of(name).report
@@ -97,7 +97,7 @@ class FleetService:
         return kit.desired
 
     async def diagnose(self, who: str, name: str) -> str:
-        """Ask a kit for a report of itself; the id it will come under."""
+        """Ask a kit for a diagnostic report; returns the id under which it will arrive."""
         kit = self._of(name)
         if not kit.online:
             raise NotAllowed(f"{name} is away; it can be asked when it is back.")
@@ -114,13 +114,15 @@ class FleetService:
         return {"request": found["request"], "atMs": found["at_ms"], "report": msgspec.Raw(found["body"].encode())}
 
     def remind_all(self) -> None:
-        """Tell those who are online, after a rollout was begun or widened."""
+        """Send online kits what they should have, after a rollout was started or widened."""
         for kit in self._register.kits.values():
             if kit.online and kit.report is not None:
                 self._register.remind(kit)
 
     async def _change(self, name: str, change: Callable[[Kit], tuple[Kit, Deed]]) -> Kit:
-        """Committed first, then seen; one at a time, that what is seen is what was committed last."""
+        """Change what a kit should have: committed first, then shown; one at a time, so that what is shown was
+        committed last.
+        """
         async with self._register.rows:
             kit = self._of(name)
             wished = await self._store.change(name, change)

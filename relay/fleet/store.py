@@ -1,7 +1,7 @@
-"""The fleet at rest. How a kit is may be written late; what an operator asks for is committed before it is answered.
+"""The fleet in the database. Kits' reports may be written late; operators' requests are committed before the answer.
 
-The two are columns of their own, and a wish is made from the row it changes, inside one transaction: relays of a
-cluster write side by side, and none undoes what another wrote.
+The two are in separate columns, and a request is computed from the row it changes, in one transaction: relays of a
+cluster write at the same time, and none overwrites what another wrote.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from relay.fleet import rules
 from relay.fleet.rules import Kit, Release, Rollout, Told
 
 REST_S = 2.0
-"""Between two commits of how kits are: what a kill -9 may cost is told again with the next status."""
+"""Seconds between two commits of kits' reports: what a kill -9 loses is reported again with the next status."""
 RETRY_S = 5.0
 LOCKED = sa.text("LOCK TABLE fleet_rollouts IN SHARE ROW EXCLUSIVE MODE")
-"""PostgreSQL's; in SQLite a writer is alone already."""
+"""For PostgreSQL; in SQLite there is only one writer anyway."""
 _T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What an operator asked for."""
+    """An operator's request, for the audit trail."""
 
     at_ms: int
     who: str
@@ -52,10 +52,10 @@ class Deed:
 
 
 class FleetStore:
-    """`run` writes what kits said and was `put`; everything else is committed when it returns."""
+    """`run` writes the reports given to `put`; everything else is committed when it returns."""
 
     def __init__(self, engine: AsyncEngine, committed: Callable[[Sequence[Told]], None] = lambda _: None) -> None:
-        """`committed` is called with what was `put`, once it is written."""
+        """`committed` is called with the reports given to `put` once they are written."""
         self._engine, self._committed = engine, committed
         self._changed: dict[str, Kit] = {}
         self._work = asyncio.Event()
@@ -77,7 +77,7 @@ class FleetStore:
                 self._work.set()
 
     async def drained(self) -> None:
-        """Commit what is waiting; what could not be committed goes on waiting."""
+        """Commit the waiting reports; what could not be committed keeps waiting."""
         changed, self._changed = self._changed, {}
         if not changed:
             return
@@ -88,7 +88,7 @@ class FleetStore:
             raise
 
     async def keep_told(self, kits: Iterable[Kit]) -> None:
-        """What these kits said. What they are to have is written only of those that were not known yet."""
+        """Store what these kits reported. What they should have is written only for kits not stored yet."""
         told = [(kit, rules.told(kit)) for kit in kits]
         found = [{"name": kit.name, "body": _wished(kit), "told": _json(said)} for kit, said in told]
         async with transaction(self._engine, write=True) as connection:
@@ -96,7 +96,7 @@ class FleetStore:
         self._committed([said for _, said in told])
 
     async def add(self, kits: Iterable[Kit], deeds: Iterable[Deed] = ()) -> None:
-        """Kits that are expected; those that are known already stay as they are."""
+        """Store expected kits; those already stored stay as they are."""
         found = [{"name": kit.name, "body": _wished(kit)} for kit in kits]
         async with transaction(self._engine, write=True) as connection:
             if found:
@@ -108,7 +108,7 @@ class FleetStore:
             await _note(connection, [deed])
 
     async def change(self, name: str, change: Callable[[Kit], tuple[Kit, Deed]]) -> Kit:
-        """What a kit is to have, made by `change` from what it is now. What `change` raises leaves all as it was."""
+        """Replace what a kit should have by what `change` makes of it. If `change` raises, nothing is changed."""
         of_kit = sa.select(fleet_kits).where(fleet_kits.c.name == name).with_for_update()
         async with transaction(self._engine, write=True) as connection:
             row = await first(connection, of_kit)
@@ -155,7 +155,7 @@ class FleetStore:
             await _note(connection, [deed])
 
     async def change_rollouts(self, change: Callable[[list[Rollout]], tuple[Rollout, Deed] | None]) -> Rollout | None:
-        """One rollout, made by `change` from all there are; None when `change` wanted nothing."""
+        """Store the rollout that `change` makes from all existing ones; None if `change` wanted nothing."""
         async with transaction(self._engine, write=True) as connection:
             if self._dialect is postgresql:
                 await connection.execute(LOCKED)
@@ -191,7 +191,7 @@ class FleetStore:
     async def _upsert(
         self, connection: AsyncConnection, table: sa.Table, found: list[dict[str, Any]], only: Iterable[str] = ()
     ) -> None:
-        """`only` are the columns to be changed in rows that are there; without it, all."""
+        """Insert or update rows. `only` names the columns to update in existing rows; without it, all."""
         if not found:
             return
         keys = [column.name for column in table.primary_key]
@@ -210,7 +210,7 @@ async def _note(connection: AsyncConnection, deeds: Iterable[Deed]) -> None:
 
 
 def _kit(row: dict[str, Any]) -> Kit:
-    """Rows of before there were two columns have all in the one."""
+    """A kit from its row. Rows older than the second column have everything in the first."""
     kit = msgspec.json.decode(row["body"], type=Kit)
     if row["told"] is not None:
         said = msgspec.json.decode(row["told"], type=Told)

@@ -1,4 +1,4 @@
-"""The fleet's API from a terminal: requests out, answers in, errors in words."""
+"""The fleet's API for a terminal: sends requests, returns answers, and turns errors into messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFUSALS: dict[int, type[RelayError]] = {400: NotAllowed, 401: Unauthorized, 40
 
 
 class Client:
-    """A relay at `url`, asked with an admin's token."""
+    """A client of the relay at `url`, with an admin's token."""
 
     def __init__(self, url: str, bearer: str) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
@@ -25,7 +25,7 @@ class Client:
         self._base, self._bearer = url.rstrip("/") + "/fleet/api/v1", bearer
 
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
-        """The answer's JSON. RelayError with the relay's own words."""
+        """The response's JSON. Raises RelayError with the relay's own message."""
         data = None if body is None else json.dumps(body).encode()
         return self._send(path, method, data, "application/json", WITHIN_S)
 

@@ -1,4 +1,6 @@
-"""The fleet as operators see it, from memory. A kit's row is made once a change: 10,000 of them are listed at once."""
+"""The fleet as operators see it, from memory. A kit's row is built once per change, so that 10,000 kits list at
+once.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from relay.fleet import rules
 from relay.fleet.rules import Kit, Release, Standing
 
 FRESH_MS = 3_600_000
-"""How long a row may stand: what it says of a certificate's end changes by itself, day by day."""
+"""How long a row may be reused: the days until a certificate's end change without a report."""
 ORDER = {Standing.ATTENTION: 0, Standing.AWAY: 1, Standing.NEW: 2, Standing.LIVE: 3}
 
 
 class Shown(NamedTuple):
-    """A kit as lists show it."""
+    """A kit as shown in lists."""
 
     order: tuple[int, str]
     standing: Standing
@@ -25,7 +27,9 @@ class Shown(NamedTuple):
 
 
 class FleetView:
-    """`kits` and `packages` (what is installed, by its digest) are the fleet; `wanted` is what a kit is to fetch."""
+    """`kits` and `packages` (installed packages by digest) are the fleet; `wanted` gives the release a kit should
+    fetch.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,7 @@ class FleetView:
         self._shown: dict[str, Shown] = {}
 
     def changed(self, kit: str | None = None) -> None:
-        """A kit, or None for all of them."""
+        """Rebuild the row of a kit when next needed; None for all kits."""
         if kit is None:
             self._shown.clear()
         else:
@@ -48,7 +52,7 @@ class FleetView:
     def listing(
         self, *, query: str = "", standing: Standing | None = None, tag: str = "", limit: int = 100, offset: int = 0
     ) -> dict[str, Any]:
-        """Kits that match, those that need somebody first, and the whole fleet in numbers."""
+        """The matching kits, those that need attention first, and counts over the whole fleet."""
         now = self._now_ms()
         shown = {name: self._of(kit, now) for name, kit in self._kits.items()}
         names = [
@@ -66,7 +70,7 @@ class FleetView:
         return self._of(kit, self._now_ms()).row
 
     def running(self, package: str) -> dict[str, Any]:
-        """Every kit that runs a package of that name (as PyPI compares names, PEP 503), and in which version."""
+        """Every kit that runs the package of that name (compared as PyPI does, PEP 503), and its version."""
         wanted = package.strip().lower().replace("_", "-").replace(".", "-")
         versions = {digest: found[wanted] for digest, found in self._packages.items() if wanted in found}
         kits = [

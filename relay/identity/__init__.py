@@ -1,1 +1,1 @@
-"""Identities of kits: claims, certificates, their renewal and their end."""
+"""Identities of kits: claims, certificates, their renewal and revocation."""

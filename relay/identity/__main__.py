@@ -1,6 +1,6 @@
-"""`homeside claims` and `homeside kits`: identities, by whoever may read the relay's data folder.
+"""`homeside claims` and `homeside kits`: kits' identities, for anybody who can read the relay's data folder.
 
-They work on the database, whether the relay runs or not; a running one learns of it within a second.
+The commands work on the database, whether or not the relay is running; a running relay notices within a second.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def _move(key: Path, to: Path) -> None:
 
 
 def _with_identities(work: Work[T], data: Path | None, config: Path | None) -> T:
-    """Run `work` on the identities of the relay with these settings; a RelayError ends the command with its text."""
+    """Run `work` on the identities of the relay with these settings; a RelayError ends the command with its message."""
     try:
         configure("warning")
         return asyncio.run(_opened(work, data, config))

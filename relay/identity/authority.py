@@ -1,7 +1,7 @@
-"""The relay's own certificate authority: a root that may be kept offline, and an issuer beneath it that signs.
+"""The relay's own certificate authority: a root, whose key may be kept offline, and an issuer below it that signs.
 
-The root signs issuers and nothing else; once its key has been taken away, the relay runs without it until the issuer
-ends. An outside authority takes its place by files: its certificate as root, an issuer it signed, that issuer's key.
+The root signs only issuers; once its key has been moved away, the relay runs without it until the issuer expires. An
+external authority can take its place: its certificate as the root, an issuer it has signed, and that issuer's key.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from relay.files import write_whole
 ROOT_LIFE = timedelta(days=20 * 365)
 ISSUER_LIFE = timedelta(days=5 * 365)
 ISSUER_RENEWED_BEFORE = timedelta(days=365)
-"""So long before its end an issuer is made anew, if the root's key is there to sign it."""
+"""How long before it expires an issuer is renewed, if the root's key is present to sign it."""
 CRL_LIFE = timedelta(days=30)
 SLACK = timedelta(hours=1)
-"""Certificates begin this much earlier: the clocks of a broker and a relay differ."""
+"""Certificates are valid from this long before now, since the clocks of broker and relay may differ."""
 PEM = serialization.Encoding.PEM
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorityFiles:
-    """Where an authority lives. `root_key` need not exist."""
+    """Files of an authority. `root_key` need not exist."""
 
     root: Path
     root_key: Path
@@ -48,7 +48,7 @@ class AuthorityFiles:
 
 
 class Authority:
-    """Signs. `root` is what everybody trusts, `issuer` what stands between."""
+    """Signs certificates and the revocation list. Everybody trusts `root`, which has signed `issuer`."""
 
     def __init__(self, root: x509.Certificate, issuer: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         self.root = root
@@ -65,24 +65,26 @@ class Authority:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the root (DER), by which a kit knows it."""
+        """SHA-256 of the root certificate (DER, hexadecimal), by which a kit recognises it."""
         return self.root.fingerprint(hashes.SHA256()).hex()
 
     def issue_kit(self, key: ec.EllipticCurvePublicKey, kit: str, now: datetime, life: timedelta) -> x509.Certificate:
-        """A client's certificate: its common name is the kit, it serves no server."""
+        """A client certificate: its common name is the kit's name; it is not valid for servers."""
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"urn:homeside:kit:{kit}")]
         return self._leaf(key, kit, names, ExtendedKeyUsageOID.CLIENT_AUTH, now, min(now + life, self._until))
 
     def issue_server(
         self, key: ec.EllipticCurvePublicKey, names: Sequence[str], now: datetime, life: timedelta
     ) -> x509.Certificate:
-        """A server's certificate for DNS names and IP addresses."""
+        """A server certificate for these DNS names and IP addresses."""
         alternatives = [general_name(name) for name in names]
         until = min(now + life, self._until)
         return self._leaf(key, "Homeside relay", alternatives, ExtendedKeyUsageOID.SERVER_AUTH, now, until)
 
     def crl(self, revoked: Iterable[tuple[str, datetime]], now: datetime) -> bytes:
-        """The list of revoked serial numbers (hexadecimal) with when, as PEM (RFC 5280 section 5)."""
+        """The certificate revocation list: serial numbers (hexadecimal) with their times, as PEM (RFC 5280
+        section 5).
+        """
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.issuer.subject)
@@ -121,7 +123,9 @@ class Authority:
 
 
 def own_authority(folder: Path, now: datetime) -> Authority:
-    """The authority in `folder`, made on first use, its issuer renewed in time. SettingsError names what is missing."""
+    """The authority in `folder`, created on first use, its issuer renewed in time. SettingsError names what is
+    missing.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = AuthorityFiles.below(folder)
     with _alone(folder):
@@ -133,7 +137,7 @@ def own_authority(folder: Path, now: datetime) -> Authority:
 
 
 def open_authority(files: AuthorityFiles, now: datetime) -> Authority:
-    """Raises SettingsError when a file is missing, does not belong to the others, or has ended."""
+    """Open existing files. Raises SettingsError if one is missing, does not match the others, or has expired."""
     try:
         root = x509.load_pem_x509_certificate(files.root.read_bytes())
         issuer = x509.load_pem_x509_certificate(files.issuer.read_bytes())
@@ -178,7 +182,9 @@ def _make_root(files: AuthorityFiles, now: datetime) -> None:
 
 
 def _make_issuer(files: AuthorityFiles, now: datetime) -> None:
-    """On the key that is there, so that certificates and lists signed by it go on being good; else on a new one."""
+    """Make an issuer certificate: for the existing key if there is one, so that what it signed stays valid, else a new
+    key.
+    """
     if not files.root_key.exists():
         if files.issuer.exists():
             return
@@ -237,7 +243,7 @@ def _signed_by(key: ec.EllipticCurvePublicKey) -> x509.AuthorityKeyIdentifier:
 
 
 def _mark(key: ec.EllipticCurvePublicKey) -> str:
-    """Eight digits by which two authorities' names differ."""
+    """Eight hexadecimal digits of the key's hash, which tell the names of two authorities apart."""
     return x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()[:8]
 
 
@@ -250,7 +256,7 @@ def _ends_before(path: Path, moment: datetime) -> bool:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """A relay and a command may start at the same moment; one of them makes the authority."""
+    """Lock the folder: a relay and a command may start at the same moment, and only one may create the authority."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,8 @@
-"""Configurations for brokers of their own, mosquitto and NATS: who may come in, and to which topics. Pure: text out.
+"""Configurations for separate brokers, mosquitto and NATS: who may connect, and to which topics. Pure: returns text.
 
-Both let kits in by certificate alone, under the name it bears, to their own lanes; the relay has a door of its own on
-loopback. mosquitto is told of revoked certificates by a list (CRL). NATS has none: there every kit is a user, and a
-revoked one is left out; NATS drops it when it reads its configuration anew.
+Both admit kits by certificate only, under the name in it, to their own topics; the relay has its own port on loopback.
+mosquitto learns of revoked certificates from a list (CRL). NATS has no such list: every kit is a user, a revoked one is
+left out, and NATS disconnects it when it reloads its configuration.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROUNDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class BrokerPlan:
-    """Where things are; `certificate` and `key` are the broker's, `relay_port` is on loopback."""
+    """Paths and ports. `certificate` and `key` are the broker's; `relay_port` is on loopback."""
 
     folder: Path
     certificate: Path
@@ -37,7 +37,7 @@ class BrokerPlan:
 
 
 def mosquitto(plan: BrokerPlan, salt: bytes) -> dict[str, str]:
-    """Files for mosquitto 2, by name. SIGHUP makes it read the lists anew; its configuration only a restart."""
+    """Files for mosquitto 2, by name. SIGHUP makes it reload the lists; its configuration needs a restart."""
     lines = [
         "# For mosquitto 2: mosquitto -c this file, or include it. Made by `homeside kits broker-config`.",
         "per_listener_settings true",
@@ -74,7 +74,7 @@ def mosquitto(plan: BrokerPlan, salt: bytes) -> dict[str, str]:
 
 
 def nats(plan: BrokerPlan, kits: Iterable[str]) -> dict[str, str]:
-    """Files for nats-server 2.9 and later, by name. SIGHUP makes it read both anew."""
+    """Files for nats-server 2.9 and later, by name. SIGHUP makes it reload both."""
     lines = [
         "# For nats-server 2.9 and later: nats-server -c this file. Made by `homeside kits broker-config`.",
         'server_name: "homeside"',
@@ -98,7 +98,7 @@ def nats(plan: BrokerPlan, kits: Iterable[str]) -> dict[str, str]:
 
 
 def nats_kits(relay_password: str, kits: Iterable[str]) -> str:
-    """Every kit that is trusted, as a user known by its certificate, with its own subjects."""
+    """NATS users: every trusted kit, identified by its certificate, with its own subjects."""
     users = [f'    {{ user: "relay", password: "{relay_password}" }}']
     users += [_nats_user(kit) for kit in sorted(kits)]
     return _lines(["authorization {", "  users: [", *users, "  ]", "}"])
@@ -115,12 +115,14 @@ def _nats_user(kit: str) -> str:
 
 
 def nats_can_name(kit: str) -> bool:
-    """NATS parts its subjects by dots; before 2.10 it takes none inside a topic."""
+    """Whether NATS can use this kit's name: it separates subjects by dots, and before 2.10 allows none in an MQTT
+    topic.
+    """
     return "." not in kit
 
 
 def _mosquitto_hash(password: str, salt: bytes) -> str:
-    """As mosquitto_passwd makes it: PBKDF2 with SHA-512."""
+    """A password hash as mosquitto_passwd makes it: PBKDF2 with SHA-512."""
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ROUNDS)
     return f"$7${_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 

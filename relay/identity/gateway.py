@@ -1,7 +1,8 @@
-"""Keeps a broker of its own told of who is trusted: lists rewritten, the broker asked to read them, the revoked gone.
+"""Keeps a separate broker informed of which kits are trusted: rewrites its lists, has it reload them, and disconnects
+revoked kits.
 
-Where the broker's files are is a setting; so is its process id, for a relay that may signal it. Without that, whoever
-runs the broker has it reload when the files change (a systemd path unit does).
+The folder of the broker's files is a setting, and so is its process id file, for a relay that may signal it. Without
+that, whoever runs the broker must have it reload when the files change (for example with a systemd path unit).
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from relay.files import write_whole
 from relay.identity import brokers
 
 ANEW_AFTER_S = 12 * 3600.0
-"""A list of revoked certificates ends; mosquitto would then refuse everybody."""
+"""Seconds after which the lists are rewritten in any case: once a revocation list expires, mosquitto refuses
+everybody.
+"""
 LOOK_EVERY_S = 2.0
 READ_WITHIN_S = 0.5
-"""A broker's time to read its lists after SIGHUP."""
+"""Seconds a broker gets to read its lists after SIGHUP."""
 SEND_OFF_WITHIN_S = 3.0
 
 log = structlog.get_logger(__name__)
 
 
 class BrokerFiles:
-    """The files in `folder` that change: a CRL for mosquitto, users for NATS. `run` for ever."""
+    """The files in `folder` that change: a CRL for mosquitto, users for NATS. `run` never returns."""
 
     def __init__(
         self,
@@ -55,7 +58,9 @@ class BrokerFiles:
         standing.listen(self._changed.set)
 
     async def run(self) -> None:
-        """For ever. NATS must be told of kits that come, too, which nobody calls out: they are looked for."""
+        """Keep the files up to date, never returning. NATS must also learn of new kits; nothing announces these, so
+        they are polled.
+        """
         loop = asyncio.get_running_loop()
         anew_s = loop.time()
         while True:
@@ -70,7 +75,7 @@ class BrokerFiles:
                     await self._changed.wait()
 
     async def _users(self) -> list[str] | None:
-        """Those NATS is to know; None for a broker that knows them by their certificates."""
+        """The kits that NATS is to know; None for a broker that identifies them by certificate."""
         if not (self._folder / brokers.NATS_KITS).exists():
             return None
         return [kit for kit in await self._trusted_kits() if brokers.nats_can_name(kit)]
@@ -87,7 +92,9 @@ class BrokerFiles:
         self._gone, self._written = gone, users
 
     async def _send_off_all(self, kits: frozenset[str]) -> None:
-        """Twice: the broker reads its lists a moment after the signal, and a kit may be back before it has."""
+        """Disconnect these kits, twice: the broker reads its lists a moment after the signal, and a kit may reconnect
+        before that.
+        """
         for _ in range(2):
             await asyncio.sleep(READ_WITHIN_S)
             await asyncio.gather(*(self._send_off(kit) for kit in kits))
@@ -101,7 +108,9 @@ class BrokerFiles:
             log.error("broker_not_told", pid_file=str(self._pid_file), reason=str(error))
 
     async def _send_off(self, kit: str) -> None:
-        """A second client of the same id ends the first (MQTT-3.1.4-2), and kits' ids there are their names."""
+        """Disconnect a kit by connecting with its client id: the broker then drops the first connection
+        (MQTT-3.1.4-2).
+        """
         where = self._address
         client = aiomqtt.Client(
             where.host, where.port, username=where.username, password=where.password, identifier=kit

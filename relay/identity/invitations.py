@@ -1,6 +1,6 @@
-"""What a kit is invited with: its name, where the relay is, a claim to spend once, and whom it is to trust there.
+"""A kit's invitation: its name, the relay's address, a claim to be used once, and the fingerprint it is to trust.
 
-As a TOML file, as a link, as a picture of it, and as lines to read out; the same words in each.
+As a TOML file, a link, a QR code of the link, and lines to read out; all hold the same values.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from relay.settings import RelaySettings
 
 
 def relay_address(settings: RelaySettings) -> str:
-    """Where kits reach this relay over HTTPS, as far as it knows."""
+    """The HTTPS address at which kits reach this relay, as far as the relay knows it."""
     if settings.public_url.startswith("https://"):
         return settings.public_url.rstrip("/")
     return f"https://{lan_addresses()[0]}:{settings.tls.port}"
 
 
 def invitation(claim: Claim, code: str, relay: str, fingerprint: str) -> dict[str, Any]:
-    """Its words by name; `claim` is the code, which nobody can read again."""
+    """The invitation's values by name. `claim` is the code, which is not stored and cannot be read again."""
     said = {"kit": claim.kit, "relay": relay, "claim": code, "fingerprint": fingerprint}
     link = "homeside:enrol?" + urlencode(said, quote_via=quote)
     return {**said, "link": link, "id": claim.id, "expires_at": claim.expires_at.isoformat()}
 
 
 def invitation_toml(invited: dict[str, Any]) -> str:
-    """What `homeside enrol --from` reads."""
+    """The TOML file that `homeside enrol --from` reads."""
     return "".join(f"{name} = {json.dumps(invited[name])}\n" for name in ("kit", "relay", "claim", "fingerprint"))
 
 

@@ -1,4 +1,4 @@
-"""The identities' part of the relay put together, for relay.main and for the commands."""
+"""Construction of the relay's identities, for relay.main and for the commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from relay.identity.store import IdentityStore
 from relay.settings import RelaySettings
 
 FAILURES, FAILURES_WINDOW_S = 10, 600
-"""Refused claims and proofs an address may have in ten minutes."""
+"""Refused claims and proofs that one address may have, and in how many seconds."""
 CERTIFICATE_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The authority, who is no longer trusted, and the service over both."""
+    """The authority, the list of those no longer trusted, and the service that uses both."""
 
     authority: Authority
     standing: Standing
@@ -47,7 +47,7 @@ class Identities:
 
 
 def authority_of(settings: RelaySettings, now: datetime) -> Authority:
-    """The relay's own, or an outside one's issuer where the settings name it."""
+    """The relay's own authority, or the external issuer named in the settings."""
     outside = settings.identity
     if outside.issuer is None or outside.issuer_key is None or outside.root is None:
         return own_authority(settings.data / "authority", now)
@@ -57,7 +57,7 @@ def authority_of(settings: RelaySettings, now: datetime) -> Authority:
 async def identities(
     settings: RelaySettings, engine: AsyncEngine, tokens: Tokens, now_ms: Callable[[], float]
 ) -> Identities:
-    """Made, and knowing who is trusted. The database is there."""
+    """Construct the identities and load who is no longer trusted. The database must exist."""
     chosen = settings.identity
     terms = Terms(
         certificate=timedelta(days=chosen.certificate_days),
@@ -73,7 +73,7 @@ async def identities(
 
 
 def open_identity(ground: Ground, made: Identities, address: Address) -> Part:
-    """`address` is the broker's, as the relay reaches it."""
+    """The identities' API. `address` is the broker's, as the relay reaches it."""
     settings = ground.settings
     trusted = made.authority.root_pem + _above(settings.tls.certificate)
     failures = Limiter(FAILURES, FAILURES_WINDOW_S)
@@ -96,7 +96,7 @@ def open_identity(ground: Ground, made: Identities, address: Address) -> Part:
 
 
 def broker_tls(settings: RelaySettings, made: Identities) -> tuple[ssl.SSLContext, Path] | None:
-    """How the broker inside speaks TLS, and the certificate by which the relay knows it; None without."""
+    """TLS settings of the built-in broker, and the certificate by which the relay trusts it; None without TLS."""
     if not settings.mqtt.tls:
         return None
     certificate, key = server_certificate(settings, made.authority)
@@ -104,7 +104,9 @@ def broker_tls(settings: RelaySettings, made: Identities) -> tuple[ssl.SSLContex
 
 
 def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[Path, Path]:
-    """Of the public port and of the broker inside: the settings' files, else an own one. Raises SettingsError."""
+    """Certificate and key of the public port and the built-in broker: the settings' files, else ones made here. Raises
+    SettingsError.
+    """
     tls = settings.tls
     if tls.certificate is not None and tls.key is not None:
         server_context(tls.certificate, tls.key)
@@ -116,7 +118,9 @@ def server_certificate(settings: RelaySettings, authority: Authority) -> tuple[P
 
 
 async def keep_certificate(settings: RelaySettings, authority: Authority, every_s: float = CERTIFICATE_EVERY_S) -> None:
-    """Make the own certificate anew before its end, and serve what the operator puts in the place of his, at once."""
+    """Every `every_s` seconds: renew the relay's own certificate if it is due, and serve files that the operator
+    replaced. Never returns.
+    """
     shown = _newest(await asyncio.to_thread(server_certificate, settings, authority))
     while True:
         await asyncio.sleep(every_s)
@@ -135,7 +139,9 @@ def _newest(files: tuple[Path, Path]) -> tuple[int, ...]:
 
 
 def _broker_url(settings: RelaySettings, address: Address) -> Callable[[Request], str]:
-    """What a kit is told: the settings' broker, else the one inside, under the name the kit asked by."""
+    """The broker address given to kits: from the settings, else the built-in broker under the host name the kit
+    used.
+    """
 
     def url(request: Request) -> str:
         if settings.identity.broker_url:
@@ -148,7 +154,7 @@ def _broker_url(settings: RelaySettings, address: Address) -> Callable[[Request]
 
 
 def _above(certificate: Path | None) -> bytes:
-    """What stands above a server certificate of the operator's own, or that one itself when it stands alone."""
+    """The chain above an operator's server certificate, or the certificate itself if it stands alone; PEM."""
     if certificate is None:
         return b""
     try:

@@ -1,4 +1,4 @@
-"""Identities over HTTP: what kits ask for without a token, and what an admin's token may do. Knows nothing of SQL."""
+"""Identities over HTTP: what kits may ask for without a token, and what needs an admin's. Knows nothing of SQL."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from relay.errors import ClaimRefused, CsrRefused, Forbidden, IdentityRefused, R
 from relay.identity.service import IdentityService, Issued
 
 BrokerUrl = Callable[[Request], str]
-"""Where the asking kit finds its broker."""
+"""Gives the broker's address for the requesting kit."""
 NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 class WantedClaims(BaseModel):
-    """Kits to make claims for, and for how long."""
+    """Kits to make claims for, and how long these are valid."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +46,9 @@ class Revocation(BaseModel):
 def application(
     service: IdentityService, access: Access, broker_url: BrokerUrl, trusted: bytes, failures: Limiter
 ) -> FastAPI:
-    """`trusted` is what kits may trust, PEM; `failures` bounds refused claims and proofs per address."""
+    """The identities' routes. `trusted` is what kits may trust (PEM); `failures` limits refused claims and proofs per
+    address.
+    """
     app = FastAPI(title="Homeside identities", version="1", docs_url=None, redoc_url=None)
     app.include_router(_kits(service, broker_url, trusted, failures))
     app.include_router(_operators(service, access))
@@ -66,7 +68,9 @@ def _kits(service: IdentityService, broker_url: BrokerUrl, trusted: bytes, failu
 
     @router.get("/authority", summary="Whom to trust, and what time it is")
     async def authority() -> Response:
-        """A kit compares one of these certificates with the fingerprint it was given before it trusts anything here."""
+        """The authority's certificates. A kit checks one of them against the fingerprint in its invitation before it
+        trusts any.
+        """
         body = {
             "certificates": trusted.decode(),
             "fingerprint": service.authority.fingerprint,
@@ -100,7 +104,7 @@ def _kits(service: IdentityService, broker_url: BrokerUrl, trusted: bytes, failu
 
 
 async def _guarded(failures: Limiter, request: Request, ask: Callable[[str], Awaitable[Any]]) -> Any:
-    """Refusals are counted per address, and beyond their bound nothing is looked at."""
+    """Run `ask`, counting refusals per address; beyond the limit, requests are refused without being examined."""
     address = address_of(request)
     failures.check(address)
     try:
@@ -111,7 +115,9 @@ async def _guarded(failures: Limiter, request: Request, ask: Callable[[str], Awa
 
 
 def _issued(issued: Issued, issuer_pem: bytes, trusted: bytes) -> dict[str, Any]:
-    """A certificate with its chain, whom its holder is to trust, and the times that matter, in epoch seconds."""
+    """The response to a kit: its certificate with chain, the certificates it is to trust, and times in epoch
+    seconds.
+    """
     made = issued.certificate
     return {
         "kit": made.kit,

@@ -1,4 +1,4 @@
-"""What makes a claim, a certificate request and a proof good. Pure: time, bytes and chance are arguments."""
+"""Checks of claims, certificate requests and proofs. Pure: time, bytes and random numbers are arguments."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ CODE_BITS = 125
 
 
 def digest_of(code: str) -> str:
-    """How a claim is kept: 125 random bits need no slow hash."""
+    """The stored digest of a claim's code; its 125 random bits need no slow hash."""
     return hashlib.sha256(plain_code(code).encode()).hexdigest()
 
 
 def key_mark(key: ec.EllipticCurvePublicKey) -> str:
-    """SHA-256 of the public key (SubjectPublicKeyInfo, DER): by it a kit that asks again is known."""
+    """SHA-256 of the public key (SubjectPublicKeyInfo, DER, hexadecimal), by which a kit that asks again is
+    recognised.
+    """
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).hexdigest()
 
 
 def read_csr(pem: str) -> x509.CertificateSigningRequest:
-    """Raises CsrRefused unless it is whole and signed by its own key on P-256."""
+    """The certificate request. Raises CsrRefused unless it is well-formed, on P-256, and signed with its own key."""
     try:
         csr = x509.load_pem_x509_csr(pem.encode())
         good = csr.is_signature_valid
@@ -52,14 +54,16 @@ def key_of(csr: x509.CertificateSigningRequest) -> ec.EllipticCurvePublicKey:
 
 
 def check_name(csr: x509.CertificateSigningRequest, kit: str) -> None:
-    """CsrRefused unless the request is for exactly this kit."""
+    """Raises CsrRefused unless the request is for exactly this kit."""
     names = [str(part.value) for part in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [kit] or len(list(csr.subject)) != 1:
         raise CsrRefused("The request names another kit than the claim or the certificate it comes with.")
 
 
 def renew_after(not_before: datetime, not_after: datetime) -> datetime:
-    """Two thirds of a certificate's life: a kit that was off for weeks still renews in time."""
+    """When to renew: after two thirds of a certificate's life, so that a kit that was off for weeks still renews in
+    time.
+    """
     return not_before + (not_after - not_before) * 2 / 3
 
 

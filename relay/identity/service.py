@@ -1,7 +1,7 @@
-"""Enrolment, renewal and revocation, as the relay does them. Knows neither the web nor the database.
+"""Enrolment, renewal and revocation of kits. Knows nothing of HTTP or SQL.
 
-A claim is spent once, in one transaction with the certificate it is spent for. A kit that lost the answer asks again
-with the same key and gets the same certificate; anybody else who shows that claim is refused, and it is written down.
+A claim is used once, in one transaction with the certificate it is used for. A kit that lost the answer asks again with
+the same key and gets the same certificate; anybody else who shows that claim is refused, and this is recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relay.identity.store import Certificate, Claim, Entry, IdentityStore, KitId
 CLAIM_TEXT = "This claim is not valid: unknown, expired, withdrawn or spent. Ask whoever runs the relay for a new one."
 REFUSED_TEXT = "This kit is not known here, was revoked, or does not hold the key it speaks for. It needs a new claim."
 PROOF_WITHIN_S = 300
-"""How far a token request's time may lie from the relay's."""
+"""Most seconds between the time in a token request and the relay's time."""
 WATCH_EVERY_S = 1.0
 MOST_LISTED = 1_000
 
@@ -37,20 +37,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long things hold."""
+    """How long claims, certificates and tokens are valid."""
 
     certificate: timedelta = timedelta(days=90)
     claim: timedelta = timedelta(hours=24)
     grace: timedelta = timedelta(days=30)
-    """So long after its end a certificate may still be renewed, unless it was revoked."""
+    """How long after its expiry a certificate can still be renewed, unless it was revoked."""
     token: timedelta = timedelta(hours=24)
     sign_in: timedelta = timedelta(hours=24)
-    """How long an access token holds: ended sign-ins are remembered as long."""
+    """Validity of an access token; ended sign-ins are remembered for as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate for its kit, and when to come back."""
+    """A certificate for a kit, and when to renew it."""
 
     certificate: Certificate
     renew_after: datetime
@@ -82,7 +82,9 @@ class IdentityService:
     async def make_claims(
         self, kits: list[str], by: str, life: timedelta | None = None, address: str | None = None
     ) -> list[tuple[Claim, str]]:
-        """A claim for each kit, with its code, which is told this once. CsrRefused names a kit that cannot be one."""
+        """Make a claim for each kit. Returns each with its code, which cannot be read again. Raises CsrRefused for a
+        name that cannot be a kit's.
+        """
         now = self.now()
         made: list[tuple[Claim, str]] = []
         for kit in kits:
@@ -101,7 +103,7 @@ class IdentityService:
         return await self._store.list_claims(MOST_LISTED)
 
     async def withdraw(self, which: str, by: str, address: str | None = None) -> int:
-        """By a claim's id or a kit's name. NotFound when none was open."""
+        """Withdraw open claims, by a claim's id or a kit's name; returns how many. Raises NotFound if none was open."""
         now = self.now()
         count = await self._store.withdraw(which, now, Entry(now, "claim_withdrawn", None, by, address, which[:512]))
         if count == 0:
@@ -112,16 +114,16 @@ class IdentityService:
         return await self._store.list_kits()
 
     async def trusted_kits(self) -> list[str]:
-        """Enrolled and not revoked, sorted."""
+        """Names of kits that are enrolled and not revoked, sorted."""
         return await self._store.trusted_kits()
 
     async def audit(self, kit: str | None = None, most: int = MOST_LISTED) -> list[Entry]:
         return await self._store.list_audit(kit, min(most, MOST_LISTED))
 
     async def revoke(self, kit: str, why: str, by: str, address: str | None = None) -> bool:
-        """From now on; who is connected is dropped. A kit that has no certificate loses its tokens.
+        """Revoke a kit from now on and disconnect it. A kit without a certificate loses its tokens.
 
-        False when nobody ever enrolled by that name: it may be misspelt.
+        False if no kit of that name was ever enrolled: it may be misspelt.
         """
         if not claimable(kit):
             raise NotFound(f"{kit[:80]!r} is no kit's name.")
@@ -134,7 +136,9 @@ class IdentityService:
     # -- for kits ----------------------------------------------------------------------------------------------
 
     async def enrol(self, code: str, csr_pem: str, address: str) -> Issued:
-        """The certificate a claim is spent for. ClaimRefused or CsrRefused, and a line in the audit, otherwise."""
+        """Use a claim and issue its certificate. Otherwise ClaimRefused or CsrRefused, recorded in the audit trail
+        unless the request cannot be read at all.
+        """
         now, csr = self.now(), read_csr(csr_pem)
         claim = await self._store.claim(digest_of(code))
         try:
@@ -163,14 +167,14 @@ class IdentityService:
         return await self._again(claim, csr)
 
     async def _again(self, claim: Claim, csr: x509.CertificateSigningRequest) -> Certificate:
-        """The answer was lost on its way: who holds the key that the claim was spent for gets it once more."""
+        """The certificate of a claim used before, for the holder of the same key, whose first answer was lost."""
         known = await self._store.by_key(claim.kit, key_mark(key_of(csr)))
         if known is None or known.revoked_at is not None:
             raise ClaimRefused(CLAIM_TEXT)
         return known
 
     async def renew(self, asked: RenewRequest, address: str) -> Issued:
-        """A new certificate for the holder of an old one. IdentityRefused or CsrRefused otherwise."""
+        """A new certificate for the holder of an old one. Raises IdentityRefused or CsrRefused."""
         now, csr = self.now(), read_csr(asked.csr)
         statement = renewal_statement(asked.serial, csr.public_bytes(Encoding.DER))
         old = await self._holder(asked.serial, statement, asked.proof, address)
@@ -187,7 +191,9 @@ class IdentityService:
         return self._issued(made, now)
 
     async def token(self, asked: TokenRequest, address: str) -> tuple[str, datetime]:
-        """A bearer token for the HTTP APIs, for the holder of a certificate."""
+        """A bearer token for the HTTP APIs, for the holder of a certificate, and when it expires. Raises
+        IdentityRefused.
+        """
         now = self.now()
         if abs(asked.at - now.timestamp()) > PROOF_WITHIN_S:
             raise IdentityRefused("The time this was asked at is not the relay's. Ask for its time first.")
@@ -227,7 +233,7 @@ class IdentityService:
     # -- who is no longer trusted ------------------------------------------------------------------------------
 
     async def revocations(self) -> bytes:
-        """The list for brokers and whoever asks (CRL, PEM)."""
+        """The certificate revocation list (PEM), for brokers and anybody who asks."""
         now = self.now()
         return self.authority.crl(await self._store.revoked_certificates(now), now)
 
@@ -237,7 +243,9 @@ class IdentityService:
         self._standing.update(await self._store.ended(now, now - self._terms.sign_in))
 
     async def watch(self) -> None:
-        """For ever: what a command or another relay has ended is known here within WATCH_EVERY_S."""
+        """Poll the database, never returning: what a command or another relay has revoked is known here within
+        WATCH_EVERY_S.
+        """
         while True:
             try:
                 await self.look()
@@ -247,7 +255,7 @@ class IdentityService:
 
 
 def _state(claim: Claim | None, now: datetime) -> str:
-    """For the audit: what was the matter with it."""
+    """The state of a refused claim, for the audit trail."""
     if claim is None:
         return "unknown"
     if claim.spent_at is not None:

@@ -1,4 +1,6 @@
-"""Claims, kits and certificates at rest, and the audit. Every step and its audit row are one transaction."""
+"""Claims, kits, certificates and their audit trail in the database. Every change and its audit row are one
+transaction.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from relay.entrance.standing import Ended
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim without its code, which nobody keeps."""
+    """A claim without its code, which is not stored."""
 
     id: str
     kit: str
@@ -54,7 +56,7 @@ class KitIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the audit."""
+    """An entry of the audit trail."""
 
     at: datetime
     what: str
@@ -73,7 +75,7 @@ class IdentityStore:
         self._engine = engine
 
     async def add_claims(self, made: Sequence[tuple[Claim, str]], by: Sequence[Entry]) -> None:
-        """Claims with the digests of their codes."""
+        """Store claims with the digests of their codes."""
         async with transaction(self._engine, write=True) as connection:
             values = [{**_values(claim), "digest": digest} for claim, digest in made]
             await connection.execute(sa.insert(claims), values)
@@ -90,7 +92,7 @@ class IdentityStore:
             return [Claim(**row) for row in await rows(connection, query)]
 
     async def withdraw(self, which: str, now: datetime, by: Entry) -> int:
-        """Unspent claims with this id or for this kit; how many there were."""
+        """Withdraw the open claims with this id or for this kit; returns how many."""
         mine = sa.or_(claims.c.id == which, claims.c.kit == which)
         open_ = sa.and_(mine, claims.c.spent_at.is_(None), claims.c.withdrawn_at.is_(None))
         async with transaction(self._engine, write=True) as connection:
@@ -99,7 +101,9 @@ class IdentityStore:
         return int(done.rowcount)
 
     async def spend(self, claim: Claim, made: Certificate, now: datetime, by: Entry) -> bool:
-        """Spend a claim for a certificate: both, and what they replace, or neither. False when another was quicker."""
+        """Use a claim for a certificate, and replace earlier ones, in one commit. False if another request was
+        quicker.
+        """
         unspent = sa.and_(claims.c.id == claim.id, claims.c.spent_at.is_(None))
         spend = sa.update(claims).where(unspent).values(spent_at=now, serial=made.serial)
         async with transaction(self._engine, write=True) as connection:
@@ -128,7 +132,7 @@ class IdentityStore:
         return Certificate(**row), revoked
 
     async def by_key(self, kit: str, key: str) -> Certificate | None:
-        """The certificate this kit has on this key: asked for twice, given once."""
+        """The certificate this kit has for this key, if any."""
         query = sa.select(certificates).where(certificates.c.kit == kit, certificates.c.key == key)
         async with transaction(self._engine) as connection:
             row = await first(connection, query)
@@ -140,7 +144,7 @@ class IdentityStore:
             await connection.execute(sa.insert(audit).values(**_values(by)))
 
     async def revoke(self, kit: str, now: datetime, why: str, by: Entry) -> bool:
-        """The kit, all its certificates and its open claims; False when it was never enrolled nor claimed for."""
+        """Revoke the kit, all its certificates and its open claims. False if it was never enrolled and has no claim."""
         async with transaction(self._engine, write=True) as connection:
             values = {"revoked_at": now, "revoked_why": why}
             done = await connection.execute(sa.update(kits).where(kits.c.kit == kit).values(**values))
@@ -187,7 +191,7 @@ class IdentityStore:
             return [Entry(**row) for row in await rows(connection, query)]
 
     async def revoked_certificates(self, now: datetime) -> list[tuple[str, datetime]]:
-        """Serials and moments, of those that have not ended by themselves."""
+        """Serial numbers and revocation times, of revoked certificates that have not expired."""
         c = certificates.c
         query = sa.select(c.serial, c.revoked_at).where(c.revoked_at.is_not(None), c.not_after > now)
         async with transaction(self._engine) as connection:

@@ -1,4 +1,4 @@
-"""Claims, kits and what happened to them, as lines of a terminal or as JSON."""
+"""Prints claims, kits and audit entries as lines of text or as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def state_of(claim: Claim, now: datetime) -> str:
 
 
 def plain(record: dict[str, Any]) -> dict[str, Any]:
-    """With its moments in ISO 8601."""
+    """The record with its times in ISO 8601."""
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in record.items()}
 
 
@@ -37,7 +37,7 @@ def print_records(records: list[dict[str, Any]], columns: tuple[str, ...], *, as
 
 
 def _shown(value: Any) -> str:
-    """Moments to the minute, in UTC; nothing for nothing."""
+    """A value as text: times to the minute in UTC, None as an empty text."""
     if value is None:
         return ""
     text = str(value)

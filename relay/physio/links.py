@@ -1,4 +1,7 @@
-"""Signed links: whoever holds one may do that one thing until it expires. HMAC-SHA-256 over what it is for."""
+"""Signed links: whoever holds one may do the one thing it was made for, until it expires.
+
+The signature is HMAC-SHA-256 over the purpose, the id and the expiry time.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ class Links:
         self._key = hmac.digest(secret, b"homeside links", hashlib.sha256)
 
     def query(self, purpose: str, identity: str, expires: datetime) -> str:
-        """The signed part of a link: `expires=…&signature=…`."""
+        """Query string of a link: `expires=…&signature=…`, with the expiry in epoch seconds."""
         until = int(expires.timestamp())
         return urlencode({"expires": until, "signature": self._sign(purpose, identity, until)})
 
     def check(self, purpose: str, identity: str, expires: str, signature: str, now: datetime) -> None:
-        """Forbidden for a link that was changed, made for something else, or has expired."""
+        """Raises Forbidden if the link was altered, was made for another purpose, or has expired."""
         until = int(expires) if expires.isascii() and expires.isdigit() and len(expires) < 12 else 0
         expected = self._sign(purpose, identity, until)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):

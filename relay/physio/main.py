@@ -1,4 +1,4 @@
-"""Physiotherapy put together: sessions, frames, videos and patients' records behind one reception."""
+"""Construction of the physiotherapy API: sessions, frames, videos and patients' records in one application."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 def sign_in_tokens(settings: RelaySettings, secret: bytes) -> Tokens:
-    """What signs those who sign in: the configured secret, else the relay's own."""
+    """Signs and reads the access tokens: with the configured secret, or else with the relay's own."""
     return Tokens(settings.physio.jwt_secret.encode() or secret)
 
 
@@ -75,7 +75,7 @@ def open_physio(ground: Ground) -> Part:
 
 
 def _live(ground: Ground, service: PhysioService, frames: FrameStore) -> LiveService:
-    """Exercises that kits see: their frames and their status come by the switchboard, commands go down by it."""
+    """Live exercises: the kits' frames and status arrive through the switchboard, and commands go out through it."""
     live = LiveService(
         LiveStore(ground.engine),
         frames,
@@ -113,7 +113,9 @@ def _seal(settings: RelaySettings) -> Seal:
 
 
 def _shelf(settings: RelaySettings) -> Shelf:
-    """The bucket, where one is named with its keys; else videos stay in the data folder, and that is said."""
+    """The bucket if it is configured together with its keys; otherwise videos stay in the data folder, which is
+    logged.
+    """
     storage = settings.storage
     if storage.bucket and storage.access_key:
         keys = (storage.access_key, storage.secret_key)
@@ -125,7 +127,7 @@ def _shelf(settings: RelaySettings) -> Shelf:
 
 
 def _sender(connection: HTTPConnection, tokens: Tokens, clock: Clock) -> str:
-    """Whose requests are counted together: a bearer's, else an address's."""
+    """Key for rate limiting: the token's subject, or the client's address when there is no valid token."""
     try:
         return tokens.read(bearer(connection), now_s=clock.now_ms() / 1000).subject
     except Unauthorized:
@@ -133,7 +135,7 @@ def _sender(connection: HTTPConnection, tokens: Tokens, clock: Clock) -> str:
 
 
 def _links_begin(connection: HTTPConnection, public_url: str) -> str:
-    """Where the physiotherapy API stands for whoever asks; a public base has it under its prefix."""
+    """Base URL of the physiotherapy API as the client reaches it; below a configured public URL it keeps its prefix."""
     base = base_url(connection, public_url)
     prefix = str(connection.scope.get("root_path", ""))
     return f"{base}{prefix or '/physio'}" if public_url else f"{base}{prefix}"

@@ -1,4 +1,6 @@
-"""The OpenAPI document of the physiotherapy API: FastAPI's, with the answers and errors as they really are. Pure."""
+"""The OpenAPI document of the physiotherapy API: FastAPI's own, completed with the actual response bodies and errors.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,7 @@ _ANY_BYTES: Json = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def described(document: Json) -> Json:
-    """What FastAPI made of the routes, completed in place."""
+    """Complete, in place, the document that FastAPI generated from the routes."""
     models, components = msgspec.json.schema_components([PoseData], ref_template="#/components/schemas/{name}")
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= components | {"Error": _ERROR, "Envelope": _ENVELOPE, "List": _LIST}

@@ -1,4 +1,6 @@
-"""What frames say of a movement, and sessions of progress: pure shapes for the timeline and the analytics answer."""
+"""Movement timeline of one session, and progress over several: builds the bodies of the timeline and analytics answers.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,13 @@ from relay.physio.shapes import moment
 Row = dict[str, Any]
 CURVE_DIGITS = 2
 MAX_WEEKS = 104
-"""Weeks of adherence that are told one by one, the newest ones."""
+"""Most weeks listed one by one in the adherence figures; the newest ones are kept."""
 
 
 def movement(exercise: str | None, frames: list[Row]) -> Row:
-    """Timeline of a session: curves by joint (null where not seen), repetitions, issues, and the summary kept."""
+    """Timeline of a session: curves by joint (null where not seen), repetitions, issues, and the summary that is
+    stored.
+    """
     times = np.array([row["timestamp_ms"] for row in frames], float)
     joints = sorted({joint for row in frames for joint in row["calculated_angles"] or {}})
     curves = {
@@ -83,7 +87,7 @@ def _issue(issue: Issue) -> Row:
 
 
 def _said(frames: list[Row]) -> list[Row]:
-    """What the sender found, one line where the same goes on from frame to frame."""
+    """Issues reported by the sender; one that continues over consecutive frames is listed once."""
     lines: list[Row] = []
     before: set[tuple[str, str | None]] = set()
     for row in frames:
@@ -98,8 +102,9 @@ def _said(frames: list[Row]) -> list[Row]:
 
 
 def progress(sessions: list[Row], appointments: list[Row], now: datetime) -> list[Row]:
-    """By patient and exercise, each session's ranges by joint, repetitions and quality, in the order of time; and by
-    patient, of the `appointments` until now, how many were kept."""
+    """Per patient and exercise: each session's range by joint, repetitions and quality, ordered by time; and per
+    patient, how many of the `appointments` due by `now` were done.
+    """
     kept = adherence(appointments, now)
     by_patient: dict[str, Row] = {row["patient_id"]: _of_patient(row) for row in appointments}
     for row in sessions:
@@ -116,7 +121,9 @@ def progress(sessions: list[Row], appointments: list[Row], now: datetime) -> lis
 
 
 def adherence(appointments: list[Row], now: datetime) -> dict[str, Row]:
-    """By patient: sessions due until now, how many of them have frames, and both by week (Monday's date, UTC)."""
+    """Per patient: sessions due by `now` or already done, how many of them have frames, and both counts per week (named
+    by its Monday's date, UTC).
+    """
     by_patient: dict[str, list[tuple[datetime, bool]]] = {}
     for row in appointments:
         at = (row["scheduled_datetime"] or row["start_time"] or row["created_at"]).astimezone(UTC)
@@ -183,7 +190,9 @@ def _add(exercise: Row, row: Row) -> None:
 
 
 def _closed(exercise: Row) -> Row:
-    """With the change from the first session to the last, in degrees, by joint."""
+    """The exercise with its session count and, per joint, the change in range of motion from first to last session
+    (degrees).
+    """
     change = {
         joint: round(lines[-1]["range_of_motion"] - lines[0]["range_of_motion"], 4)
         for joint, lines in exercise["joints"].items()

@@ -1,4 +1,4 @@
-"""The physiotherapy document over HTTP, word for word, and its extras. Knows HTTP and nothing of storage."""
+"""The physiotherapy API over HTTP, exactly as its document says, and its extras. Knows nothing of storage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from relay.physio.video.service import Videos
 
 Base = Callable[[Request], str]
 MAX_BODY = 8 * 1024 * 1024
-"""A minute of 33 landmarks at 40 frames a second; more comes as several bodies."""
+"""Bytes of a request body: one minute of 33 landmarks at 40 frames per second; longer recordings come as several
+bodies.
+"""
 Status = Literal["pending", "recording", "processing", "review_pending", "reviewed", "completed"]
 PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000_000)]
 PageSize = Annotated[int, Query(alias="per_page", ge=1, le=100)]
@@ -45,7 +47,7 @@ def application(
     attempts: Limiter,
     origins: tuple[str, ...],
 ) -> FastAPI:
-    """The physiotherapy API as an application of its own. `base` is where its links begin, prefix included."""
+    """The physiotherapy API as its own FastAPI application. `base` gives the start of its links, prefix included."""
     app = FastAPI(title="Homeside physiotherapy", version="1.0", docs_url=None, redoc_url=None)
     guards = Guards(accounts)
     app.include_router(auth.routes(accounts, guards, attempts))
@@ -70,7 +72,7 @@ def application(
 
 
 def is_stream(path: str) -> bool:
-    """Frames and videos come many to a session; they have a window of their own."""
+    """Whether a path takes frames or video; these have many requests per session and a rate limit of their own."""
     return path.endswith("/data") or "/api/videos/" in path or "/api/upload/" in path
 
 
@@ -119,13 +121,13 @@ def _sessions(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
 
 
 def _frames(service: PhysioService, guards: Guards, base: Base) -> APIRouter:
-    """What a session is made of: its frames, what was seen in them, and where its video goes."""
+    """Routes for the contents of a session: its frames, their analysis, and the upload link of its video."""
     router = APIRouter(prefix="/api", tags=["sessions"])
     anyone = guards.only(Role.PATIENT, Role.PHYSIOTHERAPIST, Role.ADMIN)
 
     @router.post("/sessions/{session_id}/data", summary="Upload pose metadata")
     async def data(request: Request, session_id: str, visit: Visit = anyone) -> Response:
-        """Frames; as often as wanted, each stored once by its timestamp."""
+        """Upload frames. A frame with the same timestamp is stored once, however often it is sent."""
         body = await _body(request)
         return answer(request, await service.take(visit, _known(session_id), body))
 
@@ -227,7 +229,7 @@ def _linked(request: Request, found: list[dict[str, Any]], base: Base) -> list[d
 
 
 def _known(session_id: str) -> str:
-    """A session's id as stored; what is no UUID is no session."""
+    """A session's id in its stored form; what is not a UUID raises NotFound."""
     found = canonical(session_id)
     if found is None:
         raise NotFound("Session not found")

@@ -1,6 +1,6 @@
-"""The rules of a physiotherapy session, pure: statistics of its frames kept step by step, and which frames are new.
+"""The rules of a physiotherapy session: running statistics of its frames, and which frames are new. Pure.
 
-Statistics come from stored frames alone; what a sender says of the whole is never shown as measured.
+Statistics are computed from stored frames only; a summary given by the sender is never shown as measured.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 from core.contracts.physio import Frame
 
 EPOCH_FROM_MS = 100_000_000_000
-"""Frame times from 1973 on are epoch times and date the session; smaller ones count from some start of their own."""
+"""Timestamps from this value on (March 1973) are epoch times and give the session its date; smaller ones are relative
+to an unknown start.
+"""
 LONGEST_LINK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What is kept of one joint's angle, in degrees."""
+    """Running minimum, maximum, sum and count of one joint's angle, in degrees."""
 
     low: float
     high: float
@@ -37,7 +39,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of all stored frames of a session; `plus` gives those after some more."""
+    """Running statistics of all stored frames of a session; `plus` returns them with further frames added."""
 
     frame_count: int = 0
     first_ms: int | None = None
@@ -67,7 +69,7 @@ class Statistics:
 
     @property
     def sampling_rate(self) -> float:
-        """Frames a second between the first and the last; 0 of fewer than two."""
+        """Frames per second between the first and the last frame; 0 for fewer than two."""
         if self.first_ms is None or self.last_ms is None or self.last_ms == self.first_ms:
             return 0.0
         return round((self.frame_count - 1) * 1000 / (self.last_ms - self.first_ms), 3)
@@ -86,7 +88,7 @@ class Statistics:
 
     @property
     def pose_data(self) -> dict[str, Any]:
-        """As the document shows it."""
+        """The `pose_data` object of the physiotherapy document."""
         return {
             "frame_count": self.frame_count,
             "sampling_rate": _whole(self.sampling_rate),
@@ -94,7 +96,7 @@ class Statistics:
         }
 
     def row(self) -> dict[str, Any]:
-        """As stored; `angles` is [low, high, total, count] by joint."""
+        """The database row; `angles` is [low, high, total, count] per joint."""
         packed = {joint: [s.low, s.high, s.total, s.count] for joint, s in self.angles.items()}
         return {
             "frame_count": self.frame_count,
@@ -127,7 +129,7 @@ def _by_joint(frames: Sequence[Frame]) -> dict[str, list[float]]:
 
 
 def fresh(frames: Iterable[Frame], stored: frozenset[int] | set[int]) -> list[Frame]:
-    """Those whose time is not stored yet, in the order of their times; of two with one time, the first."""
+    """The frames whose timestamp is not stored yet, ordered by time; of two with the same timestamp, the first."""
     by_time: dict[int, Frame] = {}
     for frame in frames:
         if frame.timestamp not in stored:
@@ -136,7 +138,9 @@ def fresh(frames: Iterable[Frame], stored: frozenset[int] | set[int]) -> list[Fr
 
 
 def links_expire(now: datetime, scheduled: datetime | None, hold: timedelta) -> datetime:
-    """Upload links hold for `hold` from the session's appointed time, but no longer than a week from now."""
+    """When an upload link expires: `hold` after the session's scheduled time (or after now, if later), but within a
+    week.
+    """
     begins = max(now, scheduled) if scheduled is not None else now
     return min(begins + hold, now + LONGEST_LINK)
 

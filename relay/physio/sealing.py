@@ -1,4 +1,4 @@
-"""What is sealed before it is stored: a patient's conditions, medications and emergency contact.
+"""Encryption of sensitive columns: a patient's conditions, medications and emergency contact.
 
 AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; the column's name is authenticated with it, so that a value
 cannot be moved from one column to another.
@@ -22,7 +22,7 @@ NONCE_BYTES = 12
 
 
 class Seal:
-    """Seals JSON values as text. `key` may be of any length; 256 bits of it are used."""
+    """Encrypts JSON values to text. `key` may have any length; a 256-bit key is derived from it."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(hashlib.sha256(b"homeside columns" + key).digest())
@@ -33,7 +33,7 @@ class Seal:
         return MARK + base64.b64encode(body).decode()
 
     def open(self, text: str, column: str) -> Any:
-        """The value; SettingsError when this relay's key is not the one it was sealed with."""
+        """The decrypted value. Raises SettingsError if it was encrypted with another key."""
         body = base64.b64decode(text.removeprefix(MARK))
         try:
             plain = self._cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], column.encode())
@@ -42,7 +42,7 @@ class Seal:
         return msgspec.json.decode(plain)
 
     def seal_column(self, value: Any, column: str) -> Any:
-        """As the column's type takes it: a list of texts, or an object."""
+        """The encrypted value in the form the column's type needs: a list of texts, or an object."""
         sealed = self.seal(value, column)
         return {"sealed": sealed} if column == "emergency_contact" else [sealed]
 

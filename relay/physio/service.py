@@ -1,7 +1,7 @@
-"""Sessions, frames, reviews and progress, for whoever may have them. Knows neither the web nor the database.
+"""Sessions, frames, reviews and progress, for those who may see them. Knows nothing of HTTP or SQL.
 
-Every read of patients' data leaves a row in the audit trail before its answer; what cannot be recorded stays unseen.
-What somebody may not find is not found: the answer does not tell whether it exists.
+Every read of patients' data is recorded in the audit trail before it is answered; if that fails, nothing is shown. What
+an account may not see is answered like what does not exist: NotFound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from relay.physio.video.service import Videos
 PERSONAL = ("first_name", "last_name", "phone")
 PATIENTS_MAY_CHANGE = frozenset({"start_time", "end_time", "equipment_used", "environment_notes"})
 IN_A_THREAD_FROM = 65_536
-"""Bodies of so many bytes are decoded beside the event loop, not on it."""
+"""Request bodies of at least this many bytes are decoded in a thread, not on the event loop."""
 MAX_PROGRESS, MAX_APPOINTMENTS = 500, 5_000
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class PhysioService:
     # -- sessions ------------------------------------------------------------------------------------------------
 
     async def create(self, visit: Visit, body: CreateSession) -> tuple[str, str, datetime]:
-        """A new session; its id, the path of its video's upload link, and until when that holds."""
+        """Create a session. Returns its id, the path of its video's upload link, and when that link expires."""
         patient = await self._store.patient(visit.account, body.patient_id)
         if patient is None:
             raise NotFound("Patient not found")
@@ -95,7 +95,7 @@ class PhysioService:
         return session, link, expires
 
     async def details(self, visit: Visit, session: str) -> tuple[Row, str | None]:
-        """The document's details, and the path of the video's playback link."""
+        """The session details of the document, and the path of the video's playback link."""
         row = await self.visible(visit, session)
         review = await self._store.review(session)
         await self._audit(visit, "read", "session", [session])
@@ -107,7 +107,7 @@ class PhysioService:
         return [shapes.list_line(row, self._video(visit, row)) for row in found], page.of(total)
 
     async def update(self, visit: Visit, session: str, body: UpdateSession) -> Row:
-        """Change what was given; a patient only what happened, not what was prescribed."""
+        """Change the given fields; a patient may change what happened, but not what was prescribed."""
         row = await self.visible(visit, session)
         given = body.model_dump(exclude_unset=True)
         if visit.account.role is Role.PATIENT and not given.keys() <= PATIENTS_MAY_CHANGE:
@@ -150,7 +150,7 @@ class PhysioService:
     # -- frames --------------------------------------------------------------------------------------------------
 
     async def take(self, visit: Visit, session: str, body: bytes) -> Row:
-        """Store a body's frames, each once however often it is sent."""
+        """Store the frames of a request body, each once however often it is sent."""
         row = await self.visible(visit, session)
         self._check_consent(row)
         data = await self._decoded(body)
@@ -169,7 +169,7 @@ class PhysioService:
         return await asyncio.to_thread(decode_pose_data, body)
 
     async def frames(self, visit: Visit, session: str, after_ms: int, limit: int) -> list[Row]:
-        """Frames with landmarks, in order, for the replay."""
+        """Frames with landmarks, ordered by time, for the replay."""
         await self.visible(visit, session)
         found = await self._frames.page(session, after_ms, limit)
         await self._audit(visit, "read", "session", [session])
@@ -235,7 +235,7 @@ class PhysioService:
         }
 
     async def analytics(self, visit: Visit, filters: Filters, period: Period) -> list[Row]:
-        """Progress per patient, exercise and joint, and how many of the planned sessions were done."""
+        """Progress per patient, exercise and joint, and how many of the scheduled sessions were done."""
         if filters.patient is not None and await self._store.patient(visit.account, filters.patient) is None:
             raise NotFound("Patient not found")
         found = await self._store.progress(visit.account, filters, period, MAX_PROGRESS)
@@ -256,7 +256,7 @@ class PhysioService:
     # -- shared --------------------------------------------------------------------------------------------------
 
     async def visible(self, visit: Visit, session: str) -> Row:
-        """A session, for who may see it; NotFound for everybody else."""
+        """The session if this visitor may see it; otherwise NotFound."""
         row = await self._store.session(visit.account, session)
         if row is None:
             raise NotFound("Session not found")
@@ -269,7 +269,7 @@ class PhysioService:
         return row
 
     async def _exercise(self, visit: Visit, name: str) -> str:
-        """Staff may bring in a new exercise by its name; a patient does those that are known."""
+        """Id of the exercise with this name. Staff may add a new one; a patient may only use those that exist."""
         found = await self._store.exercise(name, make=visit.account.role is not Role.PATIENT)
         if found is None:
             raise Invalid([("exercise_type", "is no exercise known here; a physiotherapist may add it")])
@@ -286,7 +286,7 @@ class PhysioService:
         return self._videos.play_link(row["id"], visit.account.id) if row["video_storage_key"] else None
 
     async def _audit(self, visit: Visit, action: str, kind: str, ids: Iterable[str]) -> None:
-        """One row for each patient or session that was shown; a list of nothing is recorded too."""
+        """Write one audit row for each patient or session shown; an empty list is recorded too."""
         own = {
             "user_id": visit.account.id,
             "resource_type": kind,

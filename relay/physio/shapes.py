@@ -1,4 +1,4 @@
-"""Rows as the document shows them: session details, list lines, reviews, profiles. Pure."""
+"""Database rows turned into the document's JSON: session details, list entries, reviews, profiles. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEALED = ("medical_conditions", "medications", "emergency_contact")
 
 
 def canonical(identity: str) -> str | None:
-    """An id as it is stored; None for what is no UUID, and so nobody's id."""
+    """An id in its stored form; None for anything that is not a UUID."""
     try:
         return str(uuid.UUID(identity))
     except ValueError:
@@ -22,7 +22,7 @@ def canonical(identity: str) -> str | None:
 
 
 def moment(value: datetime | None) -> str | None:
-    """ISO 8601 in UTC with a Z; milliseconds only where there are any."""
+    """ISO 8601 in UTC with a trailing Z; milliseconds only where they are not zero."""
     if value is None:
         return None
     text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
@@ -94,7 +94,7 @@ def patient_line(row: Row) -> Row:
 
 
 def profile(row: Row, opened: Callable[[Any, str], Any]) -> Row:
-    """A patient's own words; `opened` unseals a column."""
+    """A patient's profile; `opened` decrypts a column."""
     body = {key: row[key] for key in ("email", "first_name", "last_name", "phone", "consent_given")}
     return {
         "patient_id": row["id"],
@@ -107,7 +107,7 @@ def profile(row: Row, opened: Callable[[Any, str], Any]) -> Row:
 
 
 def frame(row: Row) -> Row:
-    """A frame as it was sent, and its number; `processing_metadata` only where the sender gave any."""
+    """A frame as it was sent, with its number; `processing_metadata` only if the sender gave any."""
     how = row["processing_metadata"]
     return ({"processing_metadata": how} if how is not None else {}) | {
         "frame_number": row["frame_number"],

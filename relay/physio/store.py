@@ -1,6 +1,6 @@
-"""Sessions, patients, reviews and the audit trail at rest. Every question names who asks, and finds what is theirs.
+"""Sessions, patients, reviews and the audit trail in the database. Every query is limited to what its account may see.
 
-A patient finds own rows, a physiotherapist those of assigned patients, an admin all.
+A patient sees their own rows, a physiotherapist those of assigned patients, an admin all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _physio_user = users.alias("physio_user")
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which sessions; None means any."""
+    """Selects sessions; None means any."""
 
     patient: str | None = None
     exercise: str | None = None
@@ -45,7 +45,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Sessions made from `since` on and before `until`; None means without end."""
+    """Sessions created from `since` on and before `until`; None means unbounded."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -57,7 +57,7 @@ def _full_name(user: Any) -> Any:
 
 
 def _theirs(account: Account, patient: sa.ColumnElement[str] = patients.c.id) -> sa.ColumnElement[bool]:
-    """Rows whose `patient` this account may find."""
+    """SQL condition: rows whose `patient` this account may see."""
     if account.role is Role.ADMIN:
         return sa.true()
     if account.role is Role.PATIENT:
@@ -84,7 +84,7 @@ _SHOWN = (
 
 
 def _sum_of_patient(*wanted: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    """How many sessions a row of `patients` has."""
+    """Number of sessions of a row of `patients` that meet the conditions."""
     kept = session_counts.c
     query = sa.select(sa.func.coalesce(sa.func.sum(kept.sessions), 0)).where(kept.patient_id == patients.c.id, *wanted)
     return query.correlate(patients).scalar_subquery()
@@ -110,7 +110,7 @@ class PhysioStore:
             return await first(connection, query)
 
     async def sessions(self, account: Account, filters: Filters, page: int, per_page: int) -> tuple[list[Row], int]:
-        """One page, newest first, and how many there are in all."""
+        """One page of sessions, newest first, and their total number."""
         own, kept = exercise_sessions.c, session_counts.c
         wanted = [_theirs(account, own.patient_id), *_conditions(filters)]
         newest = (own.created_at.desc(), own.id.desc())
@@ -124,7 +124,7 @@ class PhysioStore:
         return found, total
 
     async def progress(self, account: Account, filters: Filters, period: Period, limit: int) -> list[Row]:
-        """Sessions with frames, oldest first, for progress over time; the newest `limit` of them."""
+        """The newest `limit` sessions that have frames, oldest first."""
         wanted = [_theirs(account), session_statistics.c.frame_count > 0, *_conditions(filters), *_within(period)]
         query = sa.select(*_SHOWN).select_from(_SESSIONS).where(*wanted)
         async with transaction(self._engine) as connection:
@@ -132,7 +132,7 @@ class PhysioStore:
         return found[::-1]
 
     async def appointments(self, account: Account, filters: Filters, period: Period, limit: int) -> list[Row]:
-        """Sessions planned and done, the newest `limit` of them: when, whose, and how many frames each has."""
+        """The newest `limit` sessions, whether done or not: their times, patient, and number of frames."""
         own = exercise_sessions.c
         columns = (own.patient_id, own.scheduled_datetime, own.start_time, own.created_at)
         shown = (_full_name(_patient_user).label("patient_name"), session_statistics.c.frame_count)
@@ -163,7 +163,7 @@ class PhysioStore:
             await connection.execute(sa.delete(exercise_sessions).where(exercise_sessions.c.id == session))
 
     async def exercise(self, name: str, *, make: bool) -> str | None:
-        """The id of an exercise; a new one is made when that is allowed."""
+        """Id of the exercise with this name; it is created if missing and `make` is true, otherwise None."""
         query = sa.select(exercise_types.c.id).where(exercise_types.c.name == name)
         async with transaction(self._engine, write=True) as connection:
             found = await first(connection, query)
@@ -176,7 +176,7 @@ class PhysioStore:
     # -- patients ------------------------------------------------------------------------------------------------
 
     async def patient(self, account: Account, patient: str) -> Row | None:
-        """A patient's own row with the person's names, if this account may find it."""
+        """The patient's row with the person's names, if this account may see it."""
         person = (_patient_user.c.email, _patient_user.c.first_name, _patient_user.c.last_name, _patient_user.c.phone)
         query = (
             sa.select(patients, *person, _full_name(_patient_user).label("name"))
@@ -195,7 +195,9 @@ class PhysioStore:
                 await connection.execute(own.values(**patient))
 
     async def patients(self, account: Account, page: int, per_page: int) -> tuple[list[Row], int]:
-        """Assigned patients with how many sessions they have and when the last was."""
+        """One page of the patients this account may see, with their session counts and last session, and the total
+        number.
+        """
         mine = patients.join(_patient_user, _patient_user.c.id == patients.c.user_id)
         name = _full_name(_patient_user)
         page_of = (
@@ -244,7 +246,7 @@ class PhysioStore:
             return await first(connection, query)
 
     async def add_review(self, session: str, physiotherapist: str, values: dict[str, Any]) -> str:
-        """Store a review; its session is `reviewed` from the same commit on."""
+        """Store a review and mark its session `reviewed` in the same commit."""
         review = str(uuid.uuid4())
         own = {"id": review, "session_id": session, "physiotherapist_id": physiotherapist}
         reviewed = {"status": "reviewed", "physiotherapist_id": physiotherapist}
@@ -263,7 +265,7 @@ class PhysioStore:
 
 
 def _conditions(filters: Filters, table: sa.Table = exercise_sessions) -> list[sa.ColumnElement[bool]]:
-    """On `exercise_sessions`, or on the counts of them."""
+    """The filters as SQL conditions on `table`: `exercise_sessions`, or `session_counts`."""
     found: list[sa.ColumnElement[bool]] = []
     if filters.patient is not None:
         found.append(table.c.patient_id == filters.patient)

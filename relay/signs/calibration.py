@@ -1,7 +1,7 @@
-"""A person's own letters: pictures' landmarks kept with the user, the network's last layer refitted from them when
+"""A person's own letters: hand landmarks stored for the user, from which the network's last layer is refitted when
 needed.
 
-Landmarks are kept, not weights, so that a better letter model later is refitted from the same pictures.
+Landmarks are stored, not weights, so that a better letter model can later be refitted from the same pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REMEMBERED = 200
 
 
 class Kept(Protocol):
-    """Where calibrations are kept: normalised hands float16[n, 21, 3] and indices of letters uint8[n]."""
+    """Where calibrations are stored: normalised hands float16[n, 21, 3] and letter indices uint8[n]."""
 
     async def calibration(self, owner: str, name: str) -> tuple[bytes, bytes, bool] | None: ...
     async def keep(self, owner: str, name: str, hands: bytes, labels: bytes, *, has_z: bool) -> None: ...
@@ -32,7 +32,7 @@ class Kept(Protocol):
 
 
 class Calibrations:
-    """By owner and the name the owner gave."""
+    """Calibrations by owner and by the name the owner gave."""
 
     def __init__(self, kept: Kept, network: Network) -> None:
         self._kept = kept
@@ -40,7 +40,7 @@ class Calibrations:
         self._readers: OrderedDict[tuple[str, str], LetterReader] = OrderedDict()
 
     async def save(self, owner: str | None, name: str, given: Calibration) -> Calibrated:
-        """Keep, and refit at once so that it is ready when the person signs on."""
+        """Store the landmarks and refit at once, so that the reader is ready when the person starts signing."""
         hands, labels = _rows(given)
         has_z = all(len(point) > 2 for frames in given.letters.values() for frame in frames for point in frame)
         key = (owner or "", name)
@@ -51,7 +51,7 @@ class Calibrations:
         return Calibrated(name=name, letters=sorted(given.letters), frames=len(labels))
 
     async def reader(self, owner: str | None, name: str) -> LetterReader:
-        """Raises NotFound."""
+        """The reader refitted to this calibration. Raises NotFound if there is none."""
         key = (owner or "", name)
         if key not in self._readers:
             found = await self._kept.calibration(*key)
@@ -63,7 +63,7 @@ class Calibrations:
         return self._readers[key]
 
     async def forget(self, owner: str | None, name: str) -> None:
-        """Raises NotFound."""
+        """Delete a calibration. Raises NotFound if there is none."""
         self._readers.pop((owner or "", name), None)
         if not await self._kept.forget(owner or "", name):
             raise NotFound(f"There is no calibration {name[:40]!r}.")

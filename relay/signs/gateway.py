@@ -1,4 +1,4 @@
-"""The side towards the kits: letters they read and sequences they committed, kept once, shown, and made sentences."""
+"""The interface to the kits: stores the letters and sequences they read, once each; shows and translates them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TYPES = ("letters",)
 
 
 class KitSigns:
-    """Takes `letters` from the switchboard. History is kept and not shown: who watches, watches the present."""
+    """Takes `letters` messages from the switchboard. Those delivered late are stored but not shown to watchers."""
 
     def __init__(self, service: SigningService, store: SignStore) -> None:
         self._service = service

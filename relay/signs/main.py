@@ -1,5 +1,5 @@
-"""Fingerspelling put together: the letter model, the lookout with its detectors, translation, videos, and the kits'
-side.
+"""Construction of the fingerspelling API: letter model, hand detectors, translation, videos, and the interface
+to kits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from relay.signs.translation.service import TranslationService
 
 
 def open_signs(ground: Ground, detector: Callable[[], Detector], lacking: Callable[[], str | None]) -> Part:
-    """`detector` makes one hand detector, in a thread; it may raise DetectorMissing. `lacking` says beforehand why."""
+    """`detector` creates one hand detector, in a thread, and may raise DetectorMissing; `lacking` tells beforehand what
+    is missing (None if nothing is).
+    """
     chosen, access, metrics = ground.settings.signs, ground.access, ground.metrics
     network = Network.unpack((Path(core.fingerspelling.__path__[0]) / WEIGHTS_FILE).read_bytes())
     store = SignStore(ground.engine)
@@ -68,7 +70,9 @@ def open_signs(ground: Ground, detector: Callable[[], Detector], lacking: Callab
 
 
 def health(lookout: Lookout, translation: TranslationService) -> HealthResponse:
-    """Healthy with everything up, degraded with one part down, unhealthy with neither hands nor sentences."""
+    """`healthy` if everything works, `degraded` if one part is down, `unhealthy` if neither detection nor translation
+    works.
+    """
     reasons = {}
     if lookout.problem is not None:
         reasons["media_pipe"] = lookout.problem

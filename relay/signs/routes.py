@@ -1,4 +1,4 @@
-"""The fingerspelling document as one application: its routers, its health, calibrations, and its error bodies."""
+"""The fingerspelling API as one application: its routers, health, calibrations, and error bodies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Health = Callable[[], HealthResponse]
 def application(
     routers: list[APIRouter], calibrations: Calibrations, health: Health, access: Access, metrics: Metrics
 ) -> FastAPI:
-    """The whole API; each documented port serves all of it."""
+    """The whole API; each of its documented ports serves all of it."""
     app = FastAPI(title="Fingerspelling", version="1.0.0", docs_url=None, redoc_url=None, responses=_RESPONSES)
     for router in [*routers, _health(health), _alphabet(), _calibrations(calibrations, access)]:
         app.include_router(router)
@@ -63,7 +63,7 @@ def _health(health: Health) -> APIRouter:
         "/health", response_model=HealthResponse, response_model_exclude_none=True, summary="Health of the services"
     )
     async def answer() -> HealthResponse:
-        """Open to everybody: says nothing of anybody."""
+        """The health of the service. Needs no token, and tells nothing about anybody."""
         return health()
 
     return router
@@ -75,7 +75,7 @@ def _alphabet() -> APIRouter:
 
     @router.get("/alphabet", summary="Every sign as a hand")
     async def alphabet() -> dict[str, list[list[float]]]:
-        """Each sign: 21 landmarks x, y, z in palm lengths around the wrist, a left hand as a camera sees it."""
+        """For each sign, 21 landmarks (x, y, z) in palm lengths around the wrist: a left hand as a camera sees it."""
         return shapes
 
     return router
@@ -86,7 +86,9 @@ def _calibrations(service: Calibrations, access: Access) -> APIRouter:
 
     @router.put("/{name}", response_model=Calibrated, summary="Keep a hand")
     async def save(request: Request, name: NAME, given: Calibration) -> Calibrated:
-        """Keep somebody's letters under a name and fit the reader to them; `start` with `calibration` reads with it."""
+        """Store a person's letters under a name and fit the reader to them; a `start` message with `calibration` then
+        uses it.
+        """
         who = access.principal(request)
         access.may_measure(who, None)
         return await service.save(access.reach(who), name, given)

@@ -1,4 +1,4 @@
-"""What fingerspelling keeps: people's calibrations, and the messages of kits, each once however often it comes."""
+"""Fingerspelling in the database: calibrations, and the kits' messages, each stored once however often it is sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SignStore:
         return known
 
     async def message(self, kit: str, session: str, number: tuple[str, int], body: Any) -> bool:
-        """Keep a kit's message; False when it was kept before."""
+        """Store a kit's message; False if it was stored before."""
         boot, seq = number
         text = msgspec.json.encode(body).decode()
         row = {"kit": kit, "session_id": session, "boot": boot, "seq": seq, "body": text}

@@ -1,1 +1,3 @@
-"""The kits' cameras to many browsers over WebRTC: encoded once, forwarded packet by packet, never decoded here."""
+"""The kits' cameras shown to many browsers over WebRTC: encoded once, forwarded packet by packet, never decoded
+here.
+"""

@@ -1,7 +1,7 @@
-"""Frames from RTP packets, for those who need whole ones: recordings, snapshots, viewers served frame by frame.
+"""Reassembles whole frames from RTP packets, for recordings, snapshots, and viewers served frame by frame.
 
-Packets may come late or twice. A missing one is waited for while fewer than PATIENCE later ones came; then everything
-up to the next keyframe is given up. A frame is out as soon as its last packet (marker) is there.
+Packets may arrive late or twice. A missing packet is waited for until PATIENCE later ones have arrived; then everything
+up to the next keyframe is dropped. A frame is delivered as soon as its last packet (marker bit) has arrived.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATIENCE = 128
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An encoded picture: H.264 as Annex B, VP8 as it is. `timestamp` counts 90 kHz and does not wrap."""
+    """An encoded picture: H.264 as Annex B, VP8 unchanged. `timestamp` is in 90 kHz ticks and does not wrap."""
 
     data: bytes
     timestamp: int
@@ -27,7 +27,7 @@ class Frame:
 
 
 class Assembler:
-    """`add` packets in any order; complete frames come back in order, the first of them a keyframe."""
+    """`add` packets in any order; complete frames are returned in order, the first of them a keyframe."""
 
     def __init__(self, codec: str) -> None:
         self.lost = 0
@@ -40,7 +40,9 @@ class Assembler:
         self._timestamp = 0
 
     def add(self, index: int, timestamp: int, marker: int, payload: bytes) -> Iterator[Frame]:
-        """`index` is a running number that does not wrap."""
+        """Add one packet and yield the frames it completes. `index` is the packet's sequence number, extended so as not
+        to wrap.
+        """
         if self._next is None:
             if not starts_keyframe(self._name, payload):
                 return
@@ -72,7 +74,7 @@ class Assembler:
         return Frame(data, self._timestamp, self._key) if data else None
 
     def _give_up(self) -> None:
-        """On to the first keyframe that came meanwhile, or to the next that will."""
+        """Skip to the first keyframe that has already arrived, or wait for the next one."""
         self.lost += 1
         self._parts.clear()
         keys = [index for index, (_, _, payload) in self._early.items() if starts_keyframe(self._name, payload)]

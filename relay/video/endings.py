@@ -1,4 +1,4 @@
-"""Peers that are let go: each ends in a task of its own, so that nobody waits for a goodbye over a dead line."""
+"""Closing peers in the background: each closes in a task of its own, so that nobody waits for a dead connection."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol
 
 
 class Ending(Protocol):
-    """What has to take leave of its browser or kit."""
+    """A peer that has to be closed."""
 
     async def end(self) -> None: ...
 
 
 class Endings:
-    """Those under way; `all_done` waits for them when the relay stops."""
+    """Closings in progress; `all_done` waits for them when the relay stops."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

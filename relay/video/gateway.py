@@ -1,7 +1,7 @@
-"""The media folder and what plays from it: a file is read once, at its own pace and for ever, for all who watch it.
+"""The media folder and its playback: a file is read once, in real time and in a loop, for everybody who watches it.
 
-A file that browsers play as it is (H.264 without B-frames, a keyframe every few seconds) is forwarded unchanged;
-any other is encoded anew, once, however many watch. A name outside the folder does not exist.
+A file browsers can play as it is (H.264 without B-frames, a keyframe every few seconds) is forwarded unchanged. Any
+other is re-encoded, once for all viewers. A name outside the folder is treated as not existing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from relay.video.publication import Publication
 SAMPLE = "sample_video.mp4"
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 KEY_WITHIN_S = 3.0
-"""A file with rarer keyframes is encoded anew: nobody waits longer for a picture."""
+"""Most seconds between keyframes; a file with fewer keyframes is re-encoded, so that nobody waits longer for a
+picture.
+"""
 CHUNK = 15
 MAX_HEIGHT = 720
 MISSING = "Failed to create video stream: Video file not found"
@@ -36,14 +38,14 @@ _TIME_BASE = Fraction(1, 90_000)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """An encoded picture and when it is due, in seconds from the file's beginning."""
+    """An encoded picture and when it is due, in seconds from the start of the file."""
 
     data: bytes
     at_s: float
 
 
 class MediaFolder:
-    """Where `video_path` looks; the sample is put there when it is first needed."""
+    """The folder in which `video_path` is looked up; the sample video is created there when first needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +57,7 @@ class MediaFolder:
         return self.folder / SAMPLE
 
     async def prepare(self) -> bool:
-        """Makes the sample, once a run, when it is not there: half a second. Whether it is there now."""
+        """Create the sample video if it is missing (takes half a second; tried once per run). Whether it exists now."""
         async with self._making:
             if not self._made and not self.sample.is_file():
                 await asyncio.to_thread(sample.make, self.sample)
@@ -63,7 +65,9 @@ class MediaFolder:
         return self.sample.is_file()
 
     def find(self, name: str | None) -> Path:
-        """A file of the folder; None asks for the sample. SourceMissing in the document's words for anything else."""
+        """The path of a file in the folder; None means the sample. SourceMissing, in the document's words, for anything
+        else.
+        """
         path = self.sample if name is None else self._inside(name)
         if path is None or not path.is_file():
             raise SourceMissing(MISSING)
@@ -79,7 +83,7 @@ class MediaFolder:
 
 
 class FilePublisher:
-    """Plays a file into its publication, while anybody watches."""
+    """Plays a file into its publication while anybody watches."""
 
     def __init__(self, path: Path, publication: Publication) -> None:
         self._path, self._publication = path, publication
@@ -91,7 +95,7 @@ class FilePublisher:
         self._wants_key.set()
 
     async def play(self) -> None:
-        """Until cancelled; again and again from the beginning. SourceMissing when the file cannot be played."""
+        """Play in a loop until cancelled. Raises SourceMissing if the file cannot be played."""
         loop = asyncio.get_running_loop()
         began, passed = loop.time(), 0.0
         while True:
@@ -128,7 +132,7 @@ class FilePublisher:
 
 
 def playable(path: Path) -> bool:
-    """Whether browsers can be given the file's own packets. av.FFmpegError for what is no video."""
+    """Whether browsers can play the file's own packets. Raises av.FFmpegError if it is not a video."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -181,13 +185,13 @@ def _encoder(width: int, height: int, rate: Fraction) -> Any:
 
 
 def _fitted(width: int, height: int) -> tuple[int, int]:
-    """Even, and no larger than every browser's decoder of level 3.1 takes."""
+    """Width and height scaled down, to even numbers, so that any browser's H.264 level 3.1 decoder can take them."""
     scale = min(1.0, MAX_HEIGHT / height, 1280 / width)
     return int(width * scale) // 2 * 2, int(height * scale) // 2 * 2
 
 
 def ensure_video(path: Path) -> None:
-    """SourceMissing when the file holds no video that can be opened."""
+    """Raises SourceMissing if the file holds no video that can be opened."""
     try:
         with av.open(str(path)) as container:
             found = bool(container.streams.video)

@@ -1,7 +1,7 @@
-"""Every camera that sends to this relay, handed on by WHIP (RFC 9725) to a media server that shows it to many.
+"""Forwards every camera that sends to this relay, by WHIP (RFC 9725), to a media server that shows it to many viewers.
 
-One stream a camera, of the kit's own packets. A server that is away is asked again with growing pauses; when the
-camera goes the server is told. Who may watch there is the server's to ask.
+One stream per camera, made of the kit's own packets. If the server is unreachable it is tried again at growing
+intervals; when a camera stops, the server is told. The server itself decides who may watch there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 30.0
 ANSWER_WITHIN_S = 5.0
 CONNECT_WITHIN_S = 15.0
 SILENT_S = 15.0
-"""A server that sent no report for so long has gone without a word."""
+"""Seconds without a report after which the server counts as gone."""
 SDP = "application/sdp"
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`whip` and `whep` are its addresses with {kit} in them; `token` is its bearer token for publishing."""
+    """The media server. `whip` and `whep` are its URLs with {kit} in them; `token` is its bearer token for
+    publishing.
+    """
 
     whip: str
     whep: str = ""
@@ -64,7 +66,7 @@ class _Handed:
 
 @dataclass(eq=False)
 class HandOff:
-    """`run` is its duty. `cameras` gives those that send here, each with a publisher."""
+    """Runs as the duty `run`. `cameras` gives those that send to this relay, each with a publisher."""
 
     server: Server
     cameras: Callable[[], list[Camera]]

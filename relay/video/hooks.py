@@ -1,9 +1,10 @@
 # ruff: noqa: SLF001  this is the one module that touches private parts
-"""Every private part of aiortc and aioice that the relay leans on, here and nowhere else; each has a test of its own.
+"""Every private part of aiortc and aioice that the relay depends on, only here; each has a test of its own.
 
-aiortc decodes what it receives and encodes what it sends, per peer. A relay wants neither, so: an Inlet takes packets
-where a receiver would reassemble frames (after its loss repair, reports and bandwidth estimate), and an Outlet hands
-protected packets to a viewer's socket while aiortc does ICE, DTLS, SRTP keys and the reports' timing. Pinned: ~=1.16.
+aiortc decodes what it receives and encodes what it sends, for each peer. A relay needs neither. An Inlet takes packets
+where a receiver would reassemble frames (after its loss repair, reports and bandwidth estimate). An Outlet passes
+protected packets to a viewer's socket, while aiortc does ICE, DTLS, SRTP keys and the timing of reports. aiortc is
+pinned to ~=1.16.
 """
 
 from __future__ import annotations
@@ -23,21 +24,23 @@ from aiortc.rtp import RtcpSrPacket, RtpPacket
 
 Take = Callable[[RtpPacket], None]
 DROP_BEYOND_BYTES = 262_144
-"""Waiting in a socket's own buffer: a viewer that far behind is skipped until the next keyframe."""
+"""Bytes waiting in a socket's buffer beyond which a viewer gets nothing more until the next keyframe."""
 MOST_AT_ONCE = 32
-"""Packets handed to one viewer's socket in one go: no more than a datagram of segments holds (64 KiB)."""
+"""Packets passed to one viewer's socket in one call, so that a segmented send stays within 64 KiB."""
 MOST_PACKET = 1500
-"""Longer ones no publisher can have sent over Ethernet, and none could be sent on."""
+"""Longest packet in bytes: no publisher can have sent a longer one over Ethernet, and it could not be forwarded."""
 UDP_SEGMENT = 103
-"""Linux's socket option (linux/udp.h): one call sends one buffer as datagrams of this length each."""
+"""Linux's UDP_SEGMENT socket option (linux/udp.h): one call sends one buffer as several datagrams of this length."""
 _SRTP: Any = pylibsrtp
 _SCRATCH = bytearray(65_536)
-"""Packets are protected here and sent from here, within one call of one thread."""
+"""Scratch buffer in which packets are encrypted and from which they are sent, within one call on one thread."""
 _VIEW, _START, _LENGTH = memoryview(_SCRATCH), _SRTP.ffi.from_buffer("char[]", _SCRATCH), _SRTP.ffi.new("int *")
 
 
 class _InPlaceOfJitterBuffer:
-    """What a receiver calls once for each packet of media, retransmitted ones unwrapped."""
+    """Stands in for aiortc's jitter buffer: called once for each media packet, with retransmitted ones already
+    unwrapped.
+    """
 
     def __init__(self, take: Take) -> None:
         self._take = take
@@ -48,7 +51,7 @@ class _InPlaceOfJitterBuffer:
 
 
 class _BoundedEstimate:
-    """The receiver's own estimate of the uplink, bounded by what the viewers can take."""
+    """The receiver's own estimate of the uplink, limited to what the viewers can take."""
 
     def __init__(self, inner: Any, most_bps: Callable[[], float | None]) -> None:
         self._inner, self._most_bps = inner, most_bps
@@ -60,7 +63,7 @@ class _BoundedEstimate:
 
 
 class Inlet:
-    """A publisher's receiver, tapped: `take` gets its packets, nothing is decoded."""
+    """Taps a publisher's receiver: `take` gets its packets and nothing is decoded."""
 
     def __init__(self, receiver: RTCRtpReceiver, take: Take, most_bps: Callable[[], float | None]) -> None:
         self._receiver = cast("Any", receiver)
@@ -69,21 +72,21 @@ class Inlet:
         self._receiver._RTCRtpReceiver__remote_bitrate_estimator = _BoundedEstimate(inner, most_bps)
 
     async def request_keyframe(self, ssrc: int) -> None:
-        """A Picture Loss Indication (RFC 4585 section 6.3.1) to the publisher."""
+        """Send a Picture Loss Indication (RFC 4585 section 6.3.1) to the publisher."""
         await self._receiver._send_rtcp_pli(ssrc)
 
 
 class SilentTrack(VideoStreamTrack):
-    """A track that never gives a frame: it keeps a sender alive whose packets come from elsewhere."""
+    """A track that never yields a frame: it keeps alive a sender whose packets come from elsewhere."""
 
     async def recv(self) -> Any:
         await asyncio.get_running_loop().create_future()
 
 
 class Outlet:
-    """A viewer's sender: `begun` hears its parameters once DTLS is up, `heard` every RTCP packet for it.
+    """A viewer's sender. `begun` gets its parameters once DTLS is up; `heard` gets every RTCP packet addressed to it.
 
-    `report` fills a sender report's figures when one is due: (ntp, rtp timestamp, packets, octets).
+    `report` fills in a sender report when one is due: (ntp, rtp timestamp, packets, octets).
     """
 
     def __init__(
@@ -117,12 +120,14 @@ class Outlet:
 
     @property
     def waiting_bytes(self) -> int:
-        """What the socket has not yet taken from us."""
+        """Bytes passed to the socket that it has not sent yet."""
         buffered = getattr(self._to, "get_write_buffer_size", None)
         return int(buffered()) if buffered is not None else 0
 
     def transmit(self, packets: Sequence[bytes]) -> bool:
-        """Protect (RFC 3711) and send up to MOST_AT_ONCE RTP packets now; False when there is no way to the viewer."""
+        """Encrypt (SRTP, RFC 3711) and send up to MOST_AT_ONCE RTP packets now; False if there is no path to the
+        viewer.
+        """
         pair = self._nominated.get(1)
         if pair is None or self._srtp is None:
             return False
@@ -139,7 +144,7 @@ class Outlet:
         return True
 
     def close(self) -> None:
-        """Nothing is sent or heard any more, and nobody is held."""
+        """Stop sending and receiving, and drop the references to the peer."""
         self._srtp = self._pair = self._to = None
         self._nominated = {}
         self._begun = self._heard = lambda _: None
@@ -149,14 +154,14 @@ class Outlet:
             self._socket = None
 
     def _use(self, pair: Any) -> None:
-        """Another way to the viewer: a socket of ours, where several packets go in one call, or a TURN server's."""
+        """Switch to another path: a socket of ours, where several packets go in one call, or a TURN server's."""
         if self._socket is not None:
             self._socket.close()
         self._pair, self._to, self._address = pair, pair.protocol.transport, pair.remote_addr
         self._socket = _second_hand(self._to)
 
     def _sealed(self, packets: Sequence[bytes]) -> list[int]:
-        """The packets protected, one behind the other in _SCRATCH; the lengths."""
+        """Encrypt the packets one after the other into _SCRATCH; returns their lengths."""
         protect, session = _SRTP.lib.srtp_protect, self._srtp._srtp[0]
         lengths, at = [], 0
         for packet in packets:
@@ -184,7 +189,7 @@ class Outlet:
             first, at = last, end
 
     def _queue(self, lengths: list[int], at: int = 0) -> None:
-        """One by one by the loop's transport, which keeps what the socket does not take now."""
+        """Send one by one through asyncio's transport, which keeps what the socket does not take now."""
         for length in lengths:
             self._to.sendto(bytes(_VIEW[at : at + length]), self._address)
             at += length
@@ -208,7 +213,7 @@ class Outlet:
 
 
 def _second_hand(transport: Any) -> socket.socket | None:
-    """The transport's own socket by a second descriptor; None where it is no UDP socket, or cannot send in segments."""
+    """The transport's socket through a second descriptor; None if it is no UDP socket or cannot send in segments."""
     info = getattr(transport, "get_extra_info", None)
     theirs = info("socket") if info is not None else None
     if theirs is None:
@@ -224,7 +229,9 @@ def _second_hand(transport: Any) -> socket.socket | None:
 
 
 def _run(lengths: Sequence[int], first: int, at: int) -> tuple[int, int]:
-    """From `first` on, packets that may go in one call: all of one length, the last of them maybe shorter."""
+    """The run of packets from `first` that may go in one call: all of one length, except that the last may be
+    shorter.
+    """
     length = lengths[first]
     last, end = first + 1, at + length
     while last < len(lengths) and lengths[last] <= length:
@@ -240,7 +247,9 @@ def _segments(length: int, count: int) -> list[tuple[int, int, bytes]]:
 
 
 def dismantle(peer: RTCPeerConnection) -> None:
-    """Take a closed peer apart. Its parts hold each other in circles, and the relay's collector seldom walks those."""
+    """Break up a closed peer: its parts refer to each other in cycles, and the relay runs the cycle collector
+    seldom.
+    """
     parts: list[Any] = [peer, peer.sctp]
     for transceiver in peer.getTransceivers():
         dtls: Any = transceiver.receiver.transport
@@ -252,12 +261,12 @@ def dismantle(peer: RTCPeerConnection) -> None:
 
 
 def spare_estimator(receiver: RTCRtpReceiver) -> None:
-    """A receiver that never receives needs no estimate of bandwidth: a thousand objects for each viewer."""
+    """Remove the bandwidth estimator of a receiver that never receives; it would cost a thousand objects per viewer."""
     cast("Any", receiver)._RTCRtpReceiver__remote_bitrate_estimator = None
 
 
 def gather_within(peer: RTCPeerConnection, seconds: float) -> None:
-    """Bound the wait for STUN and TURN servers while candidates are gathered; those of this host are there at once."""
+    """Limit the wait for STUN and TURN servers while candidates are gathered; this host's own are available at once."""
     for transceiver in peer.getTransceivers():
         transport: Any = transceiver.receiver.transport
         connection = transport.transport.iceGatherer._connection
@@ -265,6 +274,6 @@ def gather_within(peer: RTCPeerConnection, seconds: float) -> None:
 
 
 def _ask(connection: Any) -> Callable[..., Any]:
-    """The connection's own method, or what a first call of ours put it into."""
+    """The connection's original method, even if it was already wrapped by an earlier call."""
     found = connection.get_component_candidates
     return found.func if isinstance(found, partial) else found

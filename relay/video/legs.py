@@ -1,8 +1,9 @@
-"""A viewer's end of a publication, two ways behind one interface.
+"""A viewer's end of a publication: two implementations of one interface.
 
-RawLeg forwards the publisher's own RTP packets: payload type, sequence number, timestamp and SSRC rewritten, one SRTP
-protection and one send a viewer, losses repaired from the publication's history. FrameLeg hands whole encoded frames to
-aiortc, which packetises: it leans on nothing private, and costs a frame of delay and twice the work.
+RawLeg forwards the publisher's own RTP packets: payload type, sequence number, timestamp and SSRC are rewritten, each
+packet is encrypted and sent once per viewer, and losses are repaired from the publication's history. FrameLeg passes
+whole encoded frames to aiortc, which packetises them: it uses nothing private, but costs one frame of delay and twice
+the work.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ from relay.video.publication import Packet, Publication
 
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 FRAMES_WAITING = 30
-"""A FrameLeg a second behind is skipped to the next keyframe."""
+"""Frames (one second) a FrameLeg may be behind before it skips to the next keyframe."""
 _HEADER = struct.Struct("!BBHII")
 _EXTENSION = struct.Struct("!HHBBBB")
 _TIME_BASE = fractions.Fraction(1, 90_000)
 
 
 class RawLeg:
-    """Joins its publication when the viewer's DTLS is up, and leaves with `leave`."""
+    """Joins its publication when the viewer's DTLS is up, and leaves it with `leave`."""
 
     def __init__(self, publication: Publication, sender: RTCRtpSender, metrics: Metrics) -> None:
         self.bitrate_bps: float | None = None
@@ -74,7 +75,7 @@ class RawLeg:
 
     @property
     def time_offset(self) -> int:
-        """What is added to the publisher's timestamps for this viewer."""
+        """Added to the publisher's timestamps for this viewer, in 90 kHz ticks modulo 2^32."""
         return self._time_offset
 
     @property
@@ -89,7 +90,7 @@ class RawLeg:
         self._waiting = True
 
     def take(self, burst: Sequence[Packet]) -> None:
-        """Send them on; from a keyframe on, and skipping to the next one when the socket is choked."""
+        """Forward the packets, starting at a keyframe; when the socket is congested, skip to the next keyframe."""
         going = [packet for packet in burst if not self._waiting or self._start(packet)]
         if not going:
             return
@@ -113,7 +114,7 @@ class RawLeg:
         return _HEADER.pack(0x90, self._type | packet.marker << 7, seq, timestamp, self._ssrc)
 
     def _start(self, packet: Packet) -> bool:
-        """Begin at a keyframe: numbers go on where they stopped, time by as much as has passed."""
+        """Start at a keyframe: sequence numbers continue, and the timestamp advances by the time that has passed."""
         if not packet.key:
             return False
         self._waiting = False
@@ -124,7 +125,9 @@ class RawLeg:
         return True
 
     def _tail(self, packet: Packet) -> bytes:
-        """Header extension (the time of sending, for the viewer's estimate) and payload; the same for most viewers."""
+        """Header extension (the sending time, for the viewer's bandwidth estimate) and payload; shared by most
+        viewers.
+        """
         tail = packet.tails.get(self._extension)
         if tail is None:
             now = (current_ntp_time() >> 14) & 0xFFFFFF
@@ -169,7 +172,7 @@ class RawLeg:
             self._publication.want_keyframe()
 
     def _repair(self, seq: int) -> None:
-        """Send a lost packet again, in a stream of its own where the viewer agreed to one (RFC 4588)."""
+        """Send a lost packet again, in a separate stream if the viewer negotiated one (RFC 4588)."""
         packet = self._publication.kept((seq - self._seq_offset) & 0xFFFF)
         if packet is None or packet.index < self._from or not self._may_repair():
             return
@@ -187,7 +190,7 @@ class RawLeg:
             self._metrics.video_repaired.inc()
 
     def _may_repair(self) -> bool:
-        """A bound on what a line that loses everything may ask for."""
+        """Limits repairs per second, so that a line that loses everything cannot ask for too much."""
         second, count = self._repairs
         if self.heard_s - second > 1.0:
             second, count = self.heard_s, 0
@@ -199,7 +202,9 @@ class RawLeg:
 
 
 class FrameTrack(MediaStreamTrack):
-    """Encoded frames of a publication, as aiortc takes them; the newest win."""
+    """Encoded frames of a publication, as aiortc takes them; a full queue is emptied and restarts at the next
+    keyframe.
+    """
 
     kind = "video"
 
@@ -254,7 +259,7 @@ def frame_track(publication: Publication, metrics: Metrics) -> FrameTrack:
 
 
 class FrameLeg:
-    """The other way: aiortc packetises for this viewer, and repairs from its own history."""
+    """The alternative to RawLeg: aiortc packetises for this viewer and repairs from its own history."""
 
     bitrate_bps: float | None = None
     time_offset = 0
@@ -280,10 +285,10 @@ class FrameLeg:
         return self._track.sent > 0
 
     def take(self, burst: Sequence[Packet]) -> None:
-        """Frames come by the track's own ear."""
+        """Does nothing: frames reach the track through its own subscription."""
 
     def publisher_changed(self) -> None:
-        """The publication begins a new line of frames by itself."""
+        """Does nothing: the publication restarts its sequence of frames by itself."""
 
     def leave(self) -> None:
         self._track.stop()

@@ -1,4 +1,4 @@
-"""Video put together: the media folder, the network, the service and its API."""
+"""Construction of the video API: the media folder, the network, the service and its routes."""
 
 from __future__ import annotations
 

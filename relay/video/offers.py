@@ -1,6 +1,6 @@
-"""Connections this relay asks for itself: to take a camera from another relay, or to hand one to a media server.
+"""Connections this relay offers itself: to take a camera from another relay, or to pass one to a media server.
 
-The offer carries this host's candidates and waits for no others; the answer comes by whichever way the caller has.
+The offer carries this host's candidates and waits for no others; the caller decides how the answer is fetched.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from relay.video.peers import (
 from relay.video.publication import Publication
 
 Ask = Callable[[str], Awaitable[str]]
-"""Brings an SDP offer to the other side, and its answer back."""
+"""Delivers an SDP offer to the other side and returns its answer."""
 
 
 async def take_from(ask: Ask, publication: Callable[[], Publication], codec: str, network: Network) -> PublisherPeer:
-    """A connection that takes a camera which another relay has; BadOffer when its answer is none."""
+    """A connection that receives a camera from another relay. Raises BadOffer if the answer cannot be used."""
     peer = network.peer()
     try:
         transceiver = peer.addTransceiver("video", direction="recvonly")
@@ -47,7 +47,7 @@ async def take_from(ask: Ask, publication: Callable[[], Publication], codec: str
 
 
 async def hand_to(ask: Ask, publication: Publication, network: Network, metrics: Metrics, *, raw: bool) -> Viewer:
-    """A connection that gives a publication to a server which then shows it to others; BadOffer as above."""
+    """A connection that sends a publication to a media server. Raises BadOffer if the answer cannot be used."""
     viewer = viewer_of(publication, network, metrics, raw=raw)
     try:
         await _agree(viewer.peer, ask, network)

@@ -1,7 +1,7 @@
 """Peer connections with viewers and publishers: offer in, answer out, in one round trip and within a bounded time.
 
-The answer carries this host's candidates, so nobody waits for a STUN server that does not answer. A peer that could
-not be set up leaves nothing behind.
+The answer carries this host's candidates, so nobody waits for a STUN server that does not answer. A peer that could not
+be set up leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ UNREADABLE = (
     *(ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError),
     *(InvalidAccessError, InvalidStateError, OperationError),
 )
-"""What aiortc raises for descriptions it cannot follow; it has no error of its own for them."""
+"""What aiortc raises for SDP it cannot process; it has no error class of its own for this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How candidates are found. `servers`: (url, user name, password) of STUN and TURN servers."""
+    """How ICE candidates are found. `servers`: (url, user name, password) of STUN and TURN servers."""
 
     servers: Sequence[tuple[str, str, str]] = ()
     gather_s: float = 0.25
@@ -71,7 +71,9 @@ class Viewer:
     ended: bool = False
 
     def posed(self, timestamp: int | None, pose: dict[str, Any]) -> None:
-        """The pose, with the timestamp this viewer's frame will show (null without one); not queued behind others."""
+        """Send the pose with the RTP timestamp this viewer's frame will have (null if none); dropped and counted if too
+        many bytes still wait.
+        """
         if not self.channels:
             return
         shown = None if timestamp is None else (timestamp + self.leg.time_offset) & 0xFFFFFFFF
@@ -85,7 +87,7 @@ class Viewer:
                 channel.send(data)
 
     async def end(self) -> None:
-        """Once, whoever else asks for it too."""
+        """Close the peer; further calls do nothing."""
         if self.ended:
             return
         self.ended = True
@@ -97,7 +99,7 @@ class Viewer:
 
 @dataclass(eq=False)
 class PublisherPeer:
-    """A peer that sends; packets go to the publication as they come."""
+    """A peer that sends video; its packets go to the publication as they arrive."""
 
     peer: RTCPeerConnection
     publication: Publication
@@ -117,7 +119,9 @@ class PublisherPeer:
             await self.inlet.request_keyframe(self.ssrc)
 
     def pose(self, message: str | bytes) -> None:
-        """One message of the kit's data channel: JSON with `rtp`, and the level of privacy it sends at."""
+        """Take one message of the kit's data channel: JSON with the RTP timestamp `rtp` and the privacy level in
+        force.
+        """
         if len(message) > POSE_BYTES:
             return
         try:
@@ -130,7 +134,7 @@ class PublisherPeer:
         self.publication.posed(timestamp if isinstance(timestamp, int) else None, body)
 
     def greet(self) -> None:
-        """A sign of life, so that a kit notices soon when this relay is gone."""
+        """Send a sign of life, so that a kit notices soon when this relay is gone."""
         for channel in self.channels:
             if channel.readyState == "open" and channel.bufferedAmount == 0:
                 channel.send("{}")
@@ -140,7 +144,7 @@ class PublisherPeer:
         channel.on("message", self.pose)
 
     async def end(self) -> None:
-        """Once, whoever else asks for it too."""
+        """Close the peer; further calls do nothing."""
         if self.ended:
             return
         self.ended = True
@@ -152,7 +156,7 @@ class PublisherPeer:
 async def answer_viewer(
     sdp: str, publication: Publication, network: Network, metrics: Metrics, *, raw: bool
 ) -> tuple[Viewer, str]:
-    """A connection that shows `publication`, and the answer. BadOffer when there can be none."""
+    """A connection that shows `publication`, and its SDP answer. Raises BadOffer if the offer cannot be answered."""
     offer = rules.checked_offer(sdp)
     viewer = viewer_of(publication, network, metrics, raw=raw)
     publication.pose[viewer.posed] = None
@@ -166,7 +170,7 @@ async def answer_viewer(
 
 
 def viewer_of(publication: Publication, network: Network, metrics: Metrics, *, raw: bool) -> Viewer:
-    """A peer that will send this publication and nothing else, once it is agreed upon; whoever asks for it ends it."""
+    """A peer that will send this publication and nothing else once negotiated; the caller must end it."""
     peer = network.peer()
     track = None if raw else frame_track(publication, metrics)
     sender = peer.addTrack(track or SilentTrack())
@@ -180,7 +184,9 @@ def viewer_of(publication: Publication, network: Network, metrics: Metrics, *, r
 async def answer_publisher(
     sdp: str, publish: Callable[[str], Publication], network: Network
 ) -> tuple[PublisherPeer, str]:
-    """A connection that takes a picture; `publish` gives its publication, told the codec that was agreed upon."""
+    """A connection that receives video, and its SDP answer. `publish` is called with the negotiated codec and returns
+    the publication to fill.
+    """
     offer = rules.checked_offer(sdp)
     peer = network.peer()
     try:
@@ -201,7 +207,7 @@ async def answer_publisher(
 
 
 async def _closed(peer: RTCPeerConnection) -> None:
-    """Closed, and taken apart a little later: aiortc's own connecting notices that it is over by itself."""
+    """Close the peer, and break it up a little later, once aiortc's own connecting task has noticed the end."""
     await peer.close()
     asyncio.get_running_loop().call_later(DISMANTLED_AFTER_S, dismantle, peer)
 
@@ -231,7 +237,7 @@ def _refusing() -> Iterator[None]:
 
 
 def capabilities(names: Sequence[str]) -> list[Any]:
-    """aiortc's capabilities of these names, in this order, with retransmission."""
+    """aiortc's codec capabilities of these names, in this order, with retransmission."""
     wanted = [f"video/{name}" for name in names]
     known = RTCRtpSender.getCapabilities("video").codecs
     media = [one for name in wanted for one in known if one.mimeType == name]
@@ -239,7 +245,7 @@ def capabilities(names: Sequence[str]) -> list[Any]:
 
 
 def _agreed(answer: str) -> str:
-    """The codec that stands first in the answer's video section."""
+    """The codec listed first in the answer's video section."""
     section = answer.partition("m=video ")[2]
     first = section.split("\r\n", 1)[0].split(" ")[2]
     for line in section.split("\r\n"):

@@ -1,4 +1,4 @@
-"""Who may watch, send, end and record: from who asks and what is asked for. Knows neither HTTP nor RTP."""
+"""Who may watch, send, stop and record, decided from the caller and the camera. Knows neither HTTP nor RTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def must_be_staff(who: Principal) -> None:
 
 
 def watches(who: Principal, publication: Publication | Sent) -> bool:
-    """Staff see every camera, a kit its own, a link that of its session; files are everybody's who may ask at all."""
+    """Staff may watch every camera, a kit its own, a link the camera of its session; files are open to every caller."""
     if who.role in STAFF or not publication.kit:
         return True
     if who.role is Role.KIT:
@@ -25,7 +25,7 @@ def watches(who: Principal, publication: Publication | Sent) -> bool:
 
 
 def bound_to(who: Principal) -> str | None:
-    """The session whose camera alone somebody may watch; None for who may see more."""
+    """The only session whose camera the caller may watch; None for those who are not restricted to one."""
     return None if who.role in STAFF else who.session
 
 
@@ -43,7 +43,7 @@ def may_publish(who: Principal, kit: str) -> None:
 
 
 def own(who: Principal) -> str | None:
-    """The subject whose sessions alone the asker sees; None for staff, who see all."""
+    """The only subject whose viewer sessions the caller sees; None for staff, who see all."""
     return None if who.role in STAFF else who.subject
 
 

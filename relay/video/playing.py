@@ -1,4 +1,4 @@
-"""Files that play: each once for all who watch it, and no longer than somebody does."""
+"""Files being played: each once for all its viewers, and only while somebody watches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINGERS_S = 10.0
 
 @dataclass(eq=False)
 class Playing:
-    """A file that plays."""
+    """A file being played."""
 
     publication: Publication
     task: asyncio.Task[None]
@@ -26,14 +26,14 @@ class Playing:
 
 
 class Files:
-    """Those of the media folder that play now."""
+    """The files of the media folder that are being played."""
 
     def __init__(self, media: MediaFolder, metrics: Metrics) -> None:
         self._media, self._metrics = media, metrics
         self._playing: dict[str, Playing] = {}
 
     async def play(self, name: str | None) -> Publication:
-        """The file of that name, from its beginning or where it is; None is the sample. SourceMissing."""
+        """Start the file, or join it where it is; None means the sample. Raises SourceMissing."""
         if name in (None, SAMPLE):
             await self._media.prepare()
         path = self._media.find(name)
@@ -50,7 +50,7 @@ class Files:
         return playing.publication
 
     def sweep(self, now_s: float, *, asked: bool) -> None:
-        """End those that nobody watches; `asked`, while somebody is about to."""
+        """Stop files nobody watches. `asked` is true while a new viewer is being connected."""
         for name, playing in list(self._playing.items()):
             self._sweep(name, playing, now_s, asked=asked)
 

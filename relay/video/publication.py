@@ -1,7 +1,8 @@
-"""One picture to many viewers: its packets are taken once and handed to every leg, its keyframes asked for once.
+"""One video stream to many viewers: each packet is received once and passed to every leg; keyframe requests are merged.
 
-A publication outlives its publisher: when a kit goes and comes back, the legs stay and go on at its next keyframe.
-Packets keep a running number over publishers; the newest HISTORY of them are kept, once for all, to repair losses.
+A publication outlives its publisher: when a kit goes and comes back, the legs stay and continue at its next keyframe.
+Packets are numbered continuously across publishers; the newest HISTORY of them are kept, once for all, to repair
+losses.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from relay.video.assembly import Assembler, Frame
 from relay.video.hooks import MOST_AT_ONCE
 
 HISTORY = 1024
-"""About three seconds of a megabit: longer than any viewer's patience for a repair."""
+"""Packets kept for repairs: about three seconds at 1 Mbit/s, longer than any viewer waits for a repair."""
 BETWEEN_PUBLISHERS = 4096
-"""Running numbers left free where a publisher was followed by another, so that no repair mixes the two."""
+"""Packet numbers skipped between two publishers, so that no repair mixes their packets."""
 
 
 @dataclass(slots=True)
 class Packet:
-    """An RTP packet of the publisher. `tails` holds it as it is sent on, once per number of the extension."""
+    """An RTP packet of the publisher. `tails` caches it as forwarded, once per id of the header extension."""
 
     index: int
     timestamp: int
@@ -44,13 +45,13 @@ class Leg(Protocol):
 
 
 class Publisher(Protocol):
-    """Where packets come from; it can be asked for a keyframe."""
+    """The source of packets; it can be asked for a keyframe."""
 
     async def keyframe(self) -> None: ...
 
 
 class Publication:
-    """`name` is what viewers ask for; `codec` is H264 or VP8 and the same for all publishers it ever has."""
+    """`name` is what viewers ask for; `codec` is H264 or VP8 and never changes, whichever publisher sends."""
 
     def __init__(self, name: str, codec: str, metrics: Metrics, *, kit: str = "", session: str | None = None) -> None:
         self.name, self.codec, self.kit, self.session = name, codec, kit, session
@@ -74,7 +75,7 @@ class Publication:
     # -- publisher's side --------------------------------------------------------------------------------------------
 
     def attach(self, publisher: Publisher) -> None:
-        """This one's packets count from now on; every leg waits for its first keyframe."""
+        """Take packets from this publisher from now on; every leg waits for its first keyframe."""
         self.publisher = publisher
         self._first = True
         self._assembler = Assembler(self.codec)
@@ -88,7 +89,7 @@ class Publication:
             self.publisher = None
 
     def forward(self, seq: int, timestamp: int, marker: int, payload: bytes) -> None:
-        """One packet from the publisher to all legs; an empty one (padding) too, or it would be missed as lost."""
+        """Pass one packet to all legs. Empty packets (padding) are passed too, or they would look lost."""
         if self._first:
             self._first = False
             base = self._index + BETWEEN_PUBLISHERS
@@ -113,19 +114,19 @@ class Publication:
                     listener(frame)
 
     def _flush(self) -> None:
-        """What has come in one go leaves in one go: to the end of a frame, or of what the socket had to give."""
+        """Forward the packets that arrived together: up to the end of a frame, or all the socket had at once."""
         burst, self._burst = self._burst, []
         if burst:
             for leg in self.legs:
                 leg.take(burst)
 
     def posed(self, timestamp: int | None, pose: dict[str, Any]) -> None:
-        """The pose of the frame with this RTP timestamp of the publisher's; None while no frame goes out."""
+        """Pass on the pose of the frame with this RTP timestamp (the publisher's); None while no frame is sent."""
         for listener in list(self.pose):
             listener(timestamp, pose)
 
     def most_bps(self) -> float | None:
-        """What the viewers' lines carry, for the publisher's encoder."""
+        """The bit rate (bit/s) most viewers' lines can carry, for the publisher's encoder; None without an estimate."""
         return rules.share_of(leg.bitrate_bps for leg in self.legs if leg.bitrate_bps is not None)
 
     # -- viewers' side -----------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class Publication:
         self.legs.pop(leg, None)
 
     def listen(self, listener: Callable[[Frame], None]) -> None:
-        """Whole frames, beginning with a keyframe."""
+        """Subscribe to whole frames, starting with a keyframe."""
         if not self.listeners:
             self._assembler = Assembler(self.codec)
         self.listeners[listener] = None
@@ -148,12 +149,12 @@ class Publication:
         self.listeners.pop(listener, None)
 
     def kept(self, low_bits: int) -> Packet | None:
-        """The packet of history whose running number ends in these 16 bits."""
+        """The packet in the history whose number ends in these 16 bits; None if it is no longer kept."""
         packet = self._ring[rules.unwrapped(self._index, low_bits) % HISTORY]
         return packet if packet is not None and packet.index & 0xFFFF == low_bits else None
 
     def want_keyframe(self) -> None:
-        """Ask the publisher, not more often than every KEY_EVERY_S, and again until one comes."""
+        """Ask the publisher for a keyframe, at most every KEY_EVERY_S, and again until one arrives."""
         self._wish.wanted = True
         self._ask()
 
@@ -169,7 +170,7 @@ class Publication:
 
 
 async def _quietly(asking: Awaitable[None]) -> None:
-    """A publisher on its way out cannot be asked; whoever comes next will be."""
+    """Ignores errors of a publisher that is closing; the next one will be asked again."""
     try:
         await asking
     except (ConnectionError, AttributeError):

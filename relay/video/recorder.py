@@ -1,7 +1,7 @@
-"""Recordings, by somebody's choice and never by themselves: what the kit sent, in a file that survives a crash.
+"""Recordings, started only by a person: what the kit sent, in a file that survives a crash.
 
-Fragmented MP4 (a fragment a second, on the disk soon after), so that a file without an end plays to its last second.
-Beside each stands a small JSON file: which kit and session, since when on the relay's clock, and who wanted it.
+Fragmented MP4 (one fragment per second, synced soon after), so that an unfinished file plays up to its last second.
+Beside each file is a small JSON file: kit, session, start time by the relay's clock, and who wanted the recording.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ WAITING_FRAMES = 300
 WRITE_EVERY_S = 0.25
 LEAST_FREE_BYTES = 512 * 1024 * 1024
 MOST_STEP = 2 * 90_000
-"""Timestamps further apart than this belong to another publisher: from there the relay's own clock counts."""
+"""A larger step between timestamps (90 kHz ticks) means another publisher; the relay's own clock then gives the
+time.
+"""
 _CLOCK = Fraction(1, 90_000)
 _FORMATS = {
     "H264": (
@@ -47,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class About:
-    """What stands beside a recording. Times are epoch ms; `ended_ms` is missing where the relay was killed."""
+    """The JSON beside a recording. Times are epoch ms; `ended_ms` is missing if the relay was killed."""
 
     id: str
     kit: str
@@ -61,7 +63,9 @@ class About:
 
 
 class Recording:
-    """One file, from its first keyframe on. `write` is its duty, and closes it; `finish` has it end."""
+    """One recording, from its first keyframe on. The duty `write` writes and closes the file; `finish` tells it
+    to end.
+    """
 
     def __init__(self, folder: Path, publication: Publication, by: str) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -93,7 +97,7 @@ class Recording:
         self._frames.append((frame, asyncio.get_running_loop().time()))
 
     async def write(self) -> None:
-        """Until `finish` is called; Full when the disk is. One thread at a time has the file, to its last byte."""
+        """Write until `finish` is called. Raises Full if the disk is full. Only one thread uses the file at a time."""
         try:
             await asyncio.to_thread(self._tell)
             ends = False
@@ -107,7 +111,7 @@ class Recording:
             await asyncio.to_thread(self._close)
 
     def finish(self) -> None:
-        """What came until now is still written."""
+        """End the recording; frames received so far are still written."""
         self.publication.unlisten(self._take)
         self.about.ended_ms = self.about.ended_ms or time.time_ns() // 1_000_000
         self._finishing.set()
@@ -128,7 +132,9 @@ class Recording:
             _to_disk(self.path)
 
     def _due(self, frame: Frame, at_s: float) -> int:
-        """When to show it: as the publisher counts, and from the relay's clock where another publisher begins."""
+        """Presentation time (90 kHz ticks): by the publisher's timestamps, or by the relay's clock across a change of
+        publisher.
+        """
         timestamp, pts = self._last
         step = frame.timestamp - timestamp
         due = pts + step if 0 < step < MOST_STEP else max(pts + 1, round((at_s - self._began_s) * 90_000))
@@ -160,19 +166,19 @@ class Recording:
 
 
 class Recordings:
-    """All of one relay: what runs, and the folder of what was recorded."""
+    """All recordings of one relay: those in progress, and the folder of finished ones."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
 
     def running(self, kit: str) -> About | None:
-        """What is being recorded of this kit now."""
+        """The recording in progress of this kit; None if there is none."""
         found = self._running.get(kit)
         return found[0].about if found is not None else None
 
     def begin(self, publication: Publication, by: str) -> About:
-        """Conflict when this kit is being recorded already."""
+        """Start recording this camera. Raises Conflict if it is already being recorded."""
         if publication.kit in self._running:
             raise Conflict(f"Kit {publication.kit} is being recorded; end that recording first")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -197,14 +203,14 @@ class Recordings:
             await self.end(kit)
 
     def listed(self) -> list[dict[str, Any]]:
-        """Newest first; those being made and those cut short among them."""
+        """All recordings, newest first, including those in progress and those cut short."""
         beside = sorted(self._folder.glob("*.json"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
         found = [json.loads(path.read_text()) for path in beside]
         running = {recording.about.id for recording, _ in list(self._running.values())}
         return [{**about, "running": about["id"] in running} for about in found]
 
     def file(self, identity: str) -> Path:
-        """NotFound for a name that is none of ours."""
+        """The file of a recording. Raises NotFound for a name that is not a recording's."""
         if NAME.fullmatch(identity):
             for _, kind, _ in _FORMATS.values():
                 path = self._folder / f"{identity}.{kind}"
@@ -213,7 +219,7 @@ class Recordings:
         raise NotFound("There is no such recording")
 
     def _ended(self, recording: Recording, task: asyncio.Task[None]) -> None:
-        """One that ended by itself is no longer running; its file goes as far as it came."""
+        """Remove a recording that failed from those in progress; its file ends where writing stopped."""
         if task.cancelled() or task.exception() is None:
             return
         kit = recording.publication.kit
@@ -223,7 +229,7 @@ class Recordings:
 
 
 async def snapshot(publication: Publication, within_s: float = 5.0) -> bytes:
-    """The next keyframe as JPEG; NotFound when none comes in time."""
+    """The next keyframe as JPEG. Raises NotFound if none arrives within `within_s` seconds."""
     waiting: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
 
     def take(frame: Frame) -> None:
@@ -260,13 +266,13 @@ def _jpeg(name: str, data: bytes) -> bytes:
 
 
 def _parameter_sets(data: bytes) -> bytes:
-    """SPS and PPS of an Annex B keyframe."""
+    """The SPS and PPS units of an Annex B keyframe."""
     units = re.split(rb"\x00\x00\x00?\x01", data)
     return b"".join(b"\x00\x00\x00\x01" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
 
 
 def _to_disk(path: Path) -> None:
-    """What was written so far survives a power cut."""
+    """Sync what was written so far, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,6 @@
-"""The video document over HTTP, word for word, with WHIP (RFC 9725) and WHEP beside it. Knows nothing of RTP."""
+"""The video API over HTTP, exactly as its document says, with WHIP (RFC 9725) and WHEP beside it. Knows nothing
+of RTP.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,7 @@ class SignalingHealth(BaseModel):
 
 
 class ForPrograms(APIRoute):
-    """`/` answers programs; at a port's root it leaves browsers to the pages."""
+    """A route for `/` that answers programs; at the root of a port, browsers get the pages instead."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         accept = next((value for name, value in scope.get("headers", ()) if name == b"accept"), b"")
@@ -95,8 +97,8 @@ class ForPrograms(APIRoute):
 def application(
     service: VideoService, access: Access, documentation: Callable[[], APIRouter], beyond: Server
 ) -> FastAPI:
-    """The video API as an application of its own; `documentation` makes its /docs and /redoc, `beyond` takes viewers
-    that find no place here.
+    """The video API as its own FastAPI application. `documentation` makes its /docs and /redoc; `beyond` is the media
+    server for viewers this relay has no room for.
     """
     app = Documented(title=SERVICE, version=VERSION, docs_url=None, redoc_url=None)
     app.include_router(_service(service))
@@ -118,7 +120,7 @@ def application(
 
 
 class Documented(FastAPI):
-    """An application whose OpenAPI document is of the version this API's document promises."""
+    """A FastAPI application whose OpenAPI document has the version this API's document promises."""
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
@@ -210,12 +212,14 @@ def _signaling(service: VideoService, access: Access) -> APIRouter:
 
 
 def _server(url: str, username: str, password: str) -> dict[str, str]:
-    """As browsers' RTCPeerConnection takes it."""
+    """An ICE server as a browser's RTCPeerConnection takes it."""
     return {"urls": url, **({"username": username, "credential": password} if username else {})}
 
 
 def _exchange(service: VideoService, access: Access, beyond: Server) -> APIRouter:
-    """WHIP and WHEP: an SDP posted, an SDP answered, a resource to delete. Trickling is not needed and not offered."""
+    """Routes of WHIP and WHEP: SDP posted, SDP answered, a resource to delete. Trickle ICE is neither needed nor
+    offered.
+    """
     refused: dict[int | str, dict[str, Any]] = {code: {"model": Detail} for code in (400, 401, 403, 404)}
     router = APIRouter(prefix="/api", tags=["whip", "whep"], responses=refused)
     _whip(router, service, access)
@@ -240,7 +244,7 @@ _POSTED: dict[str, Any] = {
 def _whip(router: APIRouter, service: VideoService, access: Access) -> None:
     @router.post("/whip/{kit}", summary="Publish (WHIP)", **_POSTED)
     async def publish(request: Request, kit: Kit, session: UUID | None = None) -> Response:
-        """A kit, or any WHIP client with a kit's token, begins to send its camera."""
+        """Start sending a camera: for a kit, or any WHIP client with a kit's token."""
         may_publish(access.principal(request), kit)
         found, sdp = await service.cameras.publish(await _sdp(request), kit, str(session) if session else None)
         return _created(request, f"/api/whip/{kit}/{found}", sdp, service)
@@ -255,7 +259,7 @@ def _whip(router: APIRouter, service: VideoService, access: Access) -> None:
 def _whep(router: APIRouter, service: VideoService, access: Access, beyond: Server) -> None:
     @router.post("/whep/{kit}", summary="Play (WHEP)", **_POSTED)
     async def play(request: Request, kit: Kit) -> Response:
-        """Any WHEP client watches a kit's camera; the kit `sample` is the sample video."""
+        """Watch a kit's camera with any WHEP client; the kit `sample` is the sample video."""
         who = access.principal(request)
         publication = await (service.sample() if kit == "sample" else service.source(Wish(kit=kit)))
         may_watch(who, publication)
@@ -297,7 +301,7 @@ def _created(request: Request, path: str, sdp: str, service: VideoService) -> Re
 
 
 def _links(service: VideoService) -> dict[str, str]:
-    """ICE servers for the client, as RFC 9725 section 4.6 has them; those with a password are the relay's own."""
+    """Link headers naming ICE servers (RFC 9725 section 4.6); those with a password are for the relay itself only."""
     urls = [url for url, user, _ in service.network.servers if not user]
     return {"Link": ", ".join(f'<{url}>; rel="ice-server"' for url in urls)} if urls else {}
 

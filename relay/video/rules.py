@@ -1,4 +1,4 @@
-"""What the relay's video decides from bytes and numbers alone: keyframes, bandwidth, offers, who prefers a page.
+"""Decisions of the relay's video made from bytes and numbers alone: keyframes, bandwidth, offers, HTML or JSON.
 
 Pure: time is an argument. RTP payloads are those of RFC 6184 (H.264) and RFC 7741 (VP8).
 """
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from relay.errors import BadOffer
 
 MAX_OFFER = 65_536
-"""Characters of an offer: browsers send 5 to 10 thousand; more is a mistake or an attack."""
+"""Most characters of an offer. Browsers send 5 to 10 thousand; more is a mistake or an attack."""
 MAX_LINES = 2_000
 KEY_EVERY_S = 0.3
-"""Between two requests for a keyframe upstream, however many viewers ask."""
+"""Least seconds between two keyframe requests to the publisher, however many viewers ask."""
 KEY_PER_VIEWER_S = 1.0
-"""Between two requests of one viewer that are heeded: one bad line must not make everybody's picture coarse."""
+"""Least seconds between two requests of one viewer that are obeyed: one bad line must not lower everybody's quality."""
 LOW_SHARE = 0.2
-"""The estimate fed back to the kit: a fifth of the viewers may have less bandwidth, the rest has at least so much."""
+"""Share of the viewers that may have less bandwidth than the estimate sent to the kit; the others have at least as
+much.
+"""
 LEAST_BPS = 150_000
 REPAIRS_PER_S = 400
 
@@ -29,7 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def starts_keyframe(codec: str, payload: bytes) -> bool:
-    """Whether a decoder may begin with this RTP payload; `codec` is H264 or VP8."""
+    """Whether a decoder can start at this RTP payload; `codec` is H264 or VP8."""
     if not payload:
         return False
     return _h264_key(payload) if codec == "H264" else _vp8_key(payload)
@@ -45,7 +47,7 @@ def _h264_key(payload: bytes) -> bool:
 
 
 def _aggregated(payload: bytes) -> Iterator[int]:
-    """Types of the NAL units in a STAP-A."""
+    """NAL unit types in a STAP-A packet."""
     at = 1
     while at + 2 < len(payload):
         yield payload[at + 2] & 0x1F
@@ -53,7 +55,7 @@ def _aggregated(payload: bytes) -> Iterator[int]:
 
 
 def _vp8_key(payload: bytes) -> bool:
-    """The first packet (S, partition 0) of a frame whose own first bit says key."""
+    """Whether this is the first packet (S bit, partition 0) of a keyframe."""
     if not payload[0] & 0x10 or payload[0] & 0x07:
         return False
     at = 1
@@ -68,19 +70,19 @@ def _vp8_key(payload: bytes) -> bool:
 
 
 def unwrapped(last: int, seq: int) -> int:
-    """The running number nearest to `last` whose low 16 bits are `seq`."""
+    """The extended (non-wrapping) number nearest to `last` whose low 16 bits are `seq`."""
     return last + ((seq - last + 0x8000) & 0xFFFF) - 0x8000
 
 
 @dataclass(slots=True)
 class KeyframeWish:
-    """Wanted until one comes, asked for at most every KEY_EVERY_S."""
+    """Whether a keyframe is wanted: until one arrives, and requested at most every KEY_EVERY_S."""
 
     wanted: bool = False
     asked_s: float = -1e9
 
     def due(self, now_s: float) -> bool:
-        """Whether to ask now; counts as asked."""
+        """Whether to send a request now; if so, it counts as sent."""
         if not self.wanted or now_s - self.asked_s < KEY_EVERY_S:
             return False
         self.asked_s = now_s
@@ -88,7 +90,7 @@ class KeyframeWish:
 
 
 def share_of(estimates: Iterable[float], share: float = LOW_SHARE) -> float | None:
-    """The bit rate that all but `share` of the viewers can take; None without any estimate."""
+    """The bit rate that all but `share` of the viewers can take; None if there is no estimate."""
     found = sorted(estimates)
     if not found:
         return None
@@ -96,15 +98,15 @@ def share_of(estimates: Iterable[float], share: float = LOW_SHARE) -> float | No
 
 
 def without_mdns(sdp: str) -> str:
-    """The offer without `.local` candidates: resolving each takes a second, and the checks find the browser anyway.
+    """The offer without `.local` candidates: resolving each takes a second, and ICE checks find the browser anyway.
 
-    Nor may it say that these were all: a browser that hides its every address would not be waited for.
+    The end-of-candidates line is removed too, or a browser that hides all its addresses would not be waited for.
     """
     return _HIDDEN.sub("", sdp)
 
 
 def checked_offer(sdp: str) -> str:
-    """The offer, when it may be parsed at all. Raises BadOffer saying what is wrong."""
+    """The offer, if it is fit to be parsed. Raises BadOffer saying what is wrong."""
     if len(sdp) > MAX_OFFER or sdp.count("\n") > MAX_LINES:
         raise BadOffer(f"The SDP is longer than {MAX_OFFER} characters or {MAX_LINES} lines")
     if not sdp.startswith("v=0") or _CONTROL.search(sdp):
@@ -122,7 +124,7 @@ def checked_offer(sdp: str) -> str:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an Accept header (RFC 9110 section 12.5.1) ranks text/html above JSON; a program's */* does not."""
+    """Whether an Accept header (RFC 9110 section 12.5.1) ranks text/html above JSON; `*/*` alone does not."""
     page, data = 0.0, 0.0
     for part in accept.lower().split(","):
         kind, _, rest = part.strip().partition(";")

@@ -1,8 +1,8 @@
 """The sample video, drawn and encoded by this module, so that somebody without a camera sees a picture at once.
 
-A test picture for the eye and for measuring: grey steps, a swinging pendulum, and a counter of the frame, also as a row
-of black and white squares that a program reads back. 640x480, 30 a second, constrained baseline, a keyframe each half
-second, so that any browser plays it as it is and a late joiner waits little.
+A test picture for people and programs: grey steps, a swinging pendulum, and a frame counter, shown as digits and as a
+row of black and white squares that a program can read. 640x480 at 30 frames/s, constrained baseline, a keyframe every
+half second, so that any browser plays it as it is and a new viewer waits little.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT, RATE, SECONDS = 640, 480, 30, 4
 KEY_EVERY = 15
 BITS, SQUARE = 12, 32
-"""The counter's squares: the most significant first, along the lower edge."""
+"""The counter's squares: how many, and their side in pixels; most significant first, along the lower edge."""
 _DIGITS = (
     *("111101101101111", "010110010010111", "111001111100111", "111001111001111", "101101111001001"),
     *("111100111001111", "111100111101111", "111001010010010", "111101111101111", "111101111001111"),
 )
-"""Three cells by five, row by row."""
+"""The digits as dots: three columns by five rows, row by row."""
 
 
 def make(path: Path) -> None:
-    """Write the clip to `path`, whole or not at all."""
+    """Write the clip to `path`, completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with av.open(str(part), "w", format="mp4") as container:
@@ -45,7 +45,7 @@ def make(path: Path) -> None:
 
 
 def picture(number: int) -> NDArray[np.uint8]:
-    """Frame `number` as height x width bytes of grey."""
+    """Frame `number` as a grey picture, uint8[height, width]."""
     canvas = np.full((HEIGHT, WIDTH), 235, np.uint8)
     for step in range(8):
         canvas[24:72, 40 + step * 70 : 110 + step * 70] = 40 + step * 26
@@ -56,7 +56,7 @@ def picture(number: int) -> NDArray[np.uint8]:
 
 
 def read_squares(grey: NDArray[np.uint8]) -> int:
-    """The counter of a picture that came through encoder, network and decoder."""
+    """The frame counter, read from a picture that passed through encoder, network and decoder."""
     middle = HEIGHT - SQUARE // 2
     found = 0
     for bit in range(BITS):
@@ -72,7 +72,7 @@ def _squares(canvas: NDArray[np.uint8], number: int) -> None:
 
 
 def _pendulum(canvas: NDArray[np.uint8], seconds: float) -> None:
-    """Swings once in two seconds, so that a look tells whether the picture runs and how smoothly."""
+    """A pendulum that swings once in two seconds, to show whether the video runs and how smoothly."""
     angle = 0.6 * math.sin(math.pi * seconds)
     x, y = WIDTH // 2 + int(180 * math.sin(angle)), 100 + int(180 * math.cos(angle))
     for part in range(181):

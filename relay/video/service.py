@@ -1,6 +1,6 @@
-"""What a wish to watch means now: a kit's camera, a session's or a file; else the newest camera, else the sample.
+"""Resolves a wish to watch: a kit's camera, a session's, or a file; otherwise the newest camera, otherwise the sample.
 
-Knows neither HTTP nor bytes. A camera that sends to another relay is brought here when somebody wants it.
+Knows neither HTTP nor RTP. A camera that sends to another relay is brought here when somebody wants it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Elsewhere(Protocol):
     """Cameras that send to other relays of a cluster."""
 
     async def bring(self, wish: Wish) -> None:
-        """Have the camera that is meant here as well, if another relay has it."""
+        """Bring the wished camera to this relay as well, if another relay has it."""
         ...
 
     def sent(self) -> Sequence[Sent]: ...
@@ -54,7 +54,7 @@ class Bounds:
 
 @dataclass(eq=False)
 class VideoService:
-    """`viewers` watch, `cameras` send. `run` is its duty; `drained` ends every peer when the relay stops."""
+    """`viewers` watch, `cameras` send. `run` is its duty; `drained` closes every peer when the relay stops."""
 
     media: MediaFolder
     network: Network
@@ -73,7 +73,7 @@ class VideoService:
         )
 
     async def source(self, wish: Wish) -> Publication:
-        """What the wish means now. SourceMissing for a file, NotFound for a camera that is not there."""
+        """The publication that matches the wish now. Raises SourceMissing for a file, NotFound for a camera."""
         if wish.video_path is None:
             if self.elsewhere is not None and not self.cameras.holds(wish):
                 await self.elsewhere.bring(wish)
@@ -86,12 +86,12 @@ class VideoService:
         return await self._files.play(None)
 
     def own_cameras(self) -> list[Camera]:
-        """Those that send to this very relay."""
+        """Cameras that send directly to this relay, not brought from another."""
         shown = self.cameras.shown()
         return [one for one in shown if self.elsewhere is None or not self.elsewhere.brought(one.kit)]
 
     async def run(self) -> None:
-        """Forget for ever those that went without a word."""
+        """Remove, every SWEEP_S seconds, whatever has gone silent. Never returns."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = asyncio.get_running_loop().time()
@@ -100,7 +100,7 @@ class VideoService:
             self._files.sweep(now_s, asked=self.viewers.answering > 0)
 
     async def drained(self) -> None:
-        """End every peer and file."""
+        """Close every peer and stop every file and recording."""
         await self.recordings.end_all()
         self._files.end_all()
         await asyncio.gather(self.viewers.end_all(), self.cameras.end_all(), self._endings.all_done())

@@ -1,6 +1,7 @@
-"""Who watches: a viewer's session from its offer to its last packet, by id. Knows not where pictures come from.
+"""Viewers' sessions, from offer to last packet, by id. Does not know where the video comes from.
 
-A session that failed, closed or fell silent is forgotten within seconds; who may watch no longer is let out at once.
+A session that failed, closed or went silent is forgotten within seconds; a viewer who loses the right to watch is
+disconnected at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from relay.video.publication import Publication
 
 CONNECT_WITHIN_S = 20.0
 SILENT_S = 20.0
-"""A viewer that sent no report for so long has gone without a word."""
+"""Seconds without a report after which a viewer counts as gone."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,15 +37,15 @@ class Watching:
     began_s: float
     forget: Callable[[Watching], None]
     bound: str | None = None
-    """The heart session whose camera alone this viewer's link shows."""
+    """The only heart session whose camera this viewer's link may show; None if not restricted."""
 
     def end(self, code: int, reason: str = "") -> None:
-        """Whoever watches may do so no longer."""
+        """Disconnect this viewer: they may no longer watch."""
         log.info("video_watched_no_more", session=self.id, code=code, reason=reason)
         self.forget(self)
 
     def states(self) -> dict[str, str]:
-        """The document's five keys."""
+        """The connection states, as the five keys of the document."""
         peer = self.viewer.peer
         ice = peer.iceConnectionState
         return {
@@ -57,21 +58,22 @@ class Watching:
 
 
 class Viewers:
-    """At most `most` of them; `raw` forwards packets as they came."""
+    """At most `most` viewers; `raw` forwards packets unchanged instead of frame by frame."""
 
     def __init__(self, network: Network, metrics: Metrics, endings: Endings, *, most: int, raw: bool) -> None:
         self._network, self._metrics, self._endings = network, metrics, endings
         self._most, self._raw = most, raw
         self._watching: dict[str, Watching] = {}
         self.answering = 0
-        """Offers that are being answered: what they ask for is in use."""
+        """Offers being answered now: the publications they ask for must not be stopped."""
 
     async def watch(
         self, sdp: str, publication: Publication, subject: str, bound: str | None = None
     ) -> tuple[str, str]:
-        """A viewer's session: its id and the answer. BadOffer, or Full when there are too many.
+        """Start a viewer's session. Returns its id and the SDP answer. Raises BadOffer, or Full if there are too many
+        viewers.
 
-        `bound` is the heart session whose camera alone this viewer may see.
+        `bound` is the only heart session whose camera this viewer may see.
         """
         if len(self._watching) + self.answering >= self._most:
             raise Full("This relay shows video to as many viewers as it may; try again later")
@@ -96,18 +98,18 @@ class Viewers:
         return session, answer
 
     def sessions(self, subject: str | None = None) -> list[str]:
-        """Ids of all viewers' sessions, or of this subject's."""
+        """Ids of all viewers' sessions, or of one subject's."""
         return [one.id for one in self._watching.values() if subject is None or one.subject == subject]
 
     def session(self, session: str) -> Watching:
-        """Raises SessionNotFound."""
+        """The viewer's session with this id. Raises SessionNotFound."""
         found = self._watching.get(session)
         if found is None:
             raise SessionNotFound(f"Session {session} not found")
         return found
 
     async def end(self, session: str) -> int:
-        """End a viewer's session; how many remain."""
+        """End a viewer's session; returns how many remain."""
         found = self.session(session)
         self._forget(found)
         await found.viewer.end()
@@ -117,7 +119,7 @@ class Viewers:
         return [one for one in self._watching.values() if one.viewer.publication is publication]
 
     def sweep(self, now_s: float) -> None:
-        """Let out those that went without a word."""
+        """End the sessions that failed, closed, or went silent."""
         for watching in list(self._watching.values()):
             state = watching.viewer.peer.connectionState
             late = state in ("new", "connecting") and now_s - watching.began_s > CONNECT_WITHIN_S

@@ -1,1 +1,1 @@
-"""The pages people look at: plain HTML, CSS and ES modules, served as they lie in this folder."""
+"""The pages: plain HTML, CSS and ES modules, served from this folder as they are."""

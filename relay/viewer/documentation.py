@@ -1,6 +1,6 @@
-"""/docs and /redoc: Swagger UI and ReDoc over the openapi.json beside them, from files of the wheel alone.
+"""/docs and /redoc: Swagger UI and ReDoc for the openapi.json beside them, using only files of the wheel.
 
-Both write styles while they draw and ReDoc searches in a worker, so these two pages alone allow that.
+Both insert styles while drawing, and ReDoc searches in a worker, so the content policy of these two pages allows that.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MISSING = _PAGE.format(
 
 
 def reference(root: Path = ROOT) -> APIRouter:
-    """`/docs` and `/redoc` of whatever `openapi.json` stands beside them."""
+    """`/docs` and `/redoc` for the `openapi.json` served beside them."""
     router = APIRouter(include_in_schema=False)
     there = all((root / "vendor" / name).is_file() for name in REFERENCE)
     for path, page in (("/docs", _SWAGGER), ("/redoc", _REDOC)):
@@ -59,7 +59,7 @@ def reference(root: Path = ROOT) -> APIRouter:
 
 
 def reference_application() -> FastAPI:
-    """The two pages for a port whose APIs have none of their own."""
+    """The two pages as an application, for a port whose APIs have none of their own."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(reference())
     return app

@@ -1,8 +1,7 @@
-"""The pages and what they are made of, over HTTP. Knows files and headers, nothing of sessions.
+"""The pages and their files over HTTP. Knows files and headers, nothing of sessions.
 
-Every file is read when the router is made, so a name that was not there then cannot be asked for; there, too, pages
-take in what they have in common.
-Nothing is loaded from anywhere else, and the headers make a browser hold to that.
+All files are read when the router is made, so no other file can be requested; the parts that pages share are inserted
+then, too. Nothing is loaded from other hosts, and the headers make browsers enforce that.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ REFERENCE = (
     *("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui.LICENSE"),
     *("redoc.standalone.js", "redoc.LICENSE"),
 )
-"""What /docs and /redoc are drawn with; the pages do without."""
+"""Files that /docs and /redoc need; the other pages do not use them."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -43,9 +42,9 @@ PLAIN = {
     "progress.html": ["/app/progress/{patient_id}"],
     "fleet.html": ["/app/fleet"],
 }
-"""Pages that draw without the chart library."""
+"""Pages that do not need the chart library."""
 FILMING = "signing.html"
-"""The page that may ask for the browser's camera; the others may not."""
+"""The only page that may ask for the browser's camera."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -71,12 +70,12 @@ HEADERS = {
 ENTRY = re.compile(r'<script type="module" src="/static/([^"]+)"')
 IMPORTS = re.compile(r"^import .* from '(?:\./|/static/)([^']+)'", re.MULTILINE)
 PART = re.compile(r"<!-- part (\w+) -->\n")
-"""Where a page takes in a file of `parts`: what all pages, or several, say alike."""
+"""Where a page includes a file of `parts`, which holds what several pages have in common."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file as it is sent: its type, both encodings, and a tag that changes with its bytes."""
+    """A file as it is served: its type, both encodings, and an ETag that changes with its bytes."""
 
     kind: str
     body: bytes
@@ -91,7 +90,9 @@ class Asset:
         return cls(kind, body, gzip.compress(body, mtime=0), tag, films=name == FILMING)
 
     def answer(self, request: Request, status: int = 200) -> Response:
-        """The file, packed where the browser takes that; 304 without a body where it has these very bytes."""
+        """The file, compressed if the browser accepts that; 304 without a body if the browser already has these
+        bytes.
+        """
         headers = {**HEADERS, "ETag": self.tag}
         if self.films:
             headers["Permissions-Policy"] = HEADERS["Permissions-Policy"].replace("camera=()", "camera=(self)")
@@ -103,7 +104,7 @@ class Asset:
 
 
 def pages(root: Path = ROOT) -> APIRouter:
-    """`/`, `/view/{id}`, `/measure`, `/measure/{id}`, `/timer/{id}` and `/static/…`, from the files below `root`."""
+    """The start page, all other pages at their paths, and `/static/…`, from the files below `root`."""
     router = APIRouter(include_in_schema=False)
     static = {path.name: path for path in (root / "static").iterdir() if path.suffix in TYPES}
     vendored = {f"vendor/{name}": root / "vendor" / name for name in (*VENDORED, *REFERENCE)}
@@ -136,8 +137,9 @@ def _serve(router: APIRouter, paths: Iterable[str], page: Asset, status: int = 2
 
 
 def _page(root: Path, name: str, said: str = "") -> Asset:
-    """A page with its parts and what is to be `said` in it. It names all its modules at once, so that a browser need
-    not find them one inside the other."""
+    """A page with its parts inserted and `said` in it. It lists all its modules, so that a browser need not discover
+    them one after the other.
+    """
     text = PART.sub(
         lambda part: (root / "parts" / f"{part[1]}.html").read_text("utf-8"),
         (root / "pages" / name).read_text("utf-8"),

@@ -1,1 +1,1 @@
-"""Pose frames: taken in once each, counted, kept."""
+"""Pose frames: each one stored exactly once, with running statistics for its session."""

@@ -1,6 +1,8 @@
-"""Pose frames at rest. A frame is stored once by (session, timestamp), and its session's statistics in the same commit.
+"""Pose frames in the database. Each frame is stored once per (session, timestamp), in the same commit that updates the
+session's statistics.
 
-The statistics' row is locked first, so that two senders of one session take turns. PostgreSQL gets the rows by COPY.
+The statistics row is locked first, so that two clients sending to one session take turns. On PostgreSQL the rows are
+written with COPY.
 """
 
 from __future__ import annotations
@@ -35,13 +37,17 @@ _RENUMBER = sa.text(
 ).bindparams(sa.bindparam("session", type_=sa.Uuid(as_uuid=False)))
 _LZ4 = sa.text("SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
 _COMPRESS = sa.text("SET LOCAL default_toast_compression = 'lz4'")
-"""A pose is longer than PostgreSQL keeps in a row as it is; its default compression takes twice the time of lz4."""
+"""One pose is too large for PostgreSQL to store uncompressed in its row; the default compression takes twice as long as
+lz4.
+"""
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a body's frames."""
+    """How many frames of one request were stored and how many were already there, and the session's statistics
+    afterwards.
+    """
 
     stored: int
     duplicates: int
@@ -54,7 +60,7 @@ class FrameStore:
         self._lz4: bool | None = None
 
     async def add(self, session: str, data: PoseData) -> Added:
-        """Store what is new, in one commit. NotFound when the session has gone meanwhile."""
+        """Store the frames that are new, in one commit. Raises NotFound if the session was deleted in the meantime."""
         table = session_statistics
         async with transaction(self._engine, write=True) as connection:
             lock = sa.update(table).where(table.c.session_id == session).values(frame_count=table.c.frame_count)
@@ -93,7 +99,7 @@ class FrameStore:
             await connection.execute(_COMPRESS)
 
     async def angles(self, session: str) -> list[Row]:
-        """Times, angles, quality and issues of all frames, in the order of their times."""
+        """Time, angles, quality and issues of every frame, ordered by time."""
         columns = pose_frames.c
         wanted = (columns.timestamp_ms, columns.calculated_angles, columns.quality_score, columns.form_issues)
         query = sa.select(*wanted).where(columns.session_id == session).order_by(columns.timestamp_ms)
@@ -101,7 +107,7 @@ class FrameStore:
             return await rows(connection, query)
 
     async def page(self, session: str, after_ms: int, limit: int) -> list[Row]:
-        """Frames with landmarks, later than `after_ms`."""
+        """Up to `limit` frames with landmarks, later than `after_ms`, ordered by time."""
         columns = pose_frames.c
         wanted = (columns.frame_number, columns.timestamp_ms, columns.landmarks, columns.calculated_angles)
         wanted_too = (columns.quality_score, columns.form_issues, columns.processing_metadata)
@@ -110,14 +116,16 @@ class FrameStore:
             return await rows(connection, query.order_by(columns.timestamp_ms).limit(limit))
 
     async def keep_motion(self, session: str, motion: dict[str, Any], frames: int) -> None:
-        """What was found in the movement, and of how many frames."""
+        """Store the result of the movement analysis, and the number of frames it was computed from."""
         query = sa.update(session_statistics).where(session_statistics.c.session_id == session)
         async with transaction(self._engine, write=True) as connection:
             await connection.execute(query.values(motion=motion, motion_frames=frames))
 
 
 async def _stored(connection: AsyncConnection, session: str, before: Statistics, frames: list[Frame]) -> set[int]:
-    """Which of these frames' times may be stored already; a stream in order asks nothing."""
+    """Timestamps already stored in the range of these frames; no query when all of them are later than the last stored
+    one.
+    """
     times = [frame.timestamp for frame in frames]
     if before.last_ms is None or min(times) > before.last_ms:
         return set()
@@ -127,7 +135,9 @@ async def _stored(connection: AsyncConnection, session: str, before: Statistics,
 
 
 def _identities() -> Iterator[uuid.UUID]:
-    """Ids of one body, each one more than the last (UUIDv7, RFC 9562 section 5.7): a tree grows at its end only."""
+    """Increasing ids for the frames of one request (UUIDv7, RFC 9562 section 5.7), so that index trees grow only at
+    their end.
+    """
     head = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
     first = secrets.randbits(61)
     for number in range(1 << 61):

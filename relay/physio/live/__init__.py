@@ -1,1 +1,3 @@
-"""Exercise sessions that a kit's camera sees: assigned, streamed in as frames, shown to whoever may look."""
+"""Exercise sessions observed by a kit's camera: a kit is assigned, sends frames, and authorised viewers see them
+live.
+"""

@@ -1,4 +1,4 @@
-"""The side towards the kits: `pose_frames` come in here, and go to the session they are for."""
+"""The interface to the kits: takes their `pose_frames` messages and passes each to the session it names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Which kit sees a session, and its live skeleton, over HTTP and WebSocket (extras to the physiotherapy document).
+"""Which kit observes a session, and its live skeleton, over HTTP and WebSocket (extras to the physiotherapy document).
 
-`GET …/live` upgraded to a WebSocket asks for the access token as `?token=`: a browser's socket has no headers.
+When `GET …/live` is upgraded to a WebSocket, the access token is the query parameter `token`: browsers cannot set
+headers on a WebSocket.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ CLOSE_CODES = {401: 4401, 403: 4403, 404: 4404, 503: 1013}
 
 
 class Seat:
-    """A viewer's socket in a session's room. It may ask whether anybody is there; all else it sends is passed over."""
+    """A viewer's WebSocket in a session's room. Only its heartbeat is answered; anything else it sends is ignored."""
 
     def __init__(self, service: LiveService, watched: Watched, connection: Connection) -> None:
         self._service, self._watched, self._connection = service, watched, connection
         self._member = Member(connection, Audience.VIEWER)
 
     def take(self) -> None:
-        """Enter the room; from now on the connection speaks to this seat."""
+        """Enter the room; from now on the connection delivers its events to this object."""
         self._service.join(self._watched, self._member)
         self._connection.attach(self)
 
@@ -54,7 +55,7 @@ class Seat:
 
 
 def add_live(app: FastAPI, service: LiveService, accounts: Accounts, access: Access) -> None:
-    """Put the routes into the physiotherapy application."""
+    """Add the routes to the physiotherapy application."""
     app.include_router(_routes(service, Guards(accounts)))
     app.include_router(_socket(service, accounts, access))
 

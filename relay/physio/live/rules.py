@@ -1,7 +1,7 @@
-"""What a kit sends of an exercise, and what viewers get of it. Pure.
+"""What a kit sends during an exercise, and what viewers receive. Pure.
 
-A kit's message holds the documented frames and, beside them, what is true now: repetitions, advice, rate. Viewers get
-both as they came, the moment they came; storing follows.
+A kit's message holds the documented frames and the current state beside them: repetitions, advice, frame rate. Viewers
+receive both unchanged and at once; storing happens afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class KitFrames(msgspec.Struct, rename="camel"):
-    """Payload of `pose_frames`. No frames at all says that nobody is seen."""
+    """Payload of `pose_frames`. An empty list of frames means that the camera sees nobody."""
 
     session_id: str
     frames: Annotated[list[Frame], msgspec.Meta(max_length=MAX_FRAMES)]
@@ -49,17 +49,19 @@ def decode(payload: msgspec.Raw) -> KitFrames:
 
 
 def pose(payload: KitFrames) -> bytes:
-    """To viewers: the newest frames and what is true with them."""
+    """Message to viewers: the newest frames and the state that came with them."""
     return encode({"type": "pose", "payload": {"frames": payload.frames, "live": payload.live}})
 
 
 def state(body: dict[str, Any]) -> bytes:
-    """To viewers: which kit sees the session, whether it is there, what may leave the home."""
+    """Message to viewers: which kit observes the session, whether it is online, and which pictures may leave the
+    home.
+    """
     return encode({"type": "state", "payload": body})
 
 
 def of_status(payload: dict[str, Any]) -> dict[str, Any]:
-    """What a viewer of an exercise needs of a kit's status; whatever else it says stays out."""
+    """The parts of a kit's status that a viewer of an exercise needs; everything else is left out."""
     known: dict[str, Any] = {}
     for section, keys in (
         ("camera", ("fps", "problem")),
@@ -73,7 +75,7 @@ def of_status(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def exercise_of(payload: dict[str, Any]) -> str | None:
-    """The exercise session a kit's status says it is in."""
+    """Id of the exercise session that a kit's status reports; None if it reports none."""
     found = payload.get("exercise")
     session = found.get("session") if isinstance(found, dict) else None
     return session if isinstance(session, str) else None

@@ -1,7 +1,7 @@
-"""Exercises that a kit sees, live and kept: who may assign a kit, whose frames are taken, who looks.
+"""Exercises observed by a kit, live and stored: who may assign a kit, whose frames are accepted, who is watching.
 
-Viewers get frames the moment they come; a duty stores them, and only then is the kit told. What cannot be stored in
-time is not acknowledged, so the kit sends it again.
+Viewers receive frames at once; a background duty stores them, and only then are they acknowledged. Frames that could
+not be stored are not acknowledged, so the kit sends them again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from relay.rooms import Audience, Member, Room
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 2_000
-"""Messages of frames not yet committed: some minutes of a ward of kits. Beyond it they are not taken."""
+"""Most messages of frames not yet committed: several minutes from a ward of kits. Further ones are not accepted."""
 MAX_VIEWERS = 500
 RETRY_S = 1.0
 CHECK_EVERY_MS = 5_000.0
-"""How long a kit's right to a session, and the patient's consent, are taken as they were."""
+"""How long the kit's assignment and the patient's consent are used from memory before they are read again."""
 NO_CONSENT = (
     "The patient has not agreed to being recorded. "
     "The patient does so with PUT /api/patients/profile and consent_given true."
@@ -56,7 +56,7 @@ class _Waiting:
 
 @dataclass(eq=False)
 class Watched:
-    """A session in memory while a kit sees it or somebody looks."""
+    """In-memory state of a session, kept while a kit observes it or somebody watches it."""
 
     session: str
     room: Room
@@ -101,14 +101,14 @@ class LiveService:
         self._waiting: deque[_Waiting] = deque()
         self._work = asyncio.Event()
         self._told: dict[str, dict[str, Any]] = {}
-        """The last status of each kit that sees a session, or did."""
+        """The last status of each kit that observes or has observed a session."""
         self._seeing: dict[str, str] = {}
-        """The exercise each kit says it is in."""
+        """The exercise session each kit last reported."""
 
     # -- who sees what -------------------------------------------------------------------------------------------
 
     async def assign(self, visit: Visit, session: str, kit: str) -> Row:
-        """Have `kit` see this session from now on."""
+        """Assign `kit` to observe this session from now on."""
         await self._physio.visible(visit, session)
         if visit.account.role is Role.PATIENT and not await self._store.last_saw_patient_of(session, kit):
             raise Forbidden(NOT_YOURS)
@@ -125,7 +125,7 @@ class LiveService:
         return watched.body
 
     async def release(self, visit: Visit, session: str) -> Row:
-        """The kit looks no longer; what it has seen and not yet sent is still taken."""
+        """End the kit's assignment; frames it has recorded but not yet sent are still accepted."""
         await self._physio.details(visit, session)
         watched = await self._known(session)
         if watched.kit is not None and not watched.ended:
@@ -134,7 +134,9 @@ class LiveService:
         return watched.body
 
     async def set_privacy(self, visit: Visit, session: str, level: str, minutes: float) -> Row:
-        """Ask the kit to show more, or less. The patient alone can agree to more; everybody may ask for less."""
+        """Ask the kit to show more or less of the picture. Only the patient may allow more; anybody may ask for
+        less.
+        """
         await self._physio.details(visit, session)
         if level != "skeleton" and visit.account.role is not Role.PATIENT:
             raise Forbidden("Only the patient can agree that pictures leave the home.")
@@ -147,14 +149,14 @@ class LiveService:
         return watched.body
 
     async def show(self, visit: Visit, session: str) -> Row:
-        """Which kit sees a session, and how that goes."""
+        """Which kit observes a session, and its current state."""
         await self._physio.details(visit, session)
         return (await self._known(session)).body
 
     # -- from kits -----------------------------------------------------------------------------------------------
 
     async def take(self, kit: str, data: KitFrames, session: str, done: Callable[[], None], *, present: bool) -> None:
-        """Frames of a session from the kit that sees it. `done` is called once they are committed."""
+        """Take frames of a session from the kit assigned to it. `done` is called once they are committed."""
         watched = await self._known(session)
         if watched.kit != kit:
             self._forget(watched)
@@ -170,7 +172,7 @@ class LiveService:
         self._work.set()
 
     def heard(self, kit: str, payload: dict[str, Any], online: bool) -> None:
-        """A kit's status: told to those who look; a kit that has forgotten its exercise is reminded."""
+        """Pass a kit's status on to viewers; a kit that has lost track of its exercise is sent the command again."""
         self._told[kit] = rules.of_status(payload) | {"online": online}
         exercise = rules.exercise_of(payload)
         if online and exercise is not None:
@@ -188,7 +190,7 @@ class LiveService:
                 watched.room.publish(rules.state(watched.body), (Audience.VIEWER,))
 
     async def load(self) -> None:
-        """Sessions that kits were to see when the relay last ended."""
+        """Load the sessions that had a kit assigned when the relay last stopped."""
         for row in await self._store.open():
             await self._known(str(row["session_id"]))
 
@@ -201,8 +203,9 @@ class LiveService:
                 log.warning("kits_sessions_not_checked", reason=str(error))
 
     async def checked(self) -> None:
-        """No kit goes on seeing a session that was deleted, or whose patient agrees no longer, or that was ended while
-        the kit could not hear it."""
+        """Stop kits whose session was deleted, whose patient withdrew consent, or whose session ended while they were
+        offline.
+        """
         seen = [one for one in self._watched.values() if one.kit is not None and not one.ended]
         going_on = {str(row["session_id"]): row for row in await self._store.open()} if seen or self._seeing else {}
         for watched in seen:
@@ -229,7 +232,7 @@ class LiveService:
             await self.drained()
 
     async def drained(self) -> None:
-        """Commit what waits, a session's messages together."""
+        """Commit all waiting messages, those of one session together."""
         while self._waiting:
             session = self._waiting[0].session
             taken = [one for one in self._waiting if one.session == session]
@@ -251,7 +254,7 @@ class LiveService:
     # -- who looks -----------------------------------------------------------------------------------------------
 
     async def enter(self, visit: Visit, session: str) -> Watched:
-        """The session, for somebody who may see it; audited like every look."""
+        """The session, for a viewer who may see it; the access is recorded in the audit trail."""
         await self._physio.details(visit, session)
         if sum(len(one.room.members) for one in self._watched.values()) >= MAX_VIEWERS:
             raise Full("This relay holds as many viewers of exercises as it can. Try again later.")
@@ -262,7 +265,7 @@ class LiveService:
         watched.room.send(member, rules.state(watched.body))
 
     def message(self, watched: Watched, member: Member, data: str | bytes) -> None:
-        """A heartbeat is answered; a viewer has nothing else to say."""
+        """Answer a heartbeat; every other message from a viewer is ignored."""
         try:
             envelope = scg.decode_envelope(data)
             sent = scg.decode_payload(envelope.payload, scg.Ping).sent if envelope.type == "ping" else None
@@ -278,7 +281,7 @@ class LiveService:
     # -- shared --------------------------------------------------------------------------------------------------
 
     async def _known(self, session: str, *, older_than_ms: float = CHECK_EVERY_MS) -> Watched:
-        """The session as the database has it, or had it a moment ago."""
+        """The session's state, read from the database again if it is older than `older_than_ms`."""
         now = self._now_ms()
         found = self._watched.get(session)
         if found is None or now - found.checked_ms >= older_than_ms:
@@ -292,7 +295,7 @@ class LiveService:
         return found
 
     def _forget(self, watched: Watched) -> None:
-        """Nobody looks and no kit sees it: it costs no memory."""
+        """Drop the session from memory once no kit observes it and nobody watches."""
         if watched.ended and not watched.room.members:
             self._watched.pop(watched.session, None)
 

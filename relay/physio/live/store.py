@@ -1,4 +1,4 @@
-"""Assignments of kits to exercise sessions, at rest. One kit a session, one open session a kit."""
+"""Assignments of kits to exercise sessions, in the database: one kit per session, one open session per kit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LiveStore:
         self._engine = engine
 
     async def assign(self, session: str, kit: str, now: datetime) -> None:
-        """From now on `kit` sees `session`, and no other."""
+        """Assign `kit` to `session` and end its other assignments."""
         table = session_kits
         others = sa.update(table).where(table.c.kit == kit, table.c.session_id != session, table.c.ended_at.is_(None))
         recording = sa.update(exercise_sessions).where(
@@ -59,7 +59,7 @@ class LiveStore:
         return found is not None and bool(found["consent_given"])
 
     async def last_saw_patient_of(self, session: str, kit: str) -> bool:
-        """Whether the session `kit` was given last is one of this session's patient."""
+        """Whether the last session `kit` was assigned to belongs to this session's patient."""
         before, wanted = exercise_sessions.alias("before"), exercise_sessions.alias("wanted")
         query = (
             sa.select(
@@ -74,7 +74,7 @@ class LiveStore:
             return bool(await connection.scalar(query))
 
     async def open(self) -> list[Row]:
-        """Every session some kit is to see now."""
+        """Every session with an open assignment."""
         query = sa.select(*_SHOWN).select_from(_JOINED).where(session_kits.c.ended_at.is_(None))
         async with transaction(self._engine) as connection:
             return await rows(connection, query)

@@ -1,4 +1,4 @@
-"""A patient's data as one file, and their erasure, over HTTP. Extras: the document has neither."""
+"""A patient's data as one file, and their erasure, over HTTP. Extras: the physiotherapy document has neither."""
 
 from __future__ import annotations
 

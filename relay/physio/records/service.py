@@ -1,7 +1,7 @@
-"""One patient's data: exported as one file, or erased. Knows neither the web nor the database.
+"""One patient's data: exported as one file, or erased. Knows nothing of HTTP or SQL.
 
-Both leave a row in the audit trail. An export holds all that is kept of the patient, in formats that anybody can read;
-an erasure leaves nothing of it, in the database or beside it, but that trail.
+Both leave an entry in the audit trail. An export holds everything stored about the patient, in formats anybody can
+read. An erasure removes all of it, in the database and outside it, except the audit trail.
 """
 
 from __future__ import annotations
@@ -65,15 +65,16 @@ class Records:
         self._folder = folder
 
     async def patient_of(self, email: str) -> str:
-        """The patient's id behind an e-mail address. NotFound when it is no patient's."""
+        """Id of the patient with this e-mail address. Raises NotFound if it is no patient's."""
         found = await self._store.patient_of(email)
         if found is None:
             raise NotFound(f"{email} is no patient's e-mail address")
         return found
 
     async def export(self, visit: Visit | None, patient: str) -> BinaryIO:
-        """Everything as a ZIP file, at its beginning, without a name: it is gone from the disk when it is closed,
-        whatever happens. `visit` is None for the operator's command."""
+        """All of the patient's data as a ZIP file, positioned at its beginning. The file has no name on disk, so it
+        disappears when it is closed, whatever happens. `visit` is None when the operator's command asks.
+        """
         person = await self._person(patient)
         await self._store.note(self._entry(visit, "export", patient))
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,8 +90,9 @@ class Records:
         return file
 
     async def erase(self, visit: Visit | None, patient: str, confirm: str) -> Erased:
-        """Remove the patient, the account and all that was recorded. NotFound unless `confirm` is the e-mail address:
-        what cannot be undone is said twice."""
+        """Remove the patient, the account and all recorded data. `confirm` must repeat the patient's e-mail address,
+        because this cannot be undone; otherwise NotFound.
+        """
         person = await self._person(patient)
         if confirm.strip().lower() != person["email"]:
             raise NotFound("The e-mail address given to confirm is not this patient's; nothing was erased.")

@@ -1,4 +1,4 @@
-"""All rows of one patient, to be read at once or erased at once."""
+"""All rows of one patient, for reading or erasing them together."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class RecordStore:
         self._engine = engine
 
     async def patient(self, patient: str) -> Row | None:
-        """The person behind a patient's id, sealed columns as they are."""
+        """The patient's row with the person's name, e-mail and phone; sealed columns stay sealed."""
         person = (users.c.email, users.c.first_name, users.c.last_name, users.c.phone)
         query = sa.select(patients, *person).join(users, users.c.id == patients.c.user_id)
         async with transaction(self._engine) as connection:
             return await first(connection, query.where(patients.c.id == patient))
 
     async def patient_of(self, email: str) -> str | None:
-        """The patient's id behind an e-mail address."""
+        """Id of the patient with this e-mail address; None if there is none."""
         query = sa.select(patients.c.id).join(users, users.c.id == patients.c.user_id)
         async with transaction(self._engine) as connection:
             row = await first(connection, query.where(users.c.email == email.strip().lower()))
@@ -64,7 +64,7 @@ class RecordStore:
             return await rows(connection, query)
 
     async def accesses(self, about: Sequence[str]) -> list[Row]:
-        """Who saw what of these ids, and when."""
+        """Audit entries about these ids: who did what and when, oldest first."""
         seen = access_logs.c
         columns = (seen.timestamp, seen.action, seen.resource_type, seen.resource_id, users.c.role)
         query = sa.select(*columns, users.c.first_name, users.c.last_name)
@@ -76,9 +76,9 @@ class RecordStore:
         return sorted(found, key=lambda row: row["timestamp"])
 
     async def erase(self, patient: str, user: str, entry: dict[str, Any]) -> None:
-        """All rows of the patient and the account, in one commit, with the entry that says so.
+        """Delete all rows of the patient and the account, in one commit with the audit entry `entry`.
 
-        What others did stays in the audit trail, under ids that no longer lead to anybody.
+        The audit trail stays. In the patient's own entries the user id, address and user agent are cleared.
         """
         theirs = sa.update(access_logs).where(access_logs.c.user_id == user)
         async with transaction(self._engine, write=True) as connection:
@@ -91,7 +91,9 @@ class RecordStore:
         await self._forget_journal()
 
     async def _forget_journal(self) -> None:
-        """SQLite's journal holds what was erased until it is taken in; PostgreSQL's vacuum does it by itself."""
+        """SQLite's write-ahead log still holds erased rows until a checkpoint; PostgreSQL's vacuum removes them by
+        itself.
+        """
         if self._engine.dialect.name == "sqlite":
             async with self._engine.connect() as connection:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

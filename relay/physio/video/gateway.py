@@ -1,7 +1,7 @@
-"""Where whole videos are kept: a folder of the relay's own, or a bucket of an S3-compatible storage.
+"""Storage of complete videos: the relay's own folder, or a bucket of S3-compatible storage.
 
-A video appears under its key whole, or not at all. Keys begin with their session's id, so that all of a session's can
-be found and removed, be one of them known to the database or not.
+A video appears under its key completely or not at all. Keys begin with their session's id, so that all videos of a
+session can be found and removed even if the database does not know them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ log = structlog.get_logger(__name__)
 
 
 class Shelf(Protocol):
-    """A place for whole videos."""
+    """Storage for complete videos."""
 
     async def keep(self, key: str, file: Path) -> None:
-        """Take the file over, under this key."""
+        """Take over the file and store it under this key."""
         ...
 
     async def size(self, key: str) -> int | None:
-        """Its bytes; None when there is no such video."""
+        """Size in bytes; None if there is no such video."""
         ...
 
     def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
@@ -39,7 +39,7 @@ class Shelf(Protocol):
         ...
 
     async def remove(self, prefix: str) -> int:
-        """Remove every video whose key begins so; how many."""
+        """Remove every video whose key begins with `prefix`; returns how many."""
         ...
 
 
@@ -79,7 +79,9 @@ class VideoFolder:
 
 
 class VideoBucket:
-    """Videos as objects; uploaded in parts beyond a few megabytes, read by ranges. The bucket itself must exist."""
+    """Videos as objects: uploaded in parts if larger than a few megabytes, read by ranges. The bucket must already
+    exist.
+    """
 
     def __init__(self, bucket: str, prefix: str, *, endpoint: str, region: str, keys: tuple[str, str]) -> None:
         import obstore

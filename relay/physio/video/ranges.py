@@ -1,4 +1,4 @@
-"""Which bytes a request asks for (RFC 9110 section 14): one range, or all. Pure."""
+"""The bytes a request asks for (RFC 9110 section 14): one range, or all. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ _ONE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 class Unsatisfiable(Exception):
-    """A range that begins behind the end (416)."""
+    """The range begins beyond the end of the video (status 416)."""
 
 
 def wanted(header: str, size: int) -> tuple[int, int] | None:
-    """(start, stop) of the one range asked for, `stop` excluded; None for all. Several ranges, or words that are no
-    range, are answered with all, as the RFC allows. Raises Unsatisfiable."""
+    """(start, stop) of the single requested range, `stop` excluded; None for the whole video. Several ranges or a
+    malformed header are answered with the whole, as the RFC allows. Raises Unsatisfiable.
+    """
     found = _ONE.fullmatch(header.replace(" ", ""))
     if found is None or found.group(0) == "bytes=-":
         return None

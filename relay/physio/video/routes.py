@@ -1,7 +1,7 @@
 """Upload and playback of videos over HTTP, by signed links.
 
-An upload is one PUT or, where the network breaks, goes on: HEAD tells how much has arrived, PATCH sends the rest, with
-Upload-Offset, Upload-Complete and Upload-Limit as in the IETF's draft-ietf-httpbis-resumable-upload.
+An upload is one PUT. If the connection breaks it can be resumed: HEAD tells how many bytes have arrived, PATCH sends
+the rest, with Upload-Offset, Upload-Complete and Upload-Limit as in IETF draft-ietf-httpbis-resumable-upload.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _progress(request: Request, uploaded: Uploaded) -> Response:
 
 
 def _part(request: Request, clip: Clip) -> Response:
-    """The bytes asked for. `If-Range` with another video's tag asks for all of this one (RFC 9110 section 13.1.5)."""
+    """The requested bytes. If `If-Range` names another video's tag, the whole of this one (RFC 9110 section 13.1.5)."""
     tag = f'"{clip.key}"'
     headers = HEADERS | {"Accept-Ranges": "bytes", "ETag": tag}
     asked = request.headers.get("range", "") if request.headers.get("if-range", tag) == tag else ""
@@ -94,7 +94,9 @@ def _part(request: Request, clip: Clip) -> Response:
 
 
 def _sent(request: Request) -> Sent:
-    """The server holds a body to its own Content-Length; one in chunks has none."""
+    """The request body with its announced length: None when it is chunked. The server enforces a given Content-
+    Length.
+    """
     said = request.headers.get("content-length", "")
     return Sent(request.stream(), int(said) if said.isdigit() else None)
 

@@ -1,4 +1,4 @@
-"""Upload links, uploads and playback links of sessions' videos. Knows neither the web nor the database."""
+"""Upload links, uploads and playback links of sessions' videos. Knows nothing of HTTP or SQL."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DEFAULT_TYPE = "video/mp4"
 SWEEP_EVERY_S = 3600.0
 USED = "This link was used already; each takes one upload. Ask for a new one."
 Link = tuple[str, str, str]
-"""Upload id, expiry and signature, as the link bears them."""
+"""Upload id, expiry and signature, as they appear in the link."""
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A body, and how many bytes it says it has."""
+    """A request body, and the number of bytes it announced (None if unknown)."""
 
     chunks: AsyncIterator[bytes]
     announced: int | None
@@ -39,7 +39,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """How far an upload is."""
+    """State of an upload."""
 
     session: str
     size: int
@@ -48,7 +48,7 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video to be played: its size, its type, and a way to its bytes."""
+    """A stored video: key, size in bytes, content type, and a function that reads a range of it."""
 
     key: str
     size: int
@@ -79,20 +79,20 @@ class Videos:
     async def upload_link(
         self, session: str, scheduled: datetime | None, kind: str | None = None
     ) -> tuple[str, datetime]:
-        """Path and query of a link that takes one upload, and when it expires."""
+        """Path and query of a link for one upload, and when it expires."""
         expires = links_expire(self._now(), scheduled, self._hold)
         upload = await self._store.add(session, expires, kind)
         return f"/api/upload/{upload}?{self._links.query(UPLOAD, upload, expires)}", expires
 
     def play_link(self, session: str, user: str) -> str:
-        """A link of this user's: what is played by it is recorded as theirs."""
+        """A playback link for this user; each use of it is recorded under their name."""
         signed = self._links.query(PLAY, f"{session} {user}", self._now() + self._hold)
         return f"/api/videos/{session}?user={user}&{signed}"
 
     # -- uploads -------------------------------------------------------------------------------------------------
 
     async def arrived(self, link: Link) -> tuple[int, int, bool]:
-        """How many bytes of an upload are here, how many it may have, and whether it is whole."""
+        """Bytes of the upload received so far, the most it may have, and whether it is complete."""
         self._check(link)
         row = await self._store.upload(link[0])
         if row["used_at"] is not None:
@@ -100,8 +100,9 @@ class Videos:
         return self._spool.size(link[0]), self._spool.max_bytes, False
 
     async def upload(self, link: Link, content_type: str, body: Sent, offset: int, *, whole: bool) -> Uploaded:
-        """Take the video, or the part of it from `offset` on. Forbidden, Conflict or ConsentMissing, and nothing
-        changes; what had arrived when a connection broke stays for the next try."""
+        """Take the video, or the part of it that begins at `offset`. Raises Forbidden, Conflict or ConsentMissing.
+        Bytes received before a connection broke are kept for the next attempt.
+        """
         self._check(link)
         row = await self._store.upload(link[0])
         if row["used_at"] is not None:
@@ -117,7 +118,9 @@ class Videos:
         return Uploaded(session, size, whole)
 
     async def _finish(self, upload: str, session: str, part: Path, kind: str) -> None:
-        """The video takes its place, unless consent was withdrawn or the link used up while it was on its way."""
+        """Store the complete video, unless consent was withdrawn or the link was used by another request in the
+        meantime.
+        """
         size = self._spool.size(upload)
         await self._check_consent(session, upload)
         key = f"{uuid.UUID(session)}-{uuid.uuid4().hex[:8]}"
@@ -130,7 +133,9 @@ class Videos:
             await self._shelf.remove(before["video_storage_key"])
 
     async def _check_consent(self, session: str, upload: str) -> None:
-        """A link may be older than what the patient says now."""
+        """Check consent again: the patient may have withdrawn it after the link was made. Then the upload is
+        deleted.
+        """
         if self._consent_required and not await self._store.consented(session):
             self._spool.drop(upload)
             raise ConsentMissing("The patient has not agreed to being recorded; nothing of the video was kept.")
@@ -140,7 +145,7 @@ class Videos:
         self._links.check(UPLOAD, upload, expires, signature, self._now())
 
     async def sweep_for_ever(self) -> None:
-        """Uploads that nobody goes on with are removed once no link to them can hold."""
+        """Remove abandoned uploads, once no link to them can still be valid."""
         while True:
             gone = await asyncio.to_thread(self._spool.sweep, (LONGEST_LINK + self._hold).total_seconds())
             if gone:
@@ -150,7 +155,7 @@ class Videos:
     # -- videos --------------------------------------------------------------------------------------------------
 
     async def play(self, session: str, user: str, expires: str, signature: str, seen_by: Row) -> Clip:
-        """The video a playback link is for. Who sees it, and from where, is recorded first."""
+        """The video of a playback link. Who watches it, and from which address, is recorded first."""
         self._links.check(PLAY, f"{session} {user}", expires, signature, self._now())
         clip = await self.clip(session)
         if clip is None:
@@ -168,7 +173,7 @@ class Videos:
         return Clip(key, size, found["content_type"] or DEFAULT_TYPE, partial(self._shelf.read, key))
 
     async def remove(self, session: str) -> int:
-        """All of a session's videos, whole or not; how many were whole."""
+        """Remove all videos of a session and its unfinished uploads; returns the number of complete videos removed."""
         for upload in await self._store.uploads(session):
             self._spool.drop(upload)
         return await self._shelf.remove(f"{uuid.UUID(session)}-")
@@ -178,7 +183,9 @@ class Videos:
 
 
 def _video_type(said: str) -> str | None:
-    """What the upload said it is, as far as it is a video; playback must never be a page."""
+    """The content type given with the upload if it is a video type, else None: playback must never serve an HTML
+    page.
+    """
     kind = said.partition(";")[0].strip().lower()
     known = kind.startswith("video/") and kind.removeprefix("video/").replace("-", "").replace(".", "").isalnum()
     return kind[:100] if known else None

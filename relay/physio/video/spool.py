@@ -1,7 +1,7 @@
-"""Uploads under way: one file each, appended to until the video is whole.
+"""Uploads in progress: one file each, appended to until the video is complete.
 
-What has arrived stays when a connection breaks, so that the sender goes on where it stopped. Of two senders of one
-upload the later one goes on; the earlier, which may be a connection nobody holds any more, writes nothing further.
+Received bytes are kept when a connection breaks, so that the client can resume. If two requests send the same upload,
+the later one wins; the earlier, which may be a dead connection, writes nothing more.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from weakref import WeakValueDictionary
 from relay.errors import Conflict, NotFound, TooLarge
 
 LEAST_FREE_BYTES = 512 * 1024 * 1024
-"""What stays free on the disk whatever is uploaded: the database must go on writing."""
+"""Disk space that uploads must leave free, so that the database can go on writing."""
 SUFFIX = ".part"
 
 
 class Spool:
-    """Names are made here, from UUIDs; nothing a client says becomes part of a path."""
+    """File names are made here from UUIDs; nothing a client sends becomes part of a path."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
@@ -35,16 +35,17 @@ class Spool:
         self._settling: set[str] = set()
 
     def size(self, upload: str) -> int:
-        """Bytes of it that are here."""
+        """Bytes of this upload received so far."""
         try:
             return self._part(upload).stat().st_size
         except FileNotFoundError:
             return 0
 
     async def append(self, upload: str, offset: int, chunks: AsyncIterator[bytes], announced: int | None = None) -> int:
-        """Write what comes from `offset` on, 0 beginning anew; the size then. Conflict unless it ends at `offset`.
+        """Write `chunks` at `offset` (0 starts again); returns the size afterwards. Conflict unless the file ends at
+        `offset`.
 
-        `announced` bytes that can have no place are refused before anything changes.
+        If `announced` bytes would not fit, the request is refused before anything changes.
         """
         if upload in self._settling:
             raise Conflict("This upload is whole and is being kept.")
@@ -86,7 +87,9 @@ class Spool:
 
     @contextmanager
     def settled(self, upload: str) -> Iterator[None]:
-        """While it is being kept nobody begins it anew. Entered in the same breath in which `append` came back."""
+        """Mark the upload as being stored, so that nobody restarts it. Enter without awaiting after `append` has
+        returned.
+        """
         self._settling.add(upload)
         try:
             yield
@@ -94,7 +97,7 @@ class Spool:
             self._settling.discard(upload)
 
     async def whole(self, upload: str) -> Path:
-        """The file, on the disk for good. Conflict when it holds nothing."""
+        """The upload's file, synced to disk. Raises Conflict if it is empty."""
         part = self._part(upload)
         if self.size(upload) == 0:
             raise Conflict("The upload held no bytes. Send the video as the body.")
@@ -105,7 +108,7 @@ class Spool:
         self._part(upload).unlink(missing_ok=True)
 
     def sweep(self, older_than_s: float) -> int:
-        """Remove what nobody went on with; how many."""
+        """Remove uploads not written to for this long; returns how many."""
         before = time.time() - older_than_s
         old = [part for part in self._folder.glob(f"*{SUFFIX}") if part.stat().st_mtime < before]
         for part in old:

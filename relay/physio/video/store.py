@@ -1,4 +1,4 @@
-"""Upload links at rest. A link is used up when its upload is whole; until then it may be tried again."""
+"""Upload links in the database. A link is used up once its upload is complete; until then the upload may be retried."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UploadStore:
         return upload
 
     async def upload(self, upload: str) -> Row:
-        """A link's row. NotFound once its session was deleted."""
+        """The link's row. Raises NotFound if its session was deleted."""
         async with transaction(self._engine) as connection:
             row = await first(connection, sa.select(uploads).where(uploads.c.id == upload))
         if row is None:
@@ -33,20 +33,22 @@ class UploadStore:
         return row
 
     async def uploads(self, session: str) -> list[str]:
-        """The links there were for a session."""
+        """Ids of all upload links ever made for a session."""
         async with transaction(self._engine) as connection:
             found = await rows(connection, sa.select(uploads.c.id).where(uploads.c.session_id == session))
         return [row["id"] for row in found]
 
     async def consented(self, session: str) -> bool:
-        """Whether the session's patient agrees to being recorded, as of now."""
+        """Whether the session's patient consents to being recorded, as of now."""
         agreed = sa.select(patients.c.consent_given).join(exercise_sessions)
         async with transaction(self._engine) as connection:
             row = await first(connection, agreed.where(exercise_sessions.c.id == session))
         return bool(row and row["consent_given"])
 
     async def finish(self, upload: str, session: str, key: str, kind: str, size: int, now: datetime) -> bool:
-        """The video is whole: its session has it and the link is used, in one commit. False when it was used before."""
+        """Record the complete video in its session and mark the link used, in one commit. False if it was used
+        before.
+        """
         async with transaction(self._engine, write=True) as connection:
             unused = sa.update(uploads).where(uploads.c.id == upload, uploads.c.used_at.is_(None))
             used = await connection.execute(unused.values(used_at=now, content_type=kind, size_bytes=size))
@@ -62,7 +64,7 @@ class UploadStore:
             await connection.execute(sa.insert(access_logs), [entry])
 
     async def video(self, session: str) -> Row | None:
-        """Where a session's video is and of what type."""
+        """The storage key and content type of a session's video; None if it has none."""
         query = (
             sa.select(exercise_sessions.c.video_storage_key, uploads.c.content_type)
             .select_from(exercise_sessions.outerjoin(uploads, uploads.c.session_id == exercise_sessions.c.id))

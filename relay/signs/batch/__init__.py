@@ -1,1 +1,1 @@
-"""Recorded videos of signing: fetched or uploaded, read in the background, one job after the other."""
+"""Recorded videos of signing: fetched or uploaded, and read in the background one job at a time."""

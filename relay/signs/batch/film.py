@@ -1,4 +1,4 @@
-"""A video file as pictures at a steady rate, by PyAV, in a thread of its own. Bounds are checked before and while
+"""Decodes a video file to pictures at a steady rate, with PyAV, in a thread. Limits are checked before and during
 decoding.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`t_ms` from the video's begin, `share` of the whole that is done with it."""
+    """One picture: `t_ms` counts from the start of the video, `share` (0-1) is the part of the video decoded so far."""
 
     t_ms: float
     pixels: Pixels
@@ -28,7 +28,9 @@ class Picture:
 
 
 def pictures(path: Path, rate: float, most_minutes: float) -> Iterator[Picture]:
-    """Pictures `1 / rate` s apart. Raises VideoRefused for what is no video, has none in it, or is too long."""
+    """Yields pictures `1 / rate` s apart. Raises VideoRefused for a file that is no video, has no pictures, or is too
+    long.
+    """
     import av  # a relay that is asked for no film starts without its libraries
 
     try:

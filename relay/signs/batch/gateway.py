@@ -1,8 +1,8 @@
-"""Fetching a video somebody named, without letting that name reach into this network.
+"""Fetches a video from a URL given by a client, without letting that URL reach into the relay's own network.
 
-A name is resolved once, every address it has must be public, and the connection goes to the very address that was
-looked at: a name that resolves otherwise a moment later gains nothing. Each redirect is a new request and goes the
-same way. Only http and https, no credentials, no proxy from the environment, a bound on bytes, seconds and redirects.
+A host name is resolved once, all its addresses must be public, and the connection goes to the address that was checked,
+so that a name that resolves differently a moment later gains nothing. Each redirect is checked like a new request. Only
+http and https, no credentials, no proxy from the environment, and limits on bytes, seconds and redirects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ_S = 20.0
 
 
 def public(address: str) -> bool:
-    """Whether an address is one of the public internet; addresses that wrap an IPv4 one are looked into."""
+    """Whether an IP address is public; for an IPv6 address that embeds an IPv4 one, that one is checked."""
     found: Any = ipaddress.ip_address(address.split("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         wrapped = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
@@ -38,7 +38,7 @@ def public(address: str) -> bool:
 
 
 class PublicNetwork(httpcore2.AsyncNetworkBackend):
-    """Connects to public addresses only, and to `allowed` hosts by name wherever they are."""
+    """Connects only to public addresses, and to the host names in `allowed` wherever they are."""
 
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = frozenset(name.lower() for name in allowed)
@@ -81,7 +81,7 @@ class PublicNetwork(httpcore2.AsyncNetworkBackend):
 
 
 class Fetcher:
-    """`fetch` writes what a URL serves into a file."""
+    """Downloads what a URL serves into a file."""
 
     def __init__(self, allowed: Collection[str], most_bytes: int, within_s: float) -> None:
         self._allowed = allowed
@@ -89,7 +89,9 @@ class Fetcher:
         self._within_s = within_s
 
     def check(self, url: str) -> None:
-        """Raises VideoRefused for what is not worth a connection: other schemes, credentials, private addresses."""
+        """Raises VideoRefused for a URL that is refused without connecting: other schemes, credentials, private
+        addresses.
+        """
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -103,7 +105,9 @@ class Fetcher:
             raise VideoRefused(f"The host {host[:100]!r} is inside a private network and is not fetched from.")
 
     async def fetch(self, url: str, target: Path, progress: Callable[[float], None]) -> None:
-        """Raises VideoRefused. `progress` hears the share that has come, where the server says how much there is."""
+        """Download `url` to `target`. `progress` gets the share received (0-1), if the server says how long it is.
+        Raises VideoRefused.
+        """
         try:
             async with asyncio.timeout(self._within_s):
                 await self._follow(url, target, progress)
@@ -130,7 +134,7 @@ class Fetcher:
     async def _get(
         self, pool: httpcore2.AsyncConnectionPool, url: str, target: Path, progress: Callable[[float], None]
     ) -> str | None:
-        """Where the video went, or None when it was written to `target`."""
+        """The URL of a redirect, or None if the video was written to `target`."""
         timeouts = {"connect": _CONNECT_S, "read": _READ_S, "write": _READ_S, "pool": _CONNECT_S}
         headers: list[tuple[bytes | str, bytes | str]] = [
             ("User-Agent", "Homeside"),
@@ -166,7 +170,9 @@ class Fetcher:
 
 
 def _may_be_public(host: str) -> bool:
-    """False for an address that is not public; a name is looked up when it is connected to."""
+    """Whether a host may be public: False for a private address or a local name; other names are checked on
+    connecting.
+    """
     if host.lower() == "localhost" or host.lower().endswith((".localhost", ".local", ".internal")):
         return False
     try:

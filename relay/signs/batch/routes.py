@@ -1,6 +1,4 @@
-"""Batch translation over HTTP: a URL as JSON, or the video itself as a form's file; asking after a job, cancelling
-it.
-"""
+"""Batch translation over HTTP: a job from a URL (JSON) or an uploaded file (form), its status, and its cancellation."""
 
 from __future__ import annotations
 
@@ -58,7 +56,7 @@ def routes(service: BatchService, lookout: Lookout, access: Access, most_bytes: 
 
     @router.post("", response_model=BatchAccepted, openapi_extra=_BODY, summary="Begin to read a video")
     async def begin(request: Request) -> BatchAccepted:
-        """Begin to read a video: fetched from `video_url`, or sent as the form field `file`."""
+        """Start reading a video, fetched from `video_url` or sent as the form field `file`."""
         who = access.principal(request)
         access.may_measure(who, None)
         owner = access.reach(who)
@@ -75,14 +73,14 @@ def routes(service: BatchService, lookout: Lookout, access: Access, most_bytes: 
         "/{job_id}", response_model=BatchStatus, response_model_exclude_none=True, summary="How far a video is read"
     )
     async def status(request: Request, job_id: str) -> BatchStatus:
-        """How far a job is; `result` when it is completed, `error` and `code` when it failed."""
+        """Progress of a job; `result` when it is completed, `error` and `code` when it failed."""
         return service.find(job_id, access.reach(access.principal(request))).status
 
     @router.delete(
         "/{job_id}", response_model=BatchStatus, response_model_exclude_none=True, summary="Stop reading a video"
     )
     async def cancel(request: Request, job_id: str) -> BatchStatus:
-        """Stop and forget a job; its video is deleted."""
+        """Cancel and forget a job; its video is deleted."""
         job = service.find(job_id, access.reach(access.principal(request)))
         service.cancel(job)
         return job.status
@@ -101,7 +99,9 @@ async def _body(request: Request) -> bytes:
 
 
 async def _upload(request: Request, service: BatchService, owner: str | None, most_bytes: int) -> Job:
-    """The file of a form, copied to where the job reads it; one that does not say its length is counted as it comes."""
+    """Copy the form's file to where the job reads it; bytes are counted on arrival in case the length is not
+    announced.
+    """
     if int(request.headers.get("content-length", "0") or 0) > most_bytes + FORM_OVERHEAD:
         raise TooLarge(f"The video is larger than {most_bytes} bytes.")
     bounded = Request(request.scope, _at_most(request.receive, most_bytes))

@@ -1,7 +1,7 @@
-"""Recorded videos, read in the background: one job a time, the others wait, each can be asked after and cancelled.
+"""Recorded videos, read in the background: one job at a time, the others wait; each has a status and can be cancelled.
 
-A job takes its turn at the hand detectors like any signing client, so that a long video never keeps a patient waiting.
-The file is deleted when its job ends, however it ends.
+A job queues for the hand detectors like any signing client, so that a long video never keeps a patient waiting. The
+file is deleted when its job ends, however it ends.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from relay.signs.detection.lookout import Client, Look, Lookout, Seen
 from relay.signs.translation.service import TranslationService
 
 KEPT = 200
-"""Finished jobs that can still be asked after."""
+"""Finished jobs whose result is kept."""
 FETCHED = 0.3
-"""Share of a job's progress that fetching is."""
+"""Share of a job's progress (0-1) given to fetching the video."""
 ESTIMATE_MS = 5000
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One video: `url` to fetch, or already at `path`."""
+    """One video: fetched from `url`, or already at `path`."""
 
     id: str
     owner: str | None
@@ -54,7 +54,7 @@ class Job:
 
 
 class BatchService:
-    """`begin` a job, ask after it, `cancel` it. `run` does them, one after the other."""
+    """Jobs by id: `fetch` or `upload` one, `find` it, `cancel` it. `run` executes them one after the other."""
 
     def __init__(
         self,
@@ -77,12 +77,14 @@ class BatchService:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
     def fetch(self, url: str, language: str, options: BatchOptions, owner: str | None) -> Job:
-        """Begin with a URL. Raises VideoRefused for one that may not be fetched, Full when too many wait."""
+        """A job whose video is fetched. Raises VideoRefused for a URL that may not be fetched, Full when too many jobs
+        wait.
+        """
         self._fetcher.check(url)
         return self._begin(language, options, owner, url)
 
     def upload(self, language: str, options: BatchOptions, owner: str | None) -> Job:
-        """A job whose file the caller writes to its `path` and then hands to `ready`."""
+        """A job whose file the caller writes to its `path` and then passes to `ready`."""
         return self._job(language, options, owner, None)
 
     def ready(self, job: Job) -> None:
@@ -96,14 +98,14 @@ class BatchService:
             self._jobs.popitem(last=False)
 
     def find(self, job_id: str, owner: str | None) -> Job:
-        """Raises NotFound; somebody else's job is not there."""
+        """The job with this id. Raises NotFound, also for somebody else's job."""
         job = self._jobs.get(job_id)
         if job is None or owner not in (None, job.owner):
             raise NotFound("Job not found")
         return job
 
     def cancel(self, job: Job) -> None:
-        """Stop and forget it; its video goes at once, or when it would have been its turn."""
+        """Cancel and forget the job; its video is deleted at once, or when its turn comes."""
         job.cancelled = True
         self._jobs.pop(job.id, None)
         if job.task is not None:
@@ -112,7 +114,7 @@ class BatchService:
             _fail(job, "CANCELLED", "The job was cancelled.")
 
     async def run(self) -> None:
-        """Do the jobs, for ever. What a relay that was killed left in the folder is deleted first."""
+        """Execute jobs, never returning. Files left by a relay that was killed are deleted first."""
         await asyncio.to_thread(_empty, self._folder)
         while True:
             job = await self._waiting.get()
@@ -161,7 +163,7 @@ class BatchService:
         job.status.progress, job.status.status = 1.0, "completed"
 
     async def _result(self, job: Job, letters: list[Taken]) -> BatchResult:
-        """Empty where nothing was spelled: an answer, not a failure."""
+        """The result; empty if nothing was spelled, which is an answer and not a failure."""
         if not letters:
             return BatchResult(translation="", signs_detected=[], confidence=0.0)
         signs = [one.sign for one in letters]
@@ -175,7 +177,9 @@ class BatchService:
         )
 
     async def _read(self, job: Job) -> tuple[list[Taken], int]:
-        """The letters of the whole video, in how many pictures there was a hand; quiet between words is a space."""
+        """The letters of the whole video, and in how many pictures a hand was found; a pause between words becomes a
+        space.
+        """
         reader, spelling = SignReader(LetterReader(self._network)), Sequence()
         client, taken, hands = Client(), list[Taken](), 0
         try:
@@ -219,7 +223,7 @@ class BatchService:
 
 
 async def _stream(path: Path, rate: float, most_minutes: float) -> AsyncGenerator[Picture, None]:
-    """Decoded in threads, one picture ahead of nothing: memory holds one picture."""
+    """Decode the video in threads, one picture at a time, so that memory never holds more than one."""
     film: Iterator[Picture] = pictures(path, rate, most_minutes)
     while (picture := await asyncio.to_thread(next, film, None)) is not None:
         yield picture

@@ -1,1 +1,1 @@
-"""Frames over a WebSocket: each client its own tracker, reader and sequence; the newest frame wins."""
+"""Frames over a WebSocket: each client has its own tracker, reader and sequence; only its newest frame waits."""

@@ -1,7 +1,8 @@
-"""Whoever wants a picture looked at waits here. One picture deep each, the newest wins, and everybody gets a turn.
+"""Shares the hand detectors among clients: each client has at most one waiting picture, the newest, and all take turns.
 
-A fixed number of detectors work in threads of their own; the event loop only hands over. A client's pictures are
-looked at one after the other, with that client's own tracker, so that nobody's hand is taken for somebody else's.
+A fixed number of detectors work in threads of their own; the event loop only passes pictures to them. A client's
+pictures are processed one after the other with that client's own tracker, so that hands of different clients are never
+confused.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class SeenHand(Protocol):
-    """What a detector says of one hand; `landmarks` float32[21, 3], 0-1 of the picture."""
+    """One detected hand; `landmarks` is float32[21, 3], x and y 0-1 in the picture."""
 
     @property
     def landmarks(self) -> Floats: ...
@@ -36,14 +37,14 @@ class SeenHand(Protocol):
 
 
 class Detector(Protocol):
-    """Finds hands. `followed` is one client's tracker: given back with each picture, None at first."""
+    """Finds hands. `followed` is the client's tracker state: None at first, then what the previous call returned."""
 
     def follow(self, image_bgr: Pixels, t_ns: int, followed: Any) -> tuple[Sequence[SeenHand], Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The first hand of a picture, or none; `aspect` is the picture's width over its height."""
+    """The first hand in a picture, or none; `aspect` is the picture's width divided by its height."""
 
     hand: SeenHand | None
     aspect: float
@@ -52,7 +53,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A picture to look at: `open` makes its pixels (in the detector's thread), `done` gets what was seen (in the
+    """A picture to process: `open` decodes it (in the detector's thread), `done` gets the result (on the event
     loop).
     """
 
@@ -63,7 +64,7 @@ class Look:
 
 @dataclass(eq=False, slots=True)
 class Client:
-    """One who shows pictures. At most one waits, at most one is being looked at."""
+    """A client that sends pictures: at most one waits, and at most one is being processed."""
 
     waiting: Look | None = None
     busy: bool = False
@@ -74,7 +75,7 @@ class Client:
 
 
 class Lookout:
-    """`run` keeps the detectors working once they are wanted; `problem` says why there are none."""
+    """The detectors and their queue. `run` starts them once they are wanted; `problem` says why there are none."""
 
     def __init__(
         self, make: Callable[[], Detector], lacking: Callable[[], str | None], detectors: int, metrics: Metrics
@@ -88,7 +89,7 @@ class Lookout:
         self.problem = lacking() if detectors else "detectors = 0 in the settings"
 
     def offer(self, client: Client, look: Look) -> None:
-        """Have a picture looked at; one of this client's that still waits is dropped. Raises DetectorMissing."""
+        """Queue a picture; one of the same client that still waits is dropped. Raises DetectorMissing."""
         if self.problem is not None:
             raise DetectorMissing(f"Hands cannot be detected here: {self.problem}.")
         if client.waiting is not None:
@@ -98,7 +99,9 @@ class Lookout:
         self._queue(client)
 
     def wake(self) -> None:
-        """Somebody is about to show pictures: have the detectors ready. A relay where nobody signs loads none."""
+        """Start the detectors, since a client is about to send pictures. A relay that nobody signs to never
+        loads them.
+        """
         self._wanted.set()
 
     def leave(self, client: Client) -> None:
@@ -112,7 +115,9 @@ class Lookout:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Open the detectors and work, for ever. Without the extra `vision`, says so and tries again now and then."""
+        """Wait until detectors are wanted, then open them and serve the queue, never returning. Raises
+        DetectorMissing.
+        """
         if not self._count:
             await asyncio.Event().wait()
         await self._wanted.wait()
@@ -129,7 +134,9 @@ class Lookout:
                 self.problem = "the hand detector failed and is starting again"
 
     async def open_for_ever(self) -> None:
-        """Like `run`, for a relay that may lack the parts: a missing one is a state, not a fault."""
+        """Like `run`, for a relay that may lack the extra `vision`: reports that as a problem, and tries again from
+        time to time.
+        """
         while True:
             try:
                 await self.run()

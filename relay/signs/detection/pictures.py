@@ -1,4 +1,4 @@
-"""A client's frame as a picture: base64 in, pixels out; bounds are checked on its header, before decoding."""
+"""Decodes a client's frame: base64 JPEG in, pixels out. Limits are checked on the JPEG header, before decoding."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from relay.errors import InvalidImage
 
 MAX_PIXELS = 8_300_000
-"""A 4K picture. A JPEG of a few kilobytes can claim a thousand times as many."""
+"""Most pixels of a frame: a 4K picture. A JPEG of a few kilobytes can claim a thousand times as many."""
 LARGE_PIXELS = 1_300_000
-"""From here on it is decoded at half its size, which a hand detector cannot tell."""
+"""Frames with at least this many pixels are decoded at half size, which makes no difference to the hand detector."""
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 
 def decode(text: str) -> Pixels:
-    """uint8[h, w, 3], BGR. Raises InvalidImage saying what was wrong."""
+    """The picture as uint8[h, w, 3], BGR. Raises InvalidImage saying what was wrong."""
     data = _jpeg(text)
     width, height = size(data)
     if width * height > MAX_PIXELS:

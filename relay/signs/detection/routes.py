@@ -1,4 +1,4 @@
-"""The sign detection WebSocket. Knows HTTP and nothing of hands."""
+"""The sign detection WebSocket. Knows nothing of hands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from relay.wire import Connection, connection_of, text_frame
 PATH = "/ws/sign-detection"
 CLOSE = {401: 4401, 403: 4403, 503: 1013}
 MAX_WAITING_BYTES = 262_144
-"""Answers a client may leave unread; what comes beyond is older than what follows, and dropped."""
+"""Bytes of answers a client may leave unread; further ones are dropped, since newer answers will follow."""
 
 
 class Seat:
-    """A socket of somebody who signs or watches."""
+    """The WebSocket of a client that signs or watches."""
 
     def __init__(self, service: SigningService, connection: Connection, metrics: Metrics, owner: str | None) -> None:
         self._connection = connection
@@ -38,10 +38,10 @@ class Seat:
         self._signing.message(data)
 
     def full(self) -> None:
-        """Nothing: `waiting_bytes` says when to leave something out."""
+        """Does nothing: `waiting_bytes` decides when answers are dropped."""
 
     def writable(self) -> None:
-        """Nothing: what was left out is out of date."""
+        """Does nothing: answers that were dropped are out of date."""
 
     def closing(self) -> None:
         self._open = False

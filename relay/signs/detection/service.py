@@ -1,7 +1,8 @@
-"""Signing clients: what each shows is read by a reader of its own, collected in a sequence of its own, and translated.
+"""Signing clients: each has its own reader and its own sequence of letters, which is translated to a sentence.
 
-Documented clients get documented messages and `translation`. Those that ask for extras get the letters so far and the
-likely alternatives with each detection. Whoever watches a session gets its letters and sentences, no pictures.
+Documented clients get the documented messages and `translation`. Clients that ask for extras also get, with each
+detection, the letters so far and the likely alternatives. Watchers of a session get its letters and sentences, but no
+pictures.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ DONE = {"start": "started", "stop": "stopped", "clear": "cleared", "watch": "wat
 _TICK_MS = 100.0
 
 Load = Callable[[str | None, str], Awaitable[LetterReader]]
-"""The reader calibrated for (owner, name)."""
+"""Loads the reader calibrated for (owner, name)."""
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all clients use."""
+    """What all signing clients share."""
 
     lookout: Lookout
     translation: TranslationService
@@ -47,7 +48,7 @@ class Shared:
 
 
 class SigningService:
-    """Who signs and who watches, by session."""
+    """Signing clients and watchers, by session."""
 
     def __init__(self, shared: Shared, most_clients: int) -> None:
         self.shared = shared
@@ -58,7 +59,7 @@ class SigningService:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def enter(self) -> None:
-        """Raises Full when every place is taken."""
+        """Take a place for a signing client. Raises Full if there is none left."""
         if self._clients >= self._most:
             raise Full("Every place for signing clients is taken. Try again in a moment.")
         self._clients += 1
@@ -70,7 +71,9 @@ class SigningService:
         self.unwatch(client)
 
     def begun(self, session: str, owner: str | None) -> None:
-        """Somebody signs in this session; from now on it is theirs, as long as it is remembered."""
+        """Note that `owner` signs in this session, which from now on belongs to them for as long as it is
+        remembered.
+        """
         if owner is not None:
             self._owners.setdefault(session, owner)
             self._owners.move_to_end(session)
@@ -78,7 +81,7 @@ class SigningService:
                 self._owners.popitem(last=False)
 
     def may_watch(self, session: str, owner: str | None) -> None:
-        """Raises InvalidSession for a session that somebody else began."""
+        """Raises InvalidSession if somebody else began the session."""
         holder = self._owners.get(session)
         if owner is not None and holder is not None and holder != owner:
             raise InvalidSession("Session not found")
@@ -94,7 +97,7 @@ class SigningService:
                 del self._watchers[session]
 
     def tell(self, session: str, message: bytes, beside: Signing | None = None) -> None:
-        """To those who watch a session."""
+        """Send a message to the watchers of a session, except `beside`."""
         for watcher in tuple(self._watchers.get(session, ())):
             if watcher is not beside:
                 watcher.send(message)
@@ -105,7 +108,7 @@ class SigningService:
     def translate(
         self, taken: list[Taken], session: str, language: str, owner: str | None, client: Signing | None
     ) -> None:
-        """A committed sequence, to a sentence for its client and for those who watch."""
+        """Translate a committed sequence, for its client and for the watchers of the session."""
         task = asyncio.create_task(self._translate(taken, session, language, owner, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -129,7 +132,7 @@ class SigningService:
 
 
 class Signing:
-    """One client. `send` writes a message to it; everything runs on the event loop."""
+    """One signing client. `send` writes a message to it; everything runs on the event loop."""
 
     def __init__(self, service: SigningService, send: Callable[[bytes], None], owner: str | None) -> None:
         self._service = service
@@ -148,7 +151,7 @@ class Signing:
         self._tick: asyncio.TimerHandle | None = None
 
     def message(self, data: bytes | str) -> None:
-        """Anything the client sends. What is wrong with it is answered; the socket stays open."""
+        """Handle any message of the client. Errors are answered; the socket stays open."""
         try:
             found = signs.decode_message(data)
             if found.type == "frame":
@@ -221,7 +224,7 @@ class Signing:
         self._tick = asyncio.get_running_loop().call_later((QUIET_MS + _TICK_MS) / 1000, self._ticked)
 
     def _ticked(self) -> None:
-        """No picture may come any more: quiet is told by the clock, too."""
+        """Check for the end of a sequence by the clock, in case no further picture arrives."""
         self._tick = None
         if self._spelling.quiet(now_ns() / 1e6):
             self._commit()
@@ -262,7 +265,7 @@ class Signing:
             self._collects = False
 
     def _begin(self, session: str) -> None:
-        """Another session: what was spelled in the one before is its own."""
+        """Switch to another session; what was spelled before still belongs to the previous one."""
         if self._session:
             self._commit()
         self._session, self._client.followed = session, None
@@ -286,7 +289,7 @@ class Signing:
 
 
 def problem(code: str, text: str) -> bytes:
-    """The document's error on a socket."""
+    """The document's error message for a socket."""
     return signs.message("error", {"message": text, "code": code})
 
 

@@ -1,1 +1,1 @@
-"""Spelled letters to sentences: a language model where there is a key, the offline speller always."""
+"""Spelled letters to sentences: a language model if there is a key for it, and always the offline speller."""

@@ -1,8 +1,8 @@
-"""What translation calls out to: Gemini through google-genai, and the word frequencies of the package wordfreq.
+"""What translation depends on: Gemini through google-genai, and word frequencies from the package wordfreq.
 
-Both are imported when first needed, away from the event loop: together they take seconds, and a relay without a key
-never needs the first. One deadline holds for a translation, retries included; retries are paid from a budget that
-calls fill.
+Both are imported when first needed, off the event loop: together they take seconds, and a relay without a key never
+needs the first. One deadline covers a translation including its retries; retries are paid from a budget that calls
+fill.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCHEMA: dict[str, Any] = {
 }
 RETRIED = frozenset({500, 502, 503, 504})
 PAUSES_S = (0.2, 0.4)
-"""Before the second try and the third: whoever signed waits for the words meanwhile."""
+"""Seconds before the second and the third attempt; the person who signed is waiting meanwhile."""
 KAZAKH_SHARE = 1e-3
 BEDSIDE = tuple(
     """
@@ -44,7 +44,7 @@ BEDSIDE = tuple(
     itchy food
     """.split()  # noqa: SIM905  a list of words reads as one
 )
-"""Words that are likelier at a bedside than in running text, by BEDSIDE_FACTOR."""
+"""Words more likely at a bedside than in general text, by BEDSIDE_FACTOR."""
 BEDSIDE_FACTOR = 4.0
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A model's answer, as it came."""
+    """A language model's answer, unchecked."""
 
     text: str
     confidence: float
@@ -61,7 +61,9 @@ class Translated:
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Retries allowed: every call adds a tenth of one, up to `most`. A service that is down is not hammered."""
+    """Budget of retries: every call adds a tenth of one, up to `most`, so that a service that is down is not
+    flooded.
+    """
 
     most: float = 5.0
     left: float = 5.0
@@ -89,7 +91,7 @@ class Gemini:
         self._opening = asyncio.Lock()
 
     async def translate(self, letters: str, draft: str, before: str, language: str) -> Translated:
-        """What `letters` say in `language`."""
+        """Translate `letters` into `language`. `draft` is the speller's reading, `before` what was said before."""
         contents = json.dumps({"letters": letters, "draft": draft, "before": before, "language": language})
         self._budget.called()
         await self._open()
@@ -166,7 +168,7 @@ def _read(text: str) -> Translated:
 
 
 def frequencies(language: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Words as they are spelled by hand with their share of running text, and how each is written. Takes a second."""
+    """Words in their fingerspelled form with their share of general text, and how each is written. Takes a second."""
     if language == "kz":
         return {latin(word, "kz"): KAZAKH_SHARE for word in KAZAKH_WORDS}, {latin(w, "kz"): w for w in KAZAKH_WORDS}
     import wordfreq

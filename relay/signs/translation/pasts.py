@@ -1,4 +1,6 @@
-"""What each session said before: bounded, the longest silent forgotten first. In memory here; a cluster has its own."""
+"""What each session said before: bounded; the one silent for longest is forgotten first. In memory here; a cluster has
+its own store.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +17,30 @@ CONTEXTS = 5_000
 
 @dataclass(slots=True)
 class Conversation:
-    """One session's past, newest last. `owner` is who began it."""
+    """One session's history, newest last. `owner` is who began it."""
 
     owner: str | None
     past: deque[tuple[list[str], str]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     def readable(self, owner: str | None) -> bool:
-        """`owner` None may see everybody's."""
+        """Whether `owner` may read it; None may read everybody's."""
         return owner in (None, self.owner)
 
 
 class Pasts(Protocol):
-    """Where conversations are kept."""
+    """Where conversations are stored."""
 
     async def find(self, session_id: str) -> Conversation | None: ...
 
     async def add(self, session_id: str, owner: str | None, signs: list[str], text: str) -> None:
-        """InvalidSession when it is somebody else's by now."""
+        """Add a sentence. Raises InvalidSession if the session belongs to somebody else by now."""
         ...
 
     async def forget(self, session_id: str) -> None: ...
 
 
 class Memory:
-    """Pasts of one relay, until it ends."""
+    """Conversations of one relay, kept until it stops."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

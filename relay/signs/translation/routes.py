@@ -1,4 +1,4 @@
-"""Translate, and what a session said before: the document's REST endpoints of port 8002."""
+"""Translation, and what a session said before: the REST endpoints of port 8002."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
         summary="Letters to a sentence",
     )
     async def translate(request: Request, wanted: TranslationRequest) -> TranslationResponse:
-        """Spelled letters to a sentence. With no language model, or when it fails, the offline speller answers."""
+        """Translate spelled letters to a sentence. Without a language model, or if it fails, the offline speller
+        answers.
+        """
         who = access.principal(request)
         access.may_measure(who, wanted.session_id)
         return await service.translate(
@@ -37,7 +39,7 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
 
     @router.get("/context/{session_id:path}", response_model=Context, summary="What a session said")
     async def context(request: Request, session_id: SessionId) -> Context:
-        """What a session said, newest last; `context` is the latest."""
+        """What a session said before, oldest first; `context` is the latest sentence."""
         found = await service.context(session_id, access.reach(access.principal(request)))
         past = list(found.past)
         history = [Exchange(signs=signs, translation=text) for signs, text in past]
@@ -45,7 +47,7 @@ def routes(service: TranslationService, access: Access) -> APIRouter:
 
     @router.delete("/context/{session_id:path}", response_model=Cleared, summary="Forget a session")
     async def clear(request: Request, session_id: SessionId) -> Cleared:
-        """Forget a session."""
+        """Forget what a session said."""
         await service.clear(session_id, access.reach(access.principal(request)))
         return Cleared(session_id=session_id)
 

@@ -1,8 +1,7 @@
-"""Letters to sentences, and what each session said before. Nobody is left without an answer: the speller is always
-there.
+"""Letters to sentences, and what each session said before. There is always an answer, since the speller runs offline.
 
-A language model's answer counts only when it still spells what was signed; anything else is a steered or invented
-answer, and the speller's goes out instead, marked `fallback`.
+A language model's answer is used only if it still spells what was signed. Otherwise it was misled or invented, and the
+speller's answer is sent instead, marked `fallback`.
 """
 
 from __future__ import annotations
@@ -28,11 +27,13 @@ from relay.signs.translation.pasts import Conversation, Pasts
 
 OFFLINE_AT_MOST = 0.75
 AT_ONCE = 2
-"""Sequences spelled side by side: a long one takes half a second of a core."""
+"""Sequences spelled at the same time; a long one takes half a second of a core."""
 LIKENESS = 0.5
-"""Twice the letters that a model's answer and the spelled letters share in order, over those of both."""
+"""Least similarity of a model's answer to the spelled letters: 2 x (length of their longest common subsequence) / (sum
+of their lengths).
+"""
 _EXTRA = 40
-"""Characters beyond four times the letters that an answer may have."""
+"""An answer may have four times as many characters as there are letters, plus this many."""
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ")
 
 Chances = Mapping[str, float]
@@ -46,7 +47,7 @@ class Model(Protocol):
 
 
 class TranslationService:
-    """`translate` for the documented endpoint, `spelled` for sequences that were just signed."""
+    """`translate` serves the documented endpoint; `spelled` serves sequences that were just signed."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class TranslationService:
     async def translate(
         self, signs: Sequence[str], session_id: str, *, before: str | None, language: str, owner: str | None
     ) -> TranslationResponse:
-        """The documented answer. Raises InvalidSignSequence, InvalidLanguage, LlmTimeout or LlmRateLimit."""
+        """The documented response. Raises InvalidSignSequence, InvalidLanguage, LlmTimeout or LlmRateLimit."""
         letters = checked(signs)
         if language not in LANGUAGES:
             raise InvalidLanguage(f"Language {language[:16]!r} is not one of {', '.join(LANGUAGES)}.")
@@ -80,7 +81,7 @@ class TranslationService:
     async def spelled(
         self, signs: Sequence[str], seen: Sequence[Chances], session_id: str, *, language: str, owner: str | None
     ) -> TranslationResponse:
-        """A sequence that a reader committed: always answered, by the speller when the model cannot."""
+        """Translate a sequence that a reader committed. There is always an answer: the speller's if the model fails."""
         began = time.monotonic()
         conversation = await self._conversation(session_id, owner)
         before = " ".join(text for _, text in list(conversation.past)[-5:])
@@ -88,7 +89,7 @@ class TranslationService:
         return await self._told(answer, list(signs), session_id, conversation, began)
 
     async def context(self, session_id: str, owner: str | None) -> Conversation:
-        """Raises InvalidSession. `owner` None may see everybody's."""
+        """The conversation of a session. Raises InvalidSession. `owner` None may read everybody's."""
         found = await self._pasts.find(session_id)
         if found is None or not found.readable(owner):
             raise InvalidSession("Session not found")
@@ -99,7 +100,7 @@ class TranslationService:
         await self._pasts.forget(session_id)
 
     def warm(self) -> None:
-        """Somebody is about to sign: have the English speller ready. A relay where nobody does never loads it."""
+        """Load the English speller, since a client is about to sign. A relay that nobody signs to never loads it."""
         self._loading("en")
 
     async def _conversation(self, session_id: str, owner: str | None) -> Conversation:
@@ -152,7 +153,7 @@ class TranslationService:
         return await asyncio.shield(self._loading(language))
 
     def _loading(self, language: str) -> asyncio.Future[tuple[Speller, Mapping[str, str]]]:
-        """Loaded in a thread that ends with the program, however long it still had to go."""
+        """The speller of this language, loaded in a daemon thread, which does not delay the end of the program."""
         if language not in self._spellers:
             loop = asyncio.get_running_loop()
             found = self._spellers[language] = loop.create_future()
@@ -174,7 +175,7 @@ class TranslationService:
 
 
 def checked(signs: Sequence[str]) -> list[str]:
-    """One upper-case letter, digit or space each; a word given as one sign is taken apart. Raises
+    """The signs as single upper-case letters, digits or spaces; a word given as one sign is split. Raises
     InvalidSignSequence.
     """
     letters = [letter for sign in signs for letter in (latin(sign.lower(), "kz").upper() or " ")]
@@ -189,8 +190,8 @@ def checked(signs: Sequence[str]) -> list[str]:
 
 
 def resembles(text: str, spelled: str, language: str) -> bool:
-    """Whether a model's answer can be what was spelled: not much longer, and, in English, holding its letters in
-    order.
+    """Whether a model's answer can be what was spelled: not much longer, and, in English, with a LIKENESS of its
+    letters.
     """
     if not text or len(text) > 4 * len(spelled) + _EXTRA:
         return False
@@ -211,7 +212,9 @@ def _common(text: str, spelled: str) -> int:
 
 
 def _confidence(best: Spelled, others: Sequence[Spelled]) -> float:
-    """Known words without repairs OFFLINE_AT_MOST, less for each repair, unknown letter and close second reading."""
+    """Confidence of a spelled reading: OFFLINE_AT_MOST if all words are known and unrepaired, less for each repair,
+    unknown letter and close second reading.
+    """
     letters = max(sum(len(word) for word in best.words), 1)
     certain = OFFLINE_AT_MOST * best.known * max(0.3, 1 - 1.5 * best.repaired / letters)
     close = bool(others) and best.score - others[0].score < 1.0

@@ -1,1 +1,1 @@
-"""What the cameras show now, and what was recorded of them."""
+"""The cameras: what they show now, and what was recorded of them."""

@@ -1,6 +1,6 @@
-"""Who sends: a kit's camera has one place, which stays with its viewers while the kit is away and comes back.
+"""The cameras that send to this relay. Each kit has one place, which keeps its viewers while the kit is away.
 
-Whoever sends for a kit lets go of whoever sent for it before. One that fell silent sends no more; its viewers wait.
+A kit's new connection replaces its earlier one. A connection that has gone silent is closed; its viewers keep waiting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a viewer asks for; all None is the live camera, else the sample."""
+    """What a viewer asks for. With every field None: the live camera, or the sample if there is none."""
 
     video_path: str | None = None
     kit: str | None = None
@@ -35,7 +35,7 @@ class Wish:
 
 @dataclass(eq=False)
 class Camera:
-    """A kit's place: its publication stays while viewers wait for the kit to come back."""
+    """A kit's place. Its publication stays while viewers wait for the kit to come back."""
 
     kit: str
     publication: Publication
@@ -48,7 +48,7 @@ class Camera:
 
 
 class Cameras:
-    """At most `most` kits' places; one that nobody watches is kept for `keep_s` after its kit went."""
+    """At most `most` kits' places. A place nobody watches is kept for `keep_s` seconds after its kit has gone."""
 
     def __init__(
         self, network: Network, metrics: Metrics, viewers: Viewers, endings: Endings, *, most: int, keep_s: float
@@ -58,7 +58,7 @@ class Cameras:
         self._of_kit: dict[str, Camera] = {}
 
     async def publish(self, sdp: str, kit: str, session: str | None) -> tuple[str, str]:
-        """A kit's camera begins: its id and the answer. Whoever sent for this kit before is let go."""
+        """Start a kit's camera. Returns its id and the SDP answer. An earlier connection of the same kit is closed."""
         if kit not in self._of_kit and len(self._of_kit) >= self._most:
             raise Full("This relay takes as many cameras as it may; try again later")
         publisher, answer = await answer_publisher(
@@ -69,16 +69,16 @@ class Cameras:
         return camera.id, answer
 
     def place(self, kit: str, codec: str, session: str | None) -> Publication:
-        """Where a camera that sends to another relay is shown here; `take_in` begins it."""
+        """The publication for a camera that sends to another relay; `take_in` then starts it."""
         return self._place(kit, codec, session).publication
 
     def give_up(self, camera: Camera, publisher: PublisherPeer) -> None:
-        """It sends here no more; its viewers wait for it to come back."""
+        """Close this connection; the camera's viewers wait for the kit to come back."""
         self._let_go(camera, publisher)
         self._endings.soon(publisher)
 
     def holds(self, wish: Wish) -> bool:
-        """Whether what is meant sends here now."""
+        """Whether a camera that matches the wish sends to this relay now."""
         live = [one for one in self._of_kit.values() if one.publisher is not None]
         return any(wish.kit in (None, one.kit) and wish.session in (None, one.publication.session) for one in live)
 
@@ -91,18 +91,18 @@ class Cameras:
         await publisher.end()
 
     def shown(self) -> list[Camera]:
-        """Those that send, or are waited for."""
+        """Cameras that send now, or that viewers are waiting for."""
         return [camera for camera in self._of_kit.values() if camera.publisher or camera.publication.legs]
 
     def of(self, kit: str) -> Camera:
-        """Raises NotFound where the kit has no place."""
+        """The kit's camera. Raises NotFound if the kit has no place."""
         found = self._of_kit.get(kit)
         if found is None:
             raise NotFound(f"Kit {kit[:64]} sends no video. It may be off, or its patient shows none")
         return found
 
     def meant(self, wish: Wish) -> Camera | None:
-        """The camera of that kit or session (NotFound), else the one that began last."""
+        """The camera of the wished kit or session (NotFound if there is none), else the one that started last."""
         if wish.kit is not None:
             return self.of(wish.kit)
         live = [one for one in self._of_kit.values() if one.publisher is not None]
@@ -114,7 +114,7 @@ class Cameras:
         return max(live, key=lambda camera: camera.began_s, default=None)
 
     def sweep(self, now_s: float) -> None:
-        """Ask each that sends for its clock, and let go of those that went without a word."""
+        """Send each kit a sign of life, and close the connections that went silent."""
         for camera in list(self._of_kit.values()):
             self._sweep(camera, now_s)
 
@@ -124,7 +124,7 @@ class Cameras:
         await asyncio.gather(*ends, return_exceptions=True)
 
     def take_in(self, kit: str, publisher: PublisherPeer) -> Camera:
-        """Its packets are the kit's from now on; whoever sent before is let go."""
+        """Use `publisher` as the kit's connection from now on; an earlier one is closed."""
         camera = self._of_kit[kit]
         before, camera.publisher = camera.publisher, publisher
         camera.id, camera.since_ms = str(uuid.uuid4()), time.time_ns() // 1_000_000
@@ -137,7 +137,9 @@ class Cameras:
         return camera
 
     def _place(self, kit: str, codec: str, session: str | None) -> Camera:
-        """The kit's place, with its viewers; a new one where the codec is another, which they cannot follow."""
+        """The kit's place, with its viewers. A different codec needs a new place, since the viewers cannot switch
+        codec.
+        """
         camera = self._of_kit.get(kit)
         if camera is None or camera.publication.codec != codec:
             if camera is not None:

@@ -1,4 +1,4 @@
-"""The cameras that send now, a picture of each, and recordings, over HTTP; an extra of ours beside the document."""
+"""Cameras that send now, snapshots of them, and recordings, over HTTP; an extra beside the video document."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
 
     @router.get("", response_model=Cameras, summary="List Cameras")
     async def cameras(request: Request) -> dict[str, Any]:
-        """Every camera the asker may watch."""
+        """Every camera the caller may watch."""
         who = access.principal(request)
         seen = [one for one in service.cameras.shown() if watches(who, one.publication)]
         recorded = service.recordings.running
@@ -72,7 +72,7 @@ def cameras(service: VideoService, access: Access) -> APIRouter:
 
 
 def recordings(service: VideoService, access: Access) -> APIRouter:
-    """Staff alone begin, end and see recordings, and say by name who wanted them."""
+    """Routes for recordings. Only staff may start, stop and see them, and must name who wanted a recording."""
     router = APIRouter(prefix="/api", tags=["recordings"], responses=REFUSED)
 
     @router.post("/cameras/{kit}/recording", status_code=201, summary="Begin a recording")

@@ -1,4 +1,4 @@
-// What a screen reader hears: changes of state at once, the heart rate at most every ten seconds, nothing twice.
+// What a screen reader announces: changes of state at once, the heart rate at most every ten seconds, nothing twice.
 
 const RATE_EVERY_MS = 10000
 

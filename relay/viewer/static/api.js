@@ -1,4 +1,4 @@
-// The documented OpenSCG interface, as this page's own relay serves it: addresses, tokens, and errors in words.
+// A client of the documented OpenSCG API of the relay that serves this page: addresses, tokens, error messages.
 
 import { Refused, send } from './requests.js'
 

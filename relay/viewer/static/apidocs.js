@@ -1,4 +1,4 @@
-// Draws the API's reference from the openapi.json beside this page. A classic script: both libraries are globals.
+// Draws the API reference from the openapi.json beside this page. A classic script, since both libraries are globals.
 /* global SwaggerUIBundle, Redoc */
 const swagger = document.getElementById('swagger-ui');
 if (swagger) {

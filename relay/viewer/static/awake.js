@@ -1,4 +1,5 @@
-// Keeps the screen on while measuring: a phone that sleeps measures nothing. Where it cannot, the page must say so.
+// Keeps the screen on while measuring, since a sleeping phone measures nothing. Where that is impossible the page must
+// say so.
 
 export class Awake {
   #lock = null

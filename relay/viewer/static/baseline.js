@@ -1,5 +1,5 @@
-// Gravity, posture and breath taken off a chest's acceleration for the eye: a slow mean is subtracted.
-// One pole, causal: a sample that is drawn never moves again. The mean starts as the plain mean of what there is.
+// Removes gravity, posture and breathing from chest acceleration for display, by subtracting a slow mean. One pole,
+// causal: a drawn sample never moves again. The mean starts as the plain mean of the samples so far.
 
 const RESTART_AFTER_MS = 10000
 const MOST_STEP_MS = 50

@@ -1,5 +1,5 @@
-// The documented physiotherapy interface, as this page's own relay serves it: signing in, staying so, errors in words.
-// The access token lives in this tab; the refresh token in a cookie no script can read.
+// A client of the documented physiotherapy API of the relay that serves this page: sign-in, token refresh, error
+// messages. The access token lives in this tab only; the refresh token is in a cookie that scripts cannot read.
 
 import { Refused, send } from './requests.js'
 import { $, element } from './write.js'

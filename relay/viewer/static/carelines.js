@@ -1,4 +1,4 @@
-// Lines of lists: a session and a patient, in words.
+// Entries of lists: a session or a patient, in words.
 
 import { request } from './care.js'
 import { count, dayTime, duration } from './formats.js'

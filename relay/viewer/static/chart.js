@@ -1,5 +1,5 @@
-// The waveform: one axis of time left to right, gaps left empty between dashed borders, doubtful spans in their own
-// ink. What to draw comes in as a source (`forEach`, see ring.js), doubtful spans, and a view.
+// The waveform: one time axis from left to right, gaps left empty between dashed borders, doubtful spans in a colour of
+// their own. It draws a source (`forEach`, see ring.js), doubtful spans, and a view.
 
 import uPlot from '/static/vendor/uPlot.esm.js'
 import { clockTime, duration, stepWords } from './formats.js'

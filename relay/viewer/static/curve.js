@@ -1,4 +1,4 @@
-// Curves of angles over time as SVG: left solid, right dashed, holes where a joint was not seen.
+// Joint angles over time as SVG: left side solid, right side dashed, gaps where a joint was not seen.
 
 import { moment } from './formats.js'
 import { drawing, framed, shape } from './plot.js'

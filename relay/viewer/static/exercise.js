@@ -1,4 +1,4 @@
-// One session on one axis of time: curves, repetitions, findings, the pose, the video. The review stands beside it.
+// One exercise session on one time axis: curves, repetitions, findings, pose, video. The review is beside it.
 
 import { page, request, where } from './care.js'
 import { capital, exerciseWords, whenWords } from './carelines.js'

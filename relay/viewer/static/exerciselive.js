@@ -1,4 +1,4 @@
-// The exercise as the kit sees it now: skeleton, degrees and repetitions, and who may see more than that.
+// The exercise as the kit sees it now: skeleton, angles and repetitions, and the control of who may see more than that.
 
 import { accessToken, request } from './care.js'
 import { clockTime, DASH, fixed } from './formats.js'

@@ -1,4 +1,4 @@
-// The review of a session: read, with every remark at its moment, or written. A remark that was typed is never left behind.
+// The review of a session, to read (each remark at its moment) or to write. A typed remark is never lost.
 
 import { request, state } from './care.js'
 import { capital, exerciseWords } from './carelines.js'

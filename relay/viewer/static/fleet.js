@@ -1,4 +1,4 @@
-// The operator's page: which kits need somebody, found at once; a kit's details on a press.
+// The operator's page: finds the kits that need attention, and opens a kit's details on a click.
 
 import { page, request, state } from './care.js'
 import { openKit } from './fleetkit.js'

@@ -1,4 +1,4 @@
-// One kit in the fleet's page: what is the matter, its tags, its settings, a report, and who asked what of it.
+// One kit on the fleet page: its problems, tags, settings, diagnostic report, and who requested what.
 
 import { request } from './care.js'
 import { backlogWords, batteryWords, certificateWords, clockWords, deedWords, seenWords, sensorWords, settingsLines, settingsOf, toldWords, warmthWords } from './fleetwords.js'

@@ -1,5 +1,5 @@
-// Releases in the fleet's page: how rollouts go, paused, gone on with and widened on a press, begun with a form that says
-// beforehand whom it will meet, and bundles taken in. What a rollout is, and when it halts by itself, is the relay's to say.
+// Releases on the fleet page: shows the progress of rollouts, which can be paused, resumed and widened; a form starts a
+// rollout and shows beforehand which kits it concerns; bundles can be uploaded. The relay decides when a rollout halts.
 
 import { request } from './care.js'
 import { foreseenWords, megabytes, nextStep, releaseWords, rolloutWords, SHARES } from './fleetwords.js'

@@ -1,4 +1,4 @@
-// What the fleet's page says of a kit, from plain facts. Pure: what goes in decides what comes out.
+// The fleet page's texts about a kit, made from plain facts. Pure: the result depends only on the arguments.
 
 import { count, DASH, dayTime, duration, fixed } from './formats.js'
 

@@ -1,5 +1,5 @@
-// Numbers, times and counts as people read them. Pure: what goes in decides what comes out.
-// Stream times are epoch ms where they can be; a page-relative stream counts from its own zero.
+// Numbers, times and counts in readable form. Pure: the result depends only on the arguments. Stream times are epoch ms
+// where possible; a page-relative stream counts from its own zero.
 
 export const DASH = '–'
 const EPOCH_FROM = 1e11

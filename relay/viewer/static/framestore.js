@@ -1,5 +1,5 @@
-// Poses of a stored session, fetched where they are looked at and a little ahead, and let go again: a long session has
-// more of them than a browser should hold.
+// Poses of a stored session, loaded around the position in view and a little ahead, and discarded again: a long session
+// has more of them than a browser should hold.
 
 const CHUNK = 500
 const HELD = 8

@@ -1,4 +1,4 @@
-// A hand from 21 landmarks: its bones over the camera's picture, or the whole hand as the shape to learn.
+// A hand from 21 landmarks: its bones over the camera picture, or the whole hand as the shape to learn.
 
 const SVG = 'http://www.w3.org/2000/svg'
 const PARENTS = [0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19]

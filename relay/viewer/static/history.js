@@ -1,4 +1,4 @@
-// What happened, newest first, in a list of bounded length. An event with a key is told once and corrected in place.
+// A list of events, newest first, of bounded length. An event with a key appears once and is corrected in place.
 
 import { clockTime } from './formats.js'
 import { element } from './write.js'

@@ -1,5 +1,5 @@
-// What measurements of the past left on this phone: delivered in the background, each over its own connection, and
-// ended where the person had pressed Finish. Nothing of it needs anybody's attention.
+// Delivers what earlier measurements left on this phone, in the background: each session over its own connection, and
+// ended if the person had pressed Finish. The person need not do anything.
 
 import { endSession } from './api.js'
 import { Outbox } from './outbox.js'

@@ -1,5 +1,5 @@
-// The living line: samples in, one drawing a frame out. It holds the last seconds, takes gravity off, keeps the scale
-// steady, glides between bursts, and can stand still while the samples go on coming.
+// The live waveform: takes samples, draws once per frame. It holds the last seconds, removes gravity, keeps the scale
+// steady, moves smoothly between bursts of samples, and can be frozen while samples go on arriving.
 
 import { Baseline } from './baseline.js'
 import { WaveChart } from './chart.js'

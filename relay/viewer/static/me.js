@@ -1,4 +1,4 @@
-// A patient's own page: whether recording is agreed to, and the sessions with what came back.
+// A patient's own page: consent to recording, and their sessions with the reviews received.
 
 import { download, page, request, where } from './care.js'
 import { list, sessionLine } from './carelines.js'

@@ -1,5 +1,5 @@
-// The patient's page: a phone as a sensor. Intro, a check of how it lies, measuring, and a clean end. It owns the order
-// of these; what is kept, sent, drawn and said is decided by the modules it wires.
+// The patient's page that turns a phone into a sensor: introduction, placement check, measuring, and a clean end. It
+// controls the order of these steps; the modules it connects decide what is stored, sent, drawn and said.
 
 import { Awake } from './awake.js'
 import { createSession, endSession, placeOf, tokenIn, withToken } from './api.js'

@@ -1,4 +1,4 @@
-// What the measuring page shows, from plain facts: its words come from measurewords.js, its elements from the page.
+// Displays the state of the measuring page: its texts come from measurewords.js, its elements from the page.
 
 import { duration, stopwatch } from './formats.js'
 import { kept, notice, pill, watching } from './measurewords.js'

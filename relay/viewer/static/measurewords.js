@@ -1,4 +1,4 @@
-// What the measuring page says, from plain facts. Pure, so that every state can be seen in a test.
+// The measuring page's texts, made from plain facts. Pure, so that tests can show every state.
 
 import { clockTime, count, duration } from './formats.js'
 import { Refused } from './requests.js'

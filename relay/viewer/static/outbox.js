@@ -1,5 +1,5 @@
-// What was measured and is not yet acknowledged. Bounded; kept in the browser's database where there is one, so that
-// a reload loses nothing. When the bound is reached the oldest goes, and is counted.
+// Measured samples that are not yet acknowledged. Bounded; stored in the browser's database where there is one, so that
+// a reload loses nothing. When the limit is reached, the oldest are dropped and counted.
 
 const NAME = 'homeside'
 const MOST_BYTES = 32 * 1024 * 1024

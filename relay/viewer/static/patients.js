@@ -1,4 +1,4 @@
-// A physiotherapist's start: what waits for a review, and whose patients they are.
+// A physiotherapist's start page: sessions that wait for a review, and the assigned patients.
 
 import { page, where } from './care.js'
 import { list, patientLine, sessionLine } from './carelines.js'

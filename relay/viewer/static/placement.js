@@ -1,4 +1,5 @@
-// Is the phone fit to measure as it lies: fast enough, fine enough, flat, still? Judged on the last seconds of samples.
+// Checks whether the phone, as it lies, can measure: sampling rate, resolution, flat, still. Judged on the last seconds
+// of samples.
 
 const LOOK_MS = 2000
 const SLOW_BELOW_HZ = 40

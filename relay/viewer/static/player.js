@@ -1,4 +1,5 @@
-// One camera as WebRTC, by the documented offer: connects, notices silence, comes back with pauses, tells what it sees.
+// One camera over WebRTC, by the documented offer: connects, notices silence, reconnects with pauses, reports what it
+// sees.
 
 import { Poses } from './poses.js'
 import { send } from './requests.js'

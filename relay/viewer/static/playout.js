@@ -1,5 +1,5 @@
-// Where the right edge of the drawing is: batches come in bursts, the drawing glides.
-// The edge runs a little behind the newest sample, by just what keeps the line whole between bursts. All times in ms.
+// Positions the right edge of the drawing: samples arrive in bursts, the drawing moves smoothly. The edge stays behind
+// the newest sample by just as much as keeps the line unbroken between bursts. All times in ms.
 
 const REMEMBER_MS = 3000
 const MOST_MS = 1000

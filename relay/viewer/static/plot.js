@@ -1,5 +1,5 @@
-// Small plots as SVG between labels of HTML: lines over time, bars by week. Drawn in shares of their box, so that
-// they fit any width; strokes keep theirs.
+// Small plots as SVG with HTML labels: lines over time, bars by week. Coordinates are fractions of the box, so that a
+// plot fits any width; line widths stay constant.
 
 import { element } from './write.js'
 

@@ -1,4 +1,4 @@
-// Poses that came beside a picture, found again by the frame they belong to. Pure: times are given.
+// Poses that arrived beside the video, matched to the frame they belong to. Pure: times are arguments.
 
 const KEPT = 64
 const CLOCK_KHZ = 90

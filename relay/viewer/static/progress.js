@@ -1,4 +1,4 @@
-// A patient's progress: what was done of what was planned, and by exercise the range of motion over time.
+// A patient's progress: how many of the scheduled sessions were done, and the range of motion over time per exercise.
 
 import { page, request, where } from './care.js'
 import { capital, exerciseWords } from './carelines.js'

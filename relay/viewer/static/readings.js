@@ -1,4 +1,4 @@
-// The numbers beside the line: each with its unit and its age, and words in place of a number nobody should trust.
+// The numbers beside the waveform: each with its unit and age, and words instead of a number nobody should trust.
 
 import { clockTime, count, DASH, duration, fixed, qualityWord } from './formats.js'
 import { reasonWords } from './state.js'

@@ -1,5 +1,5 @@
-// A stored recording, read as it streams in, kept as two columns, drawn at any zoom. Bounded: what exceeds the bound
-// is not shown, and the page says so.
+// A stored recording, read while it streams in, held as two columns, drawable at any zoom. Bounded: samples beyond the
+// limit are not shown, and the page says so.
 
 import { Baseline } from './baseline.js'
 

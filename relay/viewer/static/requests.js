@@ -1,4 +1,5 @@
-// One request to this page's own relay: as whoever bears the token, never from a cache, and a refusal in the relay's words.
+// One request to the relay that serves this page: with the token, never from a cache, failing with the relay's own
+// message.
 
 /** An answer that was no success: its status, its code where it has one, and what the relay said. */
 export class Refused extends Error {

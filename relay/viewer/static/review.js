@@ -1,4 +1,4 @@
-// An ended session: its stored recording, drawn at any zoom, moved along by hand, wheel, keys or slider.
+// An ended session: its stored recording, drawn at any zoom, moved by hand, wheel, keys or slider.
 
 import { storedSession } from './api.js'
 import { WaveChart } from './chart.js'

@@ -1,5 +1,6 @@
-// The last seconds of a stream in a fixed block of memory: times strictly increasing, none twice, the oldest forgotten.
-// What is taken after a reconnection may overlap what is here; it is told apart by its time alone.
+// The last seconds of a stream in a fixed block of memory: times strictly increasing, none twice, the oldest
+// overwritten. Samples sent again after a reconnection may overlap stored ones; they are recognised by their time
+// alone.
 
 const CLOCK_RESTARTED_MS = 60000
 

@@ -1,6 +1,6 @@
-// A steady vertical scale: zero in the middle, three lines either side, a round step.
-// It follows typical beats, not single jolts; it grows at once when beats would be cut and shrinks only after patience.
-// A line that stopped keeps the scale it had.
+// A steady vertical scale: zero in the middle, three lines on either side, a round step. It follows typical beats, not
+// single jolts; it grows at once when beats would be cut off and shrinks only after a while. A line that has stopped
+// keeps its scale.
 
 export const LINES = 3
 const BLOCK_MS = 1500

@@ -1,5 +1,5 @@
-// The phone's accelerometer through whichever door this browser has, gravity included, in m/s², with the sensor's own
-// times put on the epoch by a steady clock (steadyclock.js).
+// The phone's accelerometer through whichever API this browser has: including gravity, in m/s², with the sensor's own
+// timestamps converted to epoch time by a steady clock (steadyclock.js).
 
 const WANTED_HZ = 200
 const FIRST_WITHIN_MS = 2000

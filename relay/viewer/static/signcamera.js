@@ -1,4 +1,5 @@
-// The browser's camera as JPEG frames: the next is taken when the last was answered, so that a slow line shows less and not later.
+// The browser's camera as JPEG frames: the next is taken once the last was answered, so that a slow line lowers the
+// frame rate and adds no delay.
 
 const WIDTH = 640
 const HEIGHT = 480

@@ -1,4 +1,5 @@
-// Signing in: then on to where one wanted to go, or belongs; at once for somebody who is signed in.
+// Sign-in: afterwards opens the page that was asked for, or the person's start page; at once for somebody already
+// signed in.
 
 import { homeOf, me, refresh, signIn, state } from './care.js'
 import { failureWords, Refused } from './requests.js'

@@ -1,4 +1,5 @@
-// Signing: the camera's hand read into letters and sentences, or, with a session in the address, somebody else's watched.
+// Signing: the hand in the camera read into letters and sentences, or, with a session in the address, somebody else's
+// signing watched.
 
 import { placeOf } from './api.js'
 import { drawOver } from './hand.js'

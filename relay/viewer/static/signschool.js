@@ -1,4 +1,5 @@
-// Learning: a letter's hand drawn beside the camera, and a tick when it was shown; and teaching the reader one's own hand.
+// Learning the alphabet: a letter's hand drawn beside the camera, and a tick once it was shown; and calibrating the
+// reader to one's own hand.
 
 import { drawShape } from './hand.js'
 import { send } from './requests.js'

@@ -1,4 +1,4 @@
-// The sign detection socket, which comes back by itself. The documented messages, no others.
+// The sign detection WebSocket, which reconnects by itself. It uses only the documented messages.
 
 import { backOff } from './socket.js'
 

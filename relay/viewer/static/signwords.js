@@ -1,4 +1,4 @@
-// What a detection and a translation say in words. Pure: messages in, texts out.
+// A detection or a translation in words. Pure: messages in, texts out.
 
 const SPACE = '␣'
 

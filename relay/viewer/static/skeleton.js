@@ -1,4 +1,4 @@
-// A pose as SVG, from landmarks by name: limbs between those that were seen.
+// A pose as SVG, from named landmarks: limbs are drawn between landmarks that were seen.
 
 const SVG = 'http://www.w3.org/2000/svg'
 const LEAST_VISIBLE = 0.3

@@ -1,6 +1,6 @@
-// One session's WebSocket that comes back by itself: back-off with jitter, a heartbeat against half-dead connections,
-// and a comparison of clocks. What the codes of closing mean is decided here and told as a phase. It goes on where it
-// was: the relay it comes back to, which may be another, is told the last time seen.
+// One session's WebSocket, which reconnects by itself: back-off with jitter, a heartbeat against half-open connections,
+// and clock comparison with the relay. It decides what each close code means and reports it as a phase. After
+// reconnecting, perhaps to another relay, it sends the last time seen, so that the stream continues from there.
 
 const FIRST_WAIT_MS = 500
 const MOST_WAIT_MS = 8000

@@ -1,5 +1,5 @@
-// Spans of doubtful signal (movement) on the stream's time axis. Each analysis says anew what it thinks of its window;
-// before that window the last word stands.
+// Spans of doubtful signal (movement) on the stream's time axis. Each analysis replaces the spans within its window;
+// before that window the earlier result stays.
 
 const WINDOW_MS = 30000
 const TOUCH_MS = 500

@@ -1,4 +1,5 @@
-// The start page: which hearts are being measured now, and three ways in: a session of the list, a link, this phone.
+// The start page: sessions being measured now, and three ways in: a session of the list, a link, or this phone as a
+// sensor.
 
 import { listSessions, placeOf, withToken } from './api.js'
 import { clockTime, count, dayTime, sessionIdIn } from './formats.js'

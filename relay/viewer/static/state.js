@@ -1,4 +1,4 @@
-// What a viewer's page says of itself, in words, from plain facts. Pure, so that every state can be seen in a test.
+// The state of a viewer's page in words, made from plain facts. Pure, so that tests can show every state.
 
 import { behind, clockTime, duration } from './formats.js'
 

@@ -1,5 +1,5 @@
-// Epoch times from the browser's steady clock: never bent by a corrected wall clock, never backwards.
-// A phone that slept has a steady clock that slept too; on waking, the time that is missing is put in, once.
+// Epoch times from the browser's steady clock: unaffected by wall clock corrections, never going backwards. While a
+// phone sleeps, its steady clock stops; on waking, the missing time is added once.
 
 const SLEPT_MS = 1000
 

@@ -1,4 +1,5 @@
-// Recording a camera, by those who may: asked who wants it and why, said to all who watch, saved when it has ended.
+// Recording a camera, for those who may: asks who wants it and why, tells everybody who watches, and saves it when it
+// has ended.
 
 import { ask } from './player.js'
 import { save } from './write.js'

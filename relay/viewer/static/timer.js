@@ -1,5 +1,5 @@
-// The timer page: one number for the room, calculated from the last state and a compared clock, so that it goes on
-// without the relay and says so.
+// The timer page: one number for the whole room, computed from the last state and the compared clocks, so that it
+// continues without the relay (and says so).
 
 import { placeOf } from './api.js'
 import { Awake } from './awake.js'

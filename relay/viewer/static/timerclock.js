@@ -1,4 +1,4 @@
-// What a timer shows at a moment, from the state the relay sent last. Pure: "calculate, don't count".
+// What a timer shows at a given moment, computed from the last state the relay sent. Pure.
 
 const two = (n) => String(n).padStart(2, '0')
 

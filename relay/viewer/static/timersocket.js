@@ -1,4 +1,5 @@
-// A timer session's socket, which comes back by itself, and the session's requests. The documented interface, no other.
+// A timer session's WebSocket, which reconnects by itself, and the session's requests. It uses only the documented
+// interface.
 
 import { Refused, send } from './requests.js'
 import { backOff, ClockComparison } from './socket.js'

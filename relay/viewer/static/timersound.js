@@ -1,4 +1,4 @@
-// The timer's sounds: short, made here, different enough to be told apart with closed eyes. Off until somebody asks.
+// The timer's sounds: short, synthesised here, distinct enough to be told apart without looking. Off until switched on.
 
 const SOUNDS = { low: [[660, 0.25]], critical: [[880, 0.15], [880, 0.15]], over: [[523, 0.2], [440, 0.2], [349, 0.7]] }
 const PAUSE_S = 0.1

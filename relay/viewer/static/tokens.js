@@ -1,4 +1,4 @@
-// The tokens of tokens.css for what is drawn on a canvas. Read by name, read anew when light turns to dark.
+// The design tokens of tokens.css for drawing on a canvas. Read by name, and again when the colour scheme changes.
 
 const NAMES = ['card', 'ink', 'ink-2', 'ink-3', 'line', 'grid', 'live', 'heart', 'doubt', 'doubt-soft', 'stale']
 

@@ -1,4 +1,5 @@
-// The heart rate of the last five minutes, once a second as the relay gave it. Where it gave none, the line breaks.
+// The heart rate of the last five minutes, once per second as the relay sent it. Where the relay sent none, the line
+// breaks.
 
 import uPlot from '/static/vendor/uPlot.esm.js'
 import { clockTime } from './formats.js'

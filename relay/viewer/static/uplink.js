@@ -1,5 +1,5 @@
-// A phone's samples on their way to the relay: numbered batches, sent in order, kept until acknowledged, sent again
-// after a broken connection. The relay stores each (session, boot, seq) once, however often it comes.
+// Sends a phone's samples to the relay: numbered batches, in order, kept until acknowledged, sent again after a broken
+// connection. The relay stores each (session, boot, seq) once, however often it arrives.
 
 import { socketUrl } from './api.js'
 import { SessionSocket } from './socket.js'

@@ -1,4 +1,4 @@
-// The page of a live heart: a session's messages in; line, numbers and words out. It owns nothing but the wiring.
+// The page of a live heart session: messages in; waveform, numbers and words out. It only connects the other modules.
 
 import { Announcer } from './announce.js'
 import { placeOf, socketUrl } from './api.js'

@@ -1,4 +1,4 @@
-// The cameras: a wall of all that may be seen, or one. Each tile says its own state.
+// The cameras: a wall of all that may be seen, or a single one. Each tile shows its own state.
 
 import { Announcer } from './announce.js'
 import { tokenIn, withToken } from './api.js'

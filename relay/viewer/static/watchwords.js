@@ -1,4 +1,4 @@
-// What a camera's tile says of itself, in words, from plain facts. Pure, so that every state can be seen in a test.
+// The texts of a camera's tile, made from plain facts. Pure, so that tests can show every state.
 
 import { clockTime } from './formats.js'
 

@@ -1,5 +1,5 @@
-// Texts, elements and files of the page. Text is text, never markup; what has not changed is not touched: a selection
-// stays, and a screen reader is not told twice.
+// Texts, elements and files of the page. Text is never interpreted as markup. Unchanged text is not rewritten, so that
+// a selection survives and a screen reader does not repeat it.
 
 export const $ = (id) => document.getElementById(id)
 
