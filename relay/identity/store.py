@@ -104,8 +104,8 @@ class IdentityStore:
         """Use a claim for a certificate, and replace earlier ones, in one commit. False if another request was
         quicker.
         """
-        unspent = sa.and_(claims.c.id == claim.id, claims.c.spent_at.is_(None))
-        spend = sa.update(claims).where(unspent).values(spent_at=now, serial=made.serial)
+        good = sa.and_(claims.c.id == claim.id, claims.c.spent_at.is_(None), claims.c.withdrawn_at.is_(None))
+        spend = sa.update(claims).where(good).values(spent_at=now, serial=made.serial)
         async with transaction(self._engine, write=True) as connection:
             if (await connection.execute(spend)).rowcount == 0:
                 return False

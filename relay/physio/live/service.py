@@ -20,7 +20,7 @@ from core.contracts.errors import ContractError, InvalidMessage
 from core.contracts.physio import PoseData
 from relay.accounts.service import Visit
 from relay.auth import Role
-from relay.errors import ConsentMissing, Forbidden, Full, NotFound, RelayError
+from relay.errors import ConsentMissing, Forbidden, Full, NotFound, RelayError, Unstorable
 from relay.physio.frames.store import FrameStore
 from relay.physio.live import rules
 from relay.physio.live.rules import KitFrames
@@ -240,8 +240,8 @@ class LiveService:
             try:
                 if frames:
                     await self._frames.add(session, PoseData(frames))
-            except NotFound:
-                log.warning("frames_of_a_deleted_session", session=session, frames=len(frames))
+            except (NotFound, Unstorable) as error:
+                log.warning("frames_not_kept", session=session, frames=len(frames), reason=str(error))
             except RelayError as error:
                 log.warning("frames_not_stored", session=session, reason=str(error))
                 await asyncio.sleep(RETRY_S)

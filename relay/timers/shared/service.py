@@ -7,6 +7,7 @@ What happens by itself is scheduled on every relay that holds the session, a lit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import msgspec
 import structlog
 
 from core.contracts import timers
+from core.contracts.errors import ContractError
 from core.contracts.timers import CreateSession
 from relay.clock import Timescale
 from relay.errors import Conflict, RelayError, SessionNotFound
@@ -269,8 +271,9 @@ class SharedTimers(TimersService):
     async def _answered(
         self, live: Live, member: Member, data: str | bytes, say: Callable[[Live, Member, str | bytes], None]
     ) -> None:
-        if b"PING" not in (data if isinstance(data, bytes) else data.encode()):
-            await self._refresh(live.id)
+        with contextlib.suppress(ContractError):
+            if timers.hear(data).type != "PING":
+                await self._refresh(live.id)
         say(live, member, data)
 
     def _forget(self, session_id: str) -> None:
