@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to publish. `url` is the relay's WHIP endpoint of this kit; `token` is asked for each time."""
+    """Where and how to publish. `url`: the relay's WHIP endpoint for this kit; `token` is called for each connection."""
 
     url: str
     token: Callable[[], str | None]

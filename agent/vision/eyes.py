@@ -77,7 +77,7 @@ class Eyes:
 
     @property
     def mode(self) -> Mode | None:
-        """What is looked for: set at any time, in effect with the next picture."""
+        """What to look for; may be set at any time, and applies from the next picture on."""
         return self._mode
 
     @mode.setter
@@ -137,7 +137,7 @@ class Eyes:
 
     @property
     def fps(self) -> float:
-        """Pictures looked at a second, over the last few seconds."""
+        """Pictures analysed per second, over the last few seconds."""
         if len(self._ages) < 2 or time.monotonic() - self._ages[-1][0] > 5.0:
             return 0.0
         return (len(self._ages) - 1) / max(1e-3, self._ages[-1][0] - self._ages[0][0])
