@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 
 # What the tests' and the benchmarks' real peers are called in Debian; libatomic1 is for the node that playwright brings.
-TEST_PEERS := mosquitto nats-server nginx chromium ffmpeg libatomic1 systemd postgresql poppler-utils dbus-daemon coturn janus openssl mmdebstrap
+TEST_PEERS := mosquitto nats-server nginx chromium ffmpeg libatomic1 systemd postgresql poppler-utils dbus-daemon coturn janus openssl mmdebstrap strace gcc libc6-dev
 BENCH_PEERS := mosquitto nats-server postgresql nginx libnginx-mod-nchan janus mmdebstrap
 
 # What a package or a release is to run.

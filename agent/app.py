@@ -33,8 +33,8 @@ from agent.outbox import OUTBOX_FILE, Outbox
 from agent.process.backoff import Backoff
 from agent.process.logs import recent
 from agent.process.notify import Watchdog, notify
-from agent.process.supervisor import supervise
-from agent.recorder import Recorder
+from agent.process.supervisor import end, supervise
+from agent.recorder import Recorder, end_session
 from agent.settings import AgentSettings, service_manager
 from agent.sources import Source
 from agent.sources.ble.adapter import power_cycle
@@ -129,8 +129,8 @@ class Agent:
         self._outbox = Outbox(settings.state / OUTBOX_FILE, settings.outbox.quota_bytes, boot)
         wall = WallClock(time.monotonic_ns(), time.time_ns())
         self._channels = [
-            Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name if at else ""))
-            for at, source in enumerate(sources)
+            Channel(source, Recorder(self._outbox, settings.session, wall, version(), sensor=source.name))
+            for source in sources
         ]
         self._watch = build_watch(settings, self._outbox, wall, lambda: self._uplink.publish_status())
         self._status = Status(version(), self._channels, self._outbox, wall, self._watch)
@@ -166,9 +166,8 @@ class Agent:
 
     async def run(self) -> None:
         """Raises OutboxError when the state folder cannot be used, RecordingUnusable for an unreadable recording."""
-        last = await self._outbox.open()
-        for at, channel in enumerate(self._channels):
-            channel.recorder.take_up(self._outbox.last(channel.source.name) if at else last)
+        await self._outbox.open()
+        self._take_up_sessions()
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
         keeping = _duty("outbox", self._outbox.keep)
         sending = _duty("uplink", self._uplink.run)
@@ -195,6 +194,14 @@ class Agent:
             log.info("agent_stopped", backlog=self._outbox.figures.messages)
         if unusable is not None:
             raise unusable
+
+    def _take_up_sessions(self) -> None:
+        """Each sensor resumes its own session, wherever it stands in the settings; those of removed sensors end."""
+        left = self._outbox.sessions
+        for channel in self._channels:
+            channel.recorder.take_up(left.pop(channel.source.name, None))
+        for sensor, mark in left.items():
+            end_session(self._outbox, mark, sensor, mark.seen_at, time.time_ns() // 1_000_000)
 
     async def _read(self, channel: Channel) -> None:
         """Run a source until it ends; then deliver what it gave and stop the agent."""
@@ -292,8 +299,7 @@ def _duty(name: str, duty: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
 
 async def _ended(*tasks: asyncio.Task[None]) -> AgentError | None:
     """Cancel and await the tasks; returns the AgentError that one of them had already ended with, if any."""
-    for task in tasks:
-        task.cancel()
+    await end(tasks)
     found = await asyncio.gather(*tasks, return_exceptions=True)
     return next((error for error in found if isinstance(error, AgentError)), None)
 

@@ -42,9 +42,7 @@ PLACES = 5
 
 
 class Recorder:
-    """The sink of one source. On a kit with several sensors, `sensor` names a further one, which has sessions of its
-    own.
-    """
+    """The sink of one source. `sensor` is its name: each of a kit's sensors has sessions of its own."""
 
     def __init__(
         self,
@@ -180,12 +178,17 @@ class Recorder:
     def _end(self, at_ms: int) -> None:
         assert self._mark is not None
         mark, self._mark = self._mark, None
-        self._outbox.mark(msgspec.structs.replace(mark, ended_at=at_ms), self._sensor)
-        self._outbox.put("session_ended", SessionEnded(iso(at_ms)), mark.id, self._now_ms(), kept=True)
-        log.info("session_ended", session=mark.id)
+        end_session(self._outbox, mark, self._sensor, at_ms, self._now_ms())
 
     def _now_ms(self) -> int:
         return self._wall_ns() // 1_000_000
+
+
+def end_session(outbox: Outbox, mark: SessionMark, sensor: str, at_ms: int, now_ms: int) -> None:
+    """The relay hears that it is over, as of `at_ms`; the next start that there is nothing to go on with."""
+    outbox.mark(msgspec.structs.replace(mark, ended_at=at_ms), sensor)
+    outbox.put("session_ended", SessionEnded(iso(at_ms)), mark.id, now_ms, kept=True)
+    log.info("session_ended", session=mark.id)
 
 
 def _number(value: float) -> float | None:

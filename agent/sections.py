@@ -21,8 +21,8 @@ class _Section(BaseModel):
 
 
 class Tls(_Section):
-    ca: Path | None = Field(None, description="PEM file of the authority to trust; empty trusts the system's.")
-    cert: Path | None = Field(None, description="PEM certificate this kit shows; empty shows none.")
+    ca: Path | None = Field(None, description="PEM certificates of the authority to trust; empty trusts the system's.")
+    cert: Path | None = Field(None, description="PEM certificate this kit presents; empty presents none.")
     key: Path | None = Field(None, description="PEM private key of that certificate.")
 
     @model_validator(mode="after")
@@ -37,13 +37,13 @@ class Broker(_Section):
         "mqtt://127.0.0.1:1883",
         description="The broker: mqtt://, mqtts:// (TLS), ws:// or wss:// (WebSocket), host, and port if unusual.",
     )
-    username: str | None = Field(None, description="User name there; empty is the kit's name when there is a password.")
-    password: SecretStr | None = Field(None, description="Password there; better kept in password_file.")
+    username: str | None = Field(None, description="User name; empty uses the kit's name if there is a password.")
+    password: SecretStr | None = Field(None, description="Password; password_file is the safer place for it.")
     password_file: Path | None = Field(
-        None, description="File whose first line is the password or the kit's token; read at every connection."
+        None, description="File whose first line is the password or the kit's token; read again at every connection."
     )
     tls: Tls = Tls()
-    keepalive_s: int = Field(15, ge=5, le=600, description="Silence after which a connection counts as dead.")
+    keepalive_s: int = Field(15, ge=5, le=600, description="Silence after which the connection is considered lost.")
     ack_timeout_s: float = Field(
         5.0, ge=0.5, le=120, description="Wait for the relay's acknowledgement before a message is sent again."
     )
@@ -96,54 +96,59 @@ class Outbox(_Section):
     quota_bytes: int = Field(
         2 << 30,
         ge=1 << 20,
-        description="Most the unacknowledged may take on disk. Beyond it the oldest go, counted, logged and in status.",
+        description="Disk space for unacknowledged data. When full, the oldest is deleted, counted and reported.",
     )
 
 
 class Session(_Section):
-    autostart: bool = Field(True, description="Begin a session when a source is ready; else wait for start_session.")
+    autostart: bool = Field(True, description="Begin a session when a source is ready; false waits for start_session.")
     resume_within_s: float = Field(
-        900.0, ge=0, le=86_400, description="A session last alive within this long goes on after a restart."
+        900.0,
+        ge=0,
+        le=86_400,
+        description="After a restart, continue a session that was running at most this long ago.",
     )
-    keep: bool = Field(False, description="Leave the session open at exit, so that the next start goes on with it.")
+    keep: bool = Field(False, description="Leave the session open at exit, so that the next start continues it.")
 
 
 Dialect = Literal["homeside", "slip", "witmotion", "csv", "csv-us", "csv-ms2", "csv-untimed"]
 
 
 class Serial(_Section):
-    port: str | None = Field(None, description="Serial port of the sensor, best by its name in /dev/serial/by-id/.")
-    baud: int = Field(115_200, ge=1200, le=4_000_000, description="Bits a second; of no meaning to USB sensors.")
+    port: str | None = Field(None, description="Serial port of the sensor, preferably its name in /dev/serial/by-id/.")
+    baud: int = Field(115_200, ge=1200, le=4_000_000, description="Bits per second; USB sensors ignore it.")
     dialect: Dialect = Field(
         "homeside",
-        description="What the sensor speaks: homeside, slip, witmotion, csv, csv-us, csv-ms2 or csv-untimed.",
+        description="Format the sensor sends: homeside, slip, witmotion, csv, csv-us, csv-ms2 or csv-untimed.",
     )
     rate_hz: float | None = Field(
-        None, gt=0, le=4000, description="Rate to set; empty leaves the sensor's own (100 where it does not tell)."
+        None, gt=0, le=4000, description="Rate to set; empty keeps the sensor's (taken as 100 if it does not say)."
     )
-    range_g: float | None = Field(None, gt=0, le=64, description="Range to set; empty leaves the sensor's own.")
-    ping_every_s: float = Field(30.0, ge=1, le=3600, description="How often the sensor's clock is asked for.")
-    silent_after_s: float = Field(10.0, ge=1, le=600, description="Silence after which the port is opened anew.")
+    range_g: float | None = Field(None, gt=0, le=64, description="Range to set; empty keeps the sensor's.")
+    ping_every_s: float = Field(30.0, ge=1, le=3600, description="Time between two readings of the sensor's clock.")
+    silent_after_s: float = Field(10.0, ge=1, le=600, description="Silence after which the port is opened again.")
 
 
 class Ble(_Section):
     device: str = Field(
         min_length=1,
-        description="The sensor: its address, its whole name, or a family (polar, movesense, …) for the nearest of it.",
+        description="The sensor: its address, its full name, or a family (polar, movesense, …) for the nearest one.",
     )
     family: Literal["homeside", "polar", "movesense", "witmotion", "thingy", "banglejs"] | None = Field(
-        None, description="What it is, where its advertisement does not tell."
+        None, description="Family of the sensor, if its advertisement does not show it."
     )
-    rate_hz: float | None = Field(None, gt=0, le=4000, description="Rate to set; empty is the family's usual.")
-    range_g: float | None = Field(None, gt=0, le=64, description="Range to set; empty is the family's usual.")
-    ping_every_s: float = Field(30.0, ge=1, le=3600, description="How often the clock of our own boards is asked for.")
-    silent_after_s: float = Field(10.0, ge=1, le=600, description="Silence after which the link is made anew.")
+    rate_hz: float | None = Field(None, gt=0, le=4000, description="Rate to set; empty sets the family's usual rate.")
+    range_g: float | None = Field(None, gt=0, le=64, description="Range to set; empty sets the family's usual range.")
+    ping_every_s: float = Field(
+        30.0, ge=1, le=3600, description="Time between two readings of the clock of one of our boards."
+    )
+    silent_after_s: float = Field(10.0, ge=1, le=600, description="Silence after which the sensor is connected again.")
 
 
 class Replay(_Section):
-    file: Path | None = Field(None, description="Recording to send: .csv, .ndjson, .json, each with or without .gz.")
-    speed: float = Field(1.0, gt=0, le=1000, description="Seconds of the recording sent in one second.")
-    loop: bool = Field(False, description="Begin again at the end; only at speed 1.")
+    file: Path | None = Field(None, description="Recording to send: .csv, .ndjson or .json, optionally with .gz.")
+    speed: float = Field(1.0, gt=0, le=1000, description="Seconds of the recording sent per second.")
+    loop: bool = Field(False, description="Start again at the end; only at speed 1.")
 
     @model_validator(mode="after")
     def _loops_at_speed_one(self) -> Replay:
@@ -154,53 +159,55 @@ class Replay(_Section):
 
 class Camera(_Section):
     device: str | None = Field(
-        None, description="pi, a number or /dev/video…, rtsp:// or http:// address, a video file, or test."
+        None, description="pi, a number or /dev/video…, an rtsp:// or http:// address, a video file, or test."
     )
-    width: int = Field(640, ge=160, le=1920, description="Picture width asked of the camera.")
-    height: int = Field(480, ge=120, le=1920, description="Picture height asked of the camera.")
-    fps: float = Field(30.0, gt=0, le=120, description="Pictures a second asked of the camera.")
-    rotation: Literal[0, 90, 180, 270] = Field(0, description="Degrees clockwise that make its picture upright.")
-    mirror: bool = Field(False, description="The camera's picture is mirrored: put left and right back.")
+    width: int = Field(640, ge=160, le=1920, description="Picture width requested from the camera.")
+    height: int = Field(480, ge=120, le=1920, description="Picture height requested from the camera.")
+    fps: float = Field(30.0, gt=0, le=120, description="Pictures per second requested from the camera.")
+    rotation: Literal[0, 90, 180, 270] = Field(
+        0, description="Degrees to turn the picture clockwise to make it upright."
+    )
+    mirror: bool = Field(False, description="The camera mirrors its picture: swap left and right back.")
     exposure_ms: float | None = Field(None, gt=0, le=1000, description="Exposure time; empty lets the camera choose.")
-    loop: bool = Field(False, description="Play a video file again at its end.")
-    silent_after_s: float = Field(5.0, ge=1, le=600, description="Silence after which the camera is opened anew.")
+    loop: bool = Field(False, description="Play a video file again when it ends.")
+    silent_after_s: float = Field(5.0, ge=1, le=600, description="Silence after which the camera is opened again.")
 
 
 class Vision(_Section):
     mode: Literal["pose", "hands"] | None = Field(
-        None, description="What to look for in the camera's pictures; empty looks at nothing until it is told to."
+        None, description="What to detect in the camera's pictures; empty detects nothing until a command asks for it."
     )
     backend: Literal["litert", "mediapipe"] = Field(
-        "litert", description="What computes: LiteRT, or MediaPipe's Tasks."
+        "litert", description="Library that runs the models: LiteRT, or MediaPipe Tasks."
     )
     model: Literal["auto", "lite", "full", "heavy"] = Field(
-        "auto", description="Which model; auto takes the best this machine can do steadily."
+        "auto", description="Size of the model; auto takes the best one this machine can run steadily."
     )
-    fps: float = Field(15.0, gt=0, le=60, description="Pictures to look at a second, at most.")
-    threads: int = Field(
-        0, ge=0, le=8, description="Threads of the models (LiteRT); 0 measures how many are quickest here."
-    )
+    fps: float = Field(15.0, gt=0, le=60, description="Maximum number of pictures analysed per second.")
+    threads: int = Field(0, ge=0, le=8, description="Threads per model (LiteRT); 0 measures which number is fastest.")
     memory_bytes: int = Field(
-        600 << 20, ge=64 << 20, description="Memory above which the process that looks at pictures is started anew."
+        600 << 20, ge=64 << 20, description="Memory above which the process that analyses pictures is restarted."
     )
-    hang_s: float = Field(5.0, ge=1, le=120, description="Silence of that process after which it is started anew.")
+    hang_s: float = Field(5.0, ge=1, le=120, description="Silence after which that process is restarted.")
 
 
 class IceServer(_Section):
-    url: str = Field(pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Such as turns:turn.example.org:443.")
-    username: str = Field("", description="Name at a TURN server.")
-    password: SecretStr = Field(SecretStr(""), description="Its password.")
+    url: str = Field(
+        pattern=r"^(stun|stuns|turn|turns):[^\s]+$", description="Address, such as turns:turn.example.org:443."
+    )
+    username: str = Field("", description="User name at a TURN server.")
+    password: SecretStr = Field(SecretStr(""), description="Password at a TURN server.")
 
 
 class Video(_Section):
     relay: str = Field(
-        "", description="Base of the relay that shows this kit's camera, http(s)://host:port; empty sends no picture."
+        "", description="The relay that shows this kit's camera, http(s)://host:port; empty sends no pictures."
     )
     token_file: Path | None = Field(
-        None, description="File whose first line is the kit's token there; empty takes the broker's password."
+        None, description="File whose first line is the kit's token for that relay; empty uses the broker's password."
     )
-    codec: Literal["H264", "VP8"] = Field("H264", description="What pictures are encoded as.")
-    most_kbps: int = Field(1600, ge=200, le=8000, description="Most the pictures may take of the line.")
+    codec: Literal["H264", "VP8"] = Field("H264", description="Codec of the pictures.")
+    most_kbps: int = Field(1600, ge=200, le=8000, description="Maximum bit rate of the pictures.")
     ice_servers: tuple[IceServer, ...] = Field(
         (), description="STUN and TURN servers: tables of url, username, password. None by default."
     )
@@ -215,14 +222,14 @@ class Video(_Section):
 
 class Privacy(_Section):
     led: Path | None = Field(
-        None, description="An LED's folder in /sys/class/leds, lit while pictures may leave the home."
+        None, description="Folder of an LED in /sys/class/leds; it is lit while pictures may leave the home."
     )
 
 
 class Source(_Section):
     serial: Serial = Serial()
-    ble: tuple[Ble, ...] = Field((), description="Sensors over the air, each a table [[source.ble]].")
-    bluetooth: str | None = Field(None, description="Bluetooth adapter, such as hci1; empty is the host's first.")
+    ble: tuple[Ble, ...] = Field((), description="Bluetooth sensors, each a table [[source.ble]].")
+    bluetooth: str | None = Field(None, description="Bluetooth adapter, such as hci1; empty uses the host's first.")
     replay: Replay = Replay()
     camera: Camera = Camera()
 
@@ -237,17 +244,16 @@ class Source(_Section):
 
 
 class Identity(_Section):
-    relay: str = Field(
-        "", description="The relay's HTTPS address, where the certificate is renewed; enrolment sets it."
-    )
+    relay: str = Field("", description="HTTPS address of the relay that renews the certificate; set by enrolment.")
 
 
 class Update(_Section):
     wanted: Path | None = Field(
-        None, description="Note for the updater: which release to fetch; empty is update.json in the state folder."
+        None,
+        description="Note that tells the updater which release to fetch; empty is update.json in the state folder.",
     )
-    outcome: Path | None = Field(None, description="File in which the updater says what came of it.")
-    relay: str = Field("", description="Base of links that come without one; empty is where the kit enrolled.")
+    outcome: Path | None = Field(None, description="File in which the updater reports the outcome.")
+    relay: str = Field("", description="Base of relative links to bundles; empty uses the relay that enrolled the kit.")
 
 
 def _first_line(path: Path) -> str:

@@ -43,21 +43,21 @@ class AgentSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    kit: str = Field(default_factory=_own_name, description="This kit's name on the broker; empty is the host's name.")
+    kit: str = Field(default_factory=_own_name, description="This kit's name on the broker.")
     state: Path = Field(
-        default_factory=state_folder, description="Folder of the outbox; under systemd the unit's StateDirectory."
+        default_factory=state_folder, description="Folder for the outbox; under systemd, the unit's StateDirectory."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line written."
+        "info", description="Least severe level that is logged."
     )
     status_every_s: float = Field(
-        10.0, ge=1, le=3600, description="How often status is published; also when it changes."
+        10.0, ge=1, le=3600, description="Time between two status messages; changes are sent at once."
     )
     trial_s: float = Field(
         120.0,
         ge=1,
         le=3600,
-        description="How long settings from afar may take to reach the relay before they are undone.",
+        description="How long new remote settings may take to reach the relay before they are undone.",
     )
     broker: Broker = Broker()
     outbox: Outbox = Outbox()

@@ -24,22 +24,33 @@ class UpdaterSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    root: Path = Field(Path("/opt/homeside"), description="Folder of the two slots and the links current and trusted.")
-    state: Path = Field(Path("/var/lib/homeside-updater"), description="Folder of the journal, outcome and download.")
-    keys: Path = Field(Path("/etc/homeside/release-keys"), description="Public keys whose releases are taken.")
-    wanted: Path = Field(Path("/var/lib/homeside-agent/update.json"), description="The agent's note of what to fetch.")
-    health: Path = Field(Path("/var/lib/homeside-agent/health.json"), description="What the agent says of itself.")
-    mirrors: tuple[str, ...] = Field(
-        (), description="Folders or http(s) addresses asked for a bundle before the relay, as a JSON list."
+    root: Path = Field(
+        Path("/opt/homeside"), description="Folder of the two slots and of the links current and trusted."
     )
-    ca: Path | None = Field(None, description="PEM file of the authority to trust; empty trusts the system's.")
+    state: Path = Field(
+        Path("/var/lib/homeside-updater"), description="Folder for the journal, the outcome and the download."
+    )
+    keys: Path = Field(Path("/etc/homeside/release-keys"), description="Public keys whose releases are accepted.")
+    wanted: Path = Field(
+        Path("/var/lib/homeside-agent/update.json"), description="Note from the agent: which release to fetch."
+    )
+    health: Path = Field(
+        Path("/var/lib/homeside-agent/health.json"), description="File in which the agent reports its health."
+    )
+    mirrors: tuple[str, ...] = Field(
+        (), description="Folders or http(s) addresses tried for a bundle before the relay, as a JSON list."
+    )
+    ca: Path | None = Field(None, description="PEM certificates of the authority to trust; empty trusts the system's.")
     restart: tuple[str, ...] = Field(
-        ("systemctl", "restart", "homeside-agent.service"), description="What restarts the agent, as a JSON list."
+        ("systemctl", "restart", "homeside-agent.service"),
+        description="Command that restarts the agent, as a JSON list.",
     )
     healthy_within_s: float = Field(
-        180.0, gt=0, le=3600, description="How long a new release may take to be as well as the old one."
+        180.0, gt=0, le=3600, description="How long a new release may take to be as healthy as the old one."
     )
-    system_packages: bool = Field(True, description="Let the agent see Debian's packages too, such as picamera2.")
+    system_packages: bool = Field(
+        True, description="Let the agent also use Debian's Python packages, such as picamera2."
+    )
 
 
 def load_updater(config: Path | None = None) -> UpdaterSettings:

@@ -40,7 +40,7 @@ from relay.physio.main import open_physio, sign_in_tokens
 from relay.process.health import health
 from relay.process.metrics import Metrics
 from relay.process.notify import notify, watch
-from relay.process.supervisor import supervise
+from relay.process.supervisor import end, supervise
 from relay.process.tracing import open_tracing
 from relay.scg.main import open_scg
 from relay.settings import RelaySettings, is_loopback, service_manager
@@ -157,9 +157,8 @@ class Relay:
         ended = await asyncio.gather(*serving, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*(drain() for drain in drained)), STOP_WITHIN_S)
-        for task in [stop, up, *working]:
-            task.cancel()
-        await asyncio.gather(stop, up, *working, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(end([stop, up, *working]), STOP_WITHIN_S)
         return [fault for fault in ended if fault is not None]
 
     def _bind(self) -> dict[str, socket.socket]:

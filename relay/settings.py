@@ -63,27 +63,25 @@ class RelaySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    data: Path = Field(Path("relay-data"), description="Folder of the database, the secret and the certificate.")
+    data: Path = Field(Path("relay-data"), description="Folder for the database, the secret and the certificate.")
     host: str = Field(
         "127.0.0.1",
-        description="Address the documented ports listen on. Loopback is open, others ask for a token.",
+        description="Address the documented ports listen on; any address but loopback requires a token.",
     )
     public_url: str = Field(
         "",
-        description="Base of the links in answers, such as https://heart.example.org; empty uses the request's own.",
+        description="Base of the links in answers, such as https://heart.example.org; empty: the request's own.",
     )
-    open_apis: tuple[Api, ...] = Field(
-        (), description="APIs that ask for no token although they listen beyond loopback."
-    )
+    open_apis: tuple[Api, ...] = Field((), description="APIs that require no token even beyond loopback.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line written."
+        "info", description="Least severe level that is logged."
     )
     commit_every_ms: int = Field(100, ge=0, le=5000, description="Shortest time between two commits of samples.")
-    link_hours: float = Field(24.0, gt=0, le=24 * 30, description="How long a signed link to a session holds.")
+    link_hours: float = Field(24.0, gt=0, le=24 * 30, description="Lifetime of a signed link to a session.")
     database_url: str = Field(
-        "", description="postgresql://user:password@host:5432/name; empty keeps SQLite in the data folder."
+        "", description="postgresql://user:password@host:5432/name; empty uses SQLite in the data folder."
     )
-    database_connections: int = Field(20, ge=2, le=500, description="Connections to PostgreSQL at most.")
+    database_connections: int = Field(20, ge=2, le=500, description="Maximum number of connections to PostgreSQL.")
     ports: Ports = Ports()
     physio: Physio = Physio()
     storage: Storage = Storage()

@@ -31,9 +31,10 @@ def settings_page() -> str:
     """Every setting of the programs, its default and what it does."""
     parts = [
         "# Settings\n",
-        "From a TOML file (`--config`), from the environment, or as options; see `docs/commands.md`. An unknown key is",
-        "an error that names it. A key such as `limits.backlog_s` is `[limits]` and `backlog_s` in the file, and",
-        "`HOMESIDE_RELAY_LIMITS__BACKLOG_S` in the environment.\n",
+        "A program reads its settings from a TOML file (`--config`), from the environment, and from the options that",
+        "[commands.md](commands.md) lists. Options override the environment, and the environment overrides the file.",
+        "An unknown key is an error, and the message names it. The key `limits.backlog_s`, for example, is `backlog_s`",
+        "under `[limits]` in the file and `HOMESIDE_RELAY_LIMITS__BACKLOG_S` in the environment.\n",
     ]
     for title, model, prefix in (
         ("The relay", RelaySettings, "HOMESIDE_RELAY_"),
@@ -60,7 +61,7 @@ def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str
 
 def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return "this machine's name"
+        return "this machine's name" if field.annotation is str else "`~/.local/state/homeside/agent`"
     value: Any = field.default
     if field.is_required():
         return "required"

@@ -20,6 +20,7 @@ HOST = re.compile(r"\b(?:pypi|pythonhosted|npmjs|yarnpkg|jsdelivr|unpkg|conda|de
 ADDRESS = re.compile(r"\bhttps?://|--?(?:extra-)?index[-_]url|\bregistry\s*=")
 MACHINE = re.compile(r"(?<![\w./$}~-])/(?:wor[k]|roo[t]|hom[e]/\w+|User[s]/\w+|tm[p]/\w+|opt/(?:pypi|wheel))")
 SHARED = re.compile(r"\bshare[d]/(?:data|design|contracts|research)")
+BORROWED = re.compile(r"^(?:from|import) tests\.(?:\w+\.)*test_")
 PIN = re.compile(r"^[a-z0-9][a-z0-9._-]*(?:\[[a-z,]+\])?==\S+(?: ; [^\\]+)? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 
@@ -28,6 +29,7 @@ PLANTED = {
     "address": (ADDRESS, "--index-" + "url somewhere"),
     "machine": (MACHINE, "open('/wor" + "k/main/a.py')"),
     "home": (MACHINE, "cd /hom" + "e/anna/homeside"),
+    "borrowed": (BORROWED, "from tests.agent.test_agent" + "_uplink import Kit"),
     "shared": (SHARED, "../share" + "d/data/scg"),
 }
 
@@ -55,6 +57,10 @@ def test_what_is_forbidden_would_be_found(pattern: re.Pattern[str], text: str) -
 
 def test_no_tracked_file_names_a_package_server(repo_root: Path) -> None:
     assert found(HOST, lines_of(repo_root)) == []
+
+
+def test_what_tests_share_is_no_test_itself(repo_root: Path) -> None:
+    assert found(BORROWED, lines_of(repo_root)) == []
 
 
 def test_locks_and_settings_name_no_address(repo_root: Path) -> None:

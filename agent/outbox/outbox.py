@@ -96,9 +96,11 @@ class Outbox:
         self._others = dict(self._journal.state.others)
         return self._mark
 
-    def last(self, sensor: str) -> SessionMark | None:
-        """The last session of a further sensor of this kit; for the first sensor, `open` returns it."""
-        return self._others.get(sensor)
+    @property
+    def sessions(self) -> dict[str, SessionMark]:
+        """Sessions that the last run left running, by the sensor that was recorded."""
+        marks = {**self._others, **({"": self._mark} if self._mark is not None else {})}
+        return {sensor: mark for sensor, mark in marks.items() if mark.ended_at is None}
 
     async def close(self) -> None:
         """Write what is unacknowledged and close the file."""
@@ -239,7 +241,9 @@ class Outbox:
         try:
             await asyncio.shield(committing)
         except asyncio.CancelledError:
-            await asyncio.wait([committing])
+            while not committing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([committing])
             raise
 
     async def _commit(self, *, fresh: bool) -> None:

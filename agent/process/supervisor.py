@@ -7,7 +7,8 @@ else is a bug, and is logged with its traceback.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import structlog
 
@@ -15,6 +16,7 @@ from agent.errors import AgentError
 from agent.process.backoff import Backoff
 
 STEADY_AFTER_S = 10.0
+CANCEL_AGAIN_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +52,28 @@ async def supervise(
             log.exception("duty_failed", duty=name)
         else:
             return
+        _heed_cancellation()
         if loop.time() - began > STEADY_AFTER_S or progress() > done:
             backoff.reset()
         told = text
         troubled(text)
         await asyncio.sleep(backoff.next())
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks, again every CANCEL_AGAIN_S, until all have ended."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        if pending:
+            log.warning("duties_cancelled_again", duties=sorted(task.get_name() for task in pending))
+
+
+def _heed_cancellation() -> None:
+    """A cancellation may be lost: before Python 3.13 a TaskGroup that fails while it is cancelled raises only the
+    failure, and before 3.12 `wait_for` may return a result instead."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

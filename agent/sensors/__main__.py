@@ -50,7 +50,7 @@ Adapter = Annotated[str | None, typer.Option(help="Bluetooth adapter, such as hc
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seconds = Annotated[float, typer.Option("--for", min=0.5, help="Seconds.")]
 Rate = Annotated[float | None, typer.Option(help="Rate to set, Hz.")]
-Range = Annotated[float | None, typer.Option(help="Range to set, g.")]
+Range = Annotated[float | None, typer.Option("--range", help="Range to set, g.")]
 
 
 @sensors_app.command()
@@ -74,7 +74,7 @@ def examine(
     where: Where,
     seconds: Seconds = 5.0,
     rate: Rate = None,
-    range_g: Annotated[float | None, typer.Option("--range", help="Range to set, g.")] = None,
+    range_g: Range = None,
     dialect: Dialect = "homeside",
     baud: Baud = 115_200,
     adapter: Adapter = None,
@@ -101,7 +101,7 @@ def stream(
     where: Where,
     seconds: Seconds = 86_400.0,
     rate: Rate = None,
-    range_g: Annotated[float | None, typer.Option("--range", help="Range to set, g.")] = None,
+    range_g: Range = None,
     dialect: Dialect = "homeside",
     baud: Baud = 115_200,
     adapter: Adapter = None,
@@ -125,7 +125,7 @@ def stream(
 def config(
     where: Where,
     rate: Rate = None,
-    range_g: Annotated[float | None, typer.Option("--range", help="Range to set, g.")] = None,
+    range_g: Range = None,
     dialect: Dialect = "homeside",
     baud: Baud = 115_200,
     adapter: Adapter = None,

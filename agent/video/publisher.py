@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to publish. `url`: the relay's WHIP endpoint for this kit; `token` is called for each connection."""
+    """Where and how to publish. `url`: the relay's WHIP endpoint for this kit; `token` is called each time."""
 
     url: str
     token: Callable[[], str | None]

@@ -6,6 +6,7 @@ typical one without assuming a rate. Both use the same signal, so their agreemen
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,11 @@ FEWEST = 4
 ALIKE = 0.4
 NEARLY_AS_ALIKE = 0.7
 """Correlation with the template needed for a beat: at least ALIKE, and at least this share of the upper quartile."""
+
+
+CORE_FROM_S, CORE_S = 0.05, 0.3
+SOONEST_S = 0.36
+"""A beat's core, from 0.1 s before its peak; and how long after it, and before the next, another may begin."""
 
 
 class Rhythm(NamedTuple):
@@ -101,6 +107,20 @@ def find_beats(vibration: Floats, envelope: Floats, fs: float) -> Beats | None:
     if beats is None:
         return None
     return _matches(vibration, np.median(_pieces(vibration, beats.at, length), axis=0), fs)
+
+
+def beat_between(vibration: Floats, beats: Beats, fs: float) -> float:
+    """How like the core of a beat the likest moment until the next is, the median; 0 where beats leave no room for one.
+
+    Where each second beat comes early (bigeminy), both opinions take two beats for one, and agree on half the rate.
+    """
+    first, length, soonest = round(CORE_FROM_S * fs), round(CORE_S * fs), round(SOONEST_S * fs)
+    found = []
+    for here, after in pairwise(beats.at + first):
+        room = after - here > 2 * soonest
+        between = vibration[here + soonest : after - soonest + length]
+        found.append(float(_likeness(between, vibration[here : here + length]).max()) if room else 0.0)
+    return float(np.median(found)) if found else 0.0
 
 
 def _matches(vibration: Floats, template: Floats, fs: float) -> Beats | None:

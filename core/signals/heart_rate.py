@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.signals.beats import Beats, Rhythm, find_beats, rhythm
+from core.signals.beats import Beats, Rhythm, beat_between, find_beats, rhythm
 from core.signals.breathing import breaths_per_minute
 from core.signals.filters import BEATS, BODY, HEART, envelope, zero_phase
 from core.signals.motion import episodes, moving
@@ -41,6 +41,9 @@ STRENGTH = 0.4
 HALF = 0.85
 SLOWEST, FASTEST = 40.0, 180.0
 LIKENESS = 0.7
+ANOTHER = 0.85
+"""What lies between two beats is one as well: 0.78 at most in 905 good windows of 17 recordings, 0.93 and more where
+each second beat of a simulated chest came early."""
 COVERED = 0.5
 REGULAR = 0.25
 """Least share of the window (COVERED) between beats whose distance is within REGULAR of the median."""
@@ -92,7 +95,10 @@ def _read(x: Floats, fs: float) -> Reading:
     repeats = rhythm(swell, fs)
     if repeats is None or repeats.strength < STRENGTH or swell.std() < SWING * amplitude.mean():
         return none(Reason.NO_RHYTHM, max(repeats.strength, 0.0) if repeats else 0.0)
-    return _count(repeats, find_beats(vibration, swell, fs), len(x) / fs, fs)
+    beats = find_beats(vibration, swell, fs)
+    if beats is not None and beat_between(vibration, beats, fs) > ANOTHER:
+        return none(Reason.HALF_OR_DOUBLE, 0.0)
+    return _count(repeats, beats, len(x) / fs, fs)
 
 
 def _count(repeats: Rhythm, beats: Beats | None, seconds: float, fs: float) -> Reading:

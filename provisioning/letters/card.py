@@ -22,32 +22,37 @@ _RIGHT, _WRONG = "#1b6e4b", "#b3261e"
 OPENING = """\
 # The letter model
 
-Written by `python -m provisioning.letters` on {when}; change nothing by hand.
+Written by `python -m provisioning.letters` on {when}. Do not edit by hand.
 
-Reads the 24 letters of the American manual alphabet that are held still from 21 hand landmarks. A multilayer
-perceptron (274 features, 128, 64, 24), {kilobytes:.0f} kB with the embeddings that calibration rehearses; features and
-network take {took:.0f} µs on the machine that trained it. Trained by distilling three teachers on recorded and
-synthetic hands (`core/fingerspelling/shapes.py`, seen by a random camera), some of which show no letter, so that
-fingers raised in no letter's way are read as unsure.
+The model reads the 24 static letters of the American manual alphabet from 21 hand landmarks. It is a multilayer
+perceptron (274 features, 128, 64, 24) of {kilobytes:.0f} kB, including the embeddings that calibration uses for
+rehearsal. Computing the features and running the network takes {took:.0f} µs on the machine that trained it. It was
+distilled from three teachers, trained on recorded and synthetic hands (`core/fingerspelling/shapes.py`, seen by a
+random camera). Some synthetic hands show no letter, so that finger positions of no letter are read as unsure.
 
-## How good it is on people it has not seen
+## Accuracy on people it has not seen
 
-Each source left out of training in turn; macro accuracy over the letters the source has. Four sources are few: read
-differences below .02 as noise. *Calibrated*: the last layer refitted on 5 of the person's own pictures a letter, from
-the same recording, so it flatters. How much the synthetic hands count was chosen by leaving two sources out; how people
-differ in a letter was put into them with all four in view, where at least two agreed, which flatters a little. Insitee
-does not say which hand it shows: that was told by the palm's turn, in G and H by where the index finger points.
+Each source was left out of training in turn; *macro* is the macro accuracy over the letters that the source contains.
+Four sources are few: treat differences below .02 as noise. *Calibrated* means that the last layer was refitted on 5
+pictures per letter of the same person. They come from the same recording, which makes this figure optimistic.
+
+The weight of the synthetic hands was chosen by leaving two sources out. Their variation follows how people differ in
+a letter, where at least two sources agreed on it. It was set with all four sources in view, which makes the figures
+slightly optimistic.
+
+Insitee does not say which hand it shows. This was inferred from the turn of the palm, and for G and H from the
+direction of the index finger.
 
 | left out | letters | rows | macro | calibrated | weakest letters |
 |---|---|---|---|---|---|
 {rows}
 | **mean** | | | **{macro:.3f}** | **{calibrated:.3f}** | |
 
-Sure from a confidence of {at:.2f} (temperature {heat:.2f}): {accuracy:.1%} of sure readings are right, and
-{coverage:.1%} of readings are sure; both are means over the left-out sources. Below it, a reading is “unsure”: no sign
-is told, and in a sequence it counts only after twice the hold.
+A reading is sure from a confidence of {at:.2f} (temperature {heat:.2f}). Of the sure readings {accuracy:.1%} are
+right, and {coverage:.1%} of all readings are sure; both are means over the left-out sources. Any other reading is
+“unsure”: no sign is reported, and in a sequence it counts only if held twice as long.
 
-## Letter by letter
+## Accuracy by letter
 
 """
 CLOSING = """
@@ -59,15 +64,16 @@ CLOSING = """
 |---|---|---|---|
 {sources}
 
-None of the recordings is part of Homeside; the weights are, under Homeside's licence. Some labels of public sets are
-plain faults; none was corrected.
+Homeside contains none of the recordings. It contains the weights, under its own licence. Some labels in the public
+data sets are plainly wrong; none was corrected.
 
-## What it is not
+## Limits
 
-It was not tried with people whose hands are stiff, swollen or missing fingers, nor with dark gloves, nor on a Raspberry
-Pi. The fist letters A S T M N E differ by a hidden thumb and are the weakest; K and V, U and R, G and Q differ from
-person to person. J, Z and the digits are not learned: J and Z are told by the path of a fingertip, digits by geometry,
-and neither was judged on recordings, for there were none. It reads letters, not sign language.
+The model was not tested with people whose hands are stiff or swollen or lack fingers, with dark gloves, or on a
+Raspberry Pi. The fist letters A, S, T, M, N and E differ only in a hidden thumb and are among the weakest. K and V, U
+and R, and G and Q differ from person to person. J, Z and the digits are not learned: J and Z are recognised by the
+path of a fingertip, digits by geometry. Neither was tested on recordings, because there were none. The model reads
+letters, not sign language.
 """
 
 

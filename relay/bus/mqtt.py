@@ -22,6 +22,7 @@ from core.contracts import topics
 from core.contracts.topics import FROM_KITS, Lane
 from relay.errors import SettingsError
 from relay.process.metrics import Metrics
+from relay.process.supervisor import heed_cancellation
 
 QUEUE = 10_000
 INCOMING = 20_000
@@ -127,6 +128,7 @@ class MqttBus:
             except* (aiomqtt.MqttError, OSError) as lost:
                 self._heard(connected=False)
                 log.warning("bus_lost", error=str(lost.exceptions[0]), retry_s=round(delay, 1))
+            heed_cancellation()
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
             delay = min(delay * 2, RETRY_MOST_S)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -11,8 +12,8 @@ from structlog.testing import capture_logs
 
 from agent.errors import PortError, RecordingUnusable
 from agent.process.backoff import Backoff
-from agent.process.supervisor import supervise
-from tests.waiting import comes
+from agent.process.supervisor import end, supervise
+from tests.waiting import PATIENCE_S, comes
 
 
 def test_pauses_double_up_to_a_bound_and_spread() -> None:
@@ -86,3 +87,35 @@ async def test_ends_when_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.process.supervisor.CANCEL_AGAIN_S", 0.01)
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    task = asyncio.create_task(deaf(), name="deaf")
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        await asyncio.wait_for(end([task]), PATIENCE_S)
+    assert task.cancelled()
+    assert logs[0]["duties"] == ["deaf"]
+
+
+async def test_a_fault_in_the_moment_of_cancellation_does_not_begin_it_again() -> None:
+    attempts = count()
+
+    async def duty() -> None:
+        next(attempts)
+        task.cancel()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(3600))
+            raise PortError("unplugged")
+
+    task = asyncio.create_task(supervise("x", duty, Backoff(0.001, 0.002)))
+    await asyncio.wait([task], timeout=PATIENCE_S)
+    assert task.cancelled()
+    assert next(attempts) == 1

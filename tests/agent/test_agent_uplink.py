@@ -32,7 +32,7 @@ def broker(request: pytest.FixtureRequest) -> Mosquitto | Amqtt:
 
 async def test_live_is_delivered_and_settled(broker: Mosquitto | Amqtt, recorder: Make, tmp_path: Path) -> None:
     relay = await asyncio.to_thread(recorder, broker.url)
-    async with running(Kit(broker.url, tmp_path)) as kit:
+    async with running(Kit(broker.url, tmp_path, ack_timeout_s=60)) as kit:
         await comes(lambda: kit.uplink.connected)
         assert kit.uplink.protocol == ("5" if isinstance(broker, Mosquitto) else "3.1.1")
         kit.put(30)
@@ -118,8 +118,9 @@ async def test_rejected_is_not_sent_again(mosquitto: Mosquitto, recorder: Make, 
         with capture_logs() as logs:
             kit.put(3)
             await comes(lambda: kit.outbox.figures.messages == 0)
+        before = relay.copies  # of those whose acknowledgement was late
         await asyncio.sleep(0.8)
-        assert relay.copies == 0
+        assert relay.copies == before
         assert kit.outbox.figures.rejected == 1
     assert [entry["seq"] for entry in logs if entry["event"] == "message_rejected"] == [2]
 

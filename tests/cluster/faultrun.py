@@ -1,4 +1,4 @@
-"""A fault run: a cluster under load, things killed and frozen at moments a seed decides, and what became of everything.
+"""A fault run: a cluster under load, programs harmed at moments a seed decides, and what became of everything.
 
 Kits and viewers are `homeside load`; the timers' clients are here, and write down when each request began and ended.
 """
@@ -6,26 +6,31 @@ Kits and viewers are `homeside load`; the timers' clients are here, and write do
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from tests.cluster.disturbances import fast_disk, freeze, slow_disk, thaw
 from tests.cluster.linearizability import Operation, first_fault
 from tests.cluster.program import ClusterProgram, pause
 from tests.peers import Child, start_homeside
 
 KITS, VIEWERS, BOARDS, PLAYERS = 12, 6, 3, 4
 MINUTES_MS = 86_400_000
-KILLS = ("relay-1", "relay-2", "relay-3", "nats-1", "nats-2", "nats-3", "postgres")
+VICTIMS = ("relay-1", "relay-2", "relay-3", "nats-1", "nats-2", "nats-3", "postgres")
+HARMS = {
+    "relay": ("kill", "kill", "freeze", "clock"),
+    "nats": ("kill", "kill", "freeze", "slow disk"),
+    "postgres": ("kill", "freeze", "slow disk", "clock"),
+}
+"""What may happen to each: kill -9, a stop for seconds, slow writes, a step of its wall clock to -2, 0 or +2 s."""
 
 
 @dataclass
@@ -65,46 +70,30 @@ def start_load(cluster: ClusterProgram, seconds: float, kits: int = KITS, viewer
 
 
 def break_something(cluster: ClusterProgram, chance: random.Random, report: Report) -> None:
-    """One or two of: a program killed, a program that stands still for seconds (a partition closes no connection)."""
-    victims = chance.sample(KILLS, chance.choice((1, 1, 2)))
+    """Harm one or two programs; seconds later those that run are well again, but for their clocks."""
+    victims = chance.sample(VICTIMS, chance.choice((1, 1, 2)))
     if sum(name.startswith("nats") for name in victims) > 1:
         victims = victims[:1]
-    frozen: list[int] = []
-    for name in victims:
-        if chance.random() < 0.6:
-            report.faults[f"kill {name.split('-')[0]}"] += 1
-            cluster.kill(name)
-        else:
-            report.faults[f"freeze {name.split('-')[0]}"] += 1
-            frozen += freeze(cluster.pid(name))
-    pause(chance.uniform(1.0, 4.0))
-    thaw(frozen)
+    with ExitStack() as healing:
+        for name in victims:
+            kind = name.split("-")[0]
+            harm = chance.choice(HARMS[kind])
+            report.faults[f"{harm} {kind}"] += 1
+            harm_one(cluster, name, harm, chance, healing)
+        pause(chance.uniform(1.0, 4.0))
     pause(chance.uniform(1.0, 4.0))
 
 
-def freeze(pid: int) -> list[int]:
-    """The process and its children stand still, as on a disk that does not answer or behind a cut cable."""
-    found = [pid, *children(pid)]
-    for one in found:
-        send(one, signal.SIGSTOP)
-    return found
-
-
-def thaw(pids: list[int]) -> None:
-    for one in pids:
-        send(one, signal.SIGCONT)
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
+def harm_one(cluster: ClusterProgram, name: str, harm: str, chance: random.Random, healing: ExitStack) -> None:
+    pid = cluster.pid(name)
+    if harm == "kill":
+        cluster.kill(name)
+    elif harm == "freeze":
+        healing.callback(thaw, freeze(pid))
+    elif harm == "slow disk":
+        healing.callback(fast_disk, slow_disk(pid))
+    else:
+        cluster.clocks.step(pid, chance.choice((-2.0, 0.0, 2.0)))
 
 
 class Boards:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from tests.cluster.disturbances import Wallclocks
 from tests.peers import Child, find_peer, start_homeside
 from tests.waiting import PATIENCE_S
 
@@ -24,8 +25,9 @@ class ClusterProgram:
     def __init__(self, folder: Path) -> None:
         find_peer("nats-server", "nats-server")
         self.folder = folder
+        self.clocks = Wallclocks(folder)
         words = ("--data", folder, "--port", "0", "--care-port", "0", "--mqtt-port", "0")
-        self.child: Child = start_homeside("relay", "--cluster", *words)
+        self.child: Child = start_homeside("relay", "--cluster", *words, env=self.clocks.environment)
         ready = self.child.wait_for_event("cluster_ready", START_WITHIN_S)
         self.relays: list[str] = ready["relays"]
         self.care: list[str] = ready["care"]

@@ -1,4 +1,4 @@
-"""Things are killed and frozen while kits measure, viewers watch and timers run: 0 lost, 0 double, order kept.
+"""Programs are killed, stopped, slowed and put out of time under load: nothing is lost, doubled or out of order.
 
 `make soak` runs it for half an hour (HOMESIDE_FAULT_S and HOMESIDE_FAULT_SEED choose otherwise); docs/durability.md
 tells what came out.
@@ -12,6 +12,7 @@ import signal
 import pytest
 
 from tests.cluster import faultrun
+from tests.cluster.disturbances import freeze, thaw
 from tests.cluster.program import ClusterProgram
 
 
@@ -49,11 +50,11 @@ def test_a_minority_refuses_instead_of_lying(cluster: ClusterProgram) -> None:
     be kept; when they go on, everything sent meanwhile is there."""
     load = faultrun.start_load(cluster, 8.0, kits=4, viewers=0)
     faultrun.pause(2.0)
-    frozen = [pid for name in ("nats-2", "nats-3") for pid in faultrun.freeze(cluster.pid(name))]
+    frozen = [pid for name in ("nats-2", "nats-3") for pid in freeze(cluster.pid(name))]
     try:
         cluster.until(lambda: not any(cluster.ready(relay) for relay in range(3)), "refusal of all relays")
     finally:
-        faultrun.thaw(frozen)
+        thaw(frozen)
     cluster.wait_ready()
     assert load.wait(240) == 0, load.tail()
     assert load.entries()[-1]["check"]["expected"] >= 4 * 700

@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    ignored_auth,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from relay.physio.live.routes import add_live
 from relay.physio.routes import application
 from tests.contract.care import Care
+from tests.contract.described import CHECKS
 
 NOTHING: Any = None
 APP = application(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, ())
@@ -28,13 +22,6 @@ DOCUMENT = APP.openapi()
 """The page as it is served, from an application that answers nobody."""
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 WHO = cycle(("admin", "john"))
-CHECKS = (
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    ignored_auth,
-)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +59,7 @@ def _ask(open_house: Care, case: schemathesis.Case) -> None:
         return
     with open_house.as_(next(WHO)) as client:
         headers = {"Authorization": client.headers["authorization"]}
-    case.call_and_validate(base_url=f"{open_house.relay.care}/physio", headers=headers, checks=list(CHECKS))
+    case.call_and_validate(base_url=f"{open_house.relay.care}/physio", headers=headers, checks=CHECKS)
 
 
 def test_the_page_served_is_the_one_tested(open_house: Care) -> None:

@@ -8,26 +8,13 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    ignored_auth,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from relay.timers.openapi import document
+from tests.contract.described import CHECKS
 from tests.contract.timers import Timers, client, error
 from tests.programs import RelayProgram
 
 schema = schemathesis.openapi.from_dict(document())
-CHECKS = (
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    ignored_auth,
-)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +28,7 @@ def timers(relay: RelayProgram) -> Iterator[Timers]:
 def test_what_the_page_describes_is_what_happens(timers: Timers, case: schemathesis.Case) -> None:
     base = f"http://127.0.0.1:{timers.relay.care_port}"
     headers = {"Authorization": f"Bearer {timers.bearer}"}
-    case.call_and_validate(base_url=base, headers=headers, checks=list(CHECKS))
+    case.call_and_validate(base_url=base, headers=headers, checks=CHECKS)
 
 
 def test_the_page_served_is_the_one_tested(timers: Timers) -> None:

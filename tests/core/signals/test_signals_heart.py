@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import signal
 
 from core.signals.heart_rate import Analysis, HeartTracker, analyse
 from core.signals.quality import Reading, Reason, none
+from firmware_bridge.physiology import Heart, Seismocardiogram
 from tests.core.signals.scg_recordings import batches_of, live
 
 FS = 100
@@ -62,6 +64,27 @@ def test_rates_out_of_range_are_not_folded_into_it(bpm: int) -> None:
 def test_a_second_sound_as_strong_as_the_first_never_doubles_or_halves(bpm: int) -> None:
     rates = [reading.bpm for _, reading in _watch(_chest(bpm, 20.0, second=1.0)) if reading.bpm is not None]
     assert all(abs(rate - bpm) < 4.0 for rate in rates)
+
+
+class _Bigeminy(Heart):
+    """Each second beat comes after `early` seconds, the next after `late`."""
+
+    def __init__(self, early: float, late: float) -> None:
+        self._now, self._intervals = 0.3, cycle((early, late))
+
+    def beat(self) -> tuple[float, float]:
+        now, interval = self._now, next(self._intervals)
+        self._now += interval
+        return now, interval
+
+
+@pytest.mark.parametrize(("early", "late"), [(0.38, 0.62), (0.45, 0.75), (0.5, 0.7)])
+def test_a_heart_whose_second_beats_come_early_is_not_shown_at_half_its_rate(early: float, late: float) -> None:
+    chest = Seismocardiogram(seed=1)
+    chest._heart = _Bigeminy(early, late)
+    felt = chest.at(np.arange(20 * FS) / FS)[:, 2] * 9.80665
+    rates = [reading.bpm for _, reading in _watch(felt + np.random.default_rng(1).normal(0, 0.01, len(felt)))]
+    assert all(rate is None or abs(rate - 120 / (early + late)) < 6.0 for rate in rates)
 
 
 def _noise_in(rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
