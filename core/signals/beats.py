@@ -1,4 +1,4 @@
-"""Two independent estimates of the heartbeat from ten seconds of band-passed vibration.
+"""Two estimates of the heartbeat from ten seconds of band-passed vibration.
 
 The envelope's autocorrelation gives the rate without locating any beat; template matching locates beats like the most
 typical one without assuming a rate. Both use the same signal, so their agreement is necessary, but proves nothing.
