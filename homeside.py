@@ -1,7 +1,7 @@
-"""The one command: `homeside PROGRAM ...`.
+"""The single command `homeside PROGRAM ...`.
 
-It knows the programs' names and a line about each, and imports a program only when that program is asked for:
-`homeside --help` answers at once, and a Pi without the relay's packages can still run the agent.
+It knows only the programs' names and a line about each, and imports a program when it is called: `homeside --help`
+answers at once, and a Pi without the relay's packages can still run the agent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OUR_PACKAGES = frozenset({"agent", "core", "firmware_bridge", "provisioning", "r
 
 
 class Program(NamedTuple):
-    """Where a program's typer application lives, the extras of the distribution that it needs, and a line."""
+    """Where a program's typer application is, the extras it needs, and a line of help."""
 
     target: str
     extras: str
@@ -75,9 +75,9 @@ PROGRAMS = {
 
 
 def load(name: str) -> Any:
-    """The program's command, imported now.
+    """Import the program's command.
 
-    A package that is not installed ends the process with the remedy; a fault of our own is raised as it is.
+    If a package is not installed, the process ends with the remedy; an error of our own code is raised unchanged.
     """
     program = PROGRAMS[name]
     module, _, attribute = program.target.partition(":")
@@ -101,7 +101,7 @@ def load(name: str) -> Any:
 
 
 class Programs(typer.core.TyperGroup):
-    """Shows a sketch of each program in the help, and the program itself when it is called or completed."""
+    """Shows only a line per program in the help, and loads a program when it is called or completed."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

@@ -1,1 +1,1 @@
-"""The program on the Raspberry Pi: reads sensors, keeps every sample until it is acknowledged."""
+"""The program on the Raspberry Pi: reads the sensors and keeps every sample until it is acknowledged."""

@@ -1,4 +1,4 @@
-"""`homeside agent` and `homeside doctor`: options in, a running agent or a table of what is wrong out."""
+"""The commands `homeside agent`, `homeside doctor` and `homeside net-test`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def agent(
 
 
 def _check(config: Path | None, options: dict[str, Any], remote: dict[str, Any]) -> None:
-    """Whether an agent could be made of these settings."""
+    """Raise SettingsError if an agent could not be built from these remote settings."""
     build_sources(load(config, options, remote))
 
 

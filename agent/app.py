@@ -1,7 +1,7 @@
-"""The agent's only wiring: source -> recorder -> outbox -> uplink, each kept running by itself, and an orderly end.
+"""The agent's only wiring: source -> recorder -> outbox -> uplink, each supervised by itself, and an orderly shutdown.
 
-The end, on SIGTERM or SIGINT, within three seconds: the source is let go, the session ended, everything on disk,
-what can be is delivered, status says offline.
+On SIGTERM or SIGINT, within about three seconds: the source is released, the session ended, everything written to disk,
+what can be delivered is delivered, and status says offline.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DELIVER_WITHIN_S = 1.2
-"""At the end: how long the last messages may take to be acknowledged; the rest is on disk for the next start."""
+"""At shutdown, how long to wait for acknowledgements; whatever remains is on disk for the next start."""
 DISCONNECT_WITHIN_S = 0.8
 REPLAYED_WITHIN_S = 30.0
 RESTART_AFTER_S = 0.3
@@ -72,7 +72,10 @@ def version() -> str:
 
 
 def build_sources(settings: AgentSettings, radio: Radio | None = None) -> list[Source]:
-    """The sources the settings name; SettingsError when they name none. `radio` is this host's when left out."""
+    """The sources named by the settings; SettingsError if neither these nor a camera is set.
+
+    `radio` defaults to this host's.
+    """
     serial, replay, ble = settings.source.serial, settings.source.replay, settings.source.ble
     found: list[Source] = []
     if serial.port is not None:
@@ -92,7 +95,10 @@ def build_sources(settings: AgentSettings, radio: Radio | None = None) -> list[S
 
 
 def build_watch(settings: AgentSettings, outbox: Outbox, wall: WallClock, changed: Callable[[], None]) -> Watch | None:
-    """The kit's eyes, where a camera is set. Imported only then: a kit without one needs none of their packages."""
+    """The camera's part of the agent, if a camera is set.
+
+    Imported only then, so that other kits need none of its packages.
+    """
     if settings.source.camera.device is None:
         return None
     try:
@@ -105,7 +111,7 @@ def build_watch(settings: AgentSettings, outbox: Outbox, wall: WallClock, change
 
 
 class Agent:
-    """`run` until `stop`, or until a recording is through and delivered."""
+    """Call `run`; it returns after `stop`, or when a recording has been read and delivered."""
 
     def __init__(
         self,
@@ -116,7 +122,7 @@ class Agent:
         check: Check = lambda _: None,
     ) -> None:
         self.again = False
-        """Whether it ended only to begin anew, with other settings."""
+        """Whether `run` ended only in order to be started again with other settings."""
         self._settings = settings
         sources = build_sources(settings, radio)
         boot = secrets.token_hex(8)
@@ -152,12 +158,14 @@ class Agent:
         self._stop.set()
 
     def restart(self) -> None:
-        """End in order, keeping the session, to begin anew. After a moment, so that status can say why."""
+        """Shut down in order, keeping the session, to be started again; after a moment, so that status can still give
+        the reason.
+        """
         self.again = True
         asyncio.get_running_loop().call_later(RESTART_AFTER_S, self.stop)
 
     async def run(self) -> None:
-        """Raises OutboxError when the state folder cannot be used, RecordingUnusable for such a file."""
+        """Raises OutboxError when the state folder cannot be used, RecordingUnusable for an unreadable recording."""
         await self._outbox.open()
         self._take_up_sessions()
         log.info("agent_started", kit=self._settings.kit, boot=self._outbox.boot, version=version())
@@ -188,7 +196,7 @@ class Agent:
             raise unusable
 
     def _take_up_sessions(self) -> None:
-        """A sensor goes on with its own, whatever its place in the settings; those of sensors that are gone end."""
+        """Each sensor resumes its own session, wherever it stands in the settings; those of removed sensors end."""
         left = self._outbox.sessions
         for channel in self._channels:
             channel.recorder.take_up(left.pop(channel.source.name, None))
@@ -196,7 +204,7 @@ class Agent:
             end_session(self._outbox, mark, sensor, mark.seen_at, time.time_ns() // 1_000_000)
 
     async def _read(self, channel: Channel) -> None:
-        """Until the source is through; then what it gave is delivered, and the agent with it."""
+        """Run a source until it ends; then deliver what it gave and stop the agent."""
         try:
             await supervise(
                 channel.source.name,
@@ -211,7 +219,7 @@ class Agent:
             self.stop()
 
     async def _watching(self, watch: Watch) -> None:
-        """Like `_read`, for the camera; when it is through, sensors that go on keep the agent running."""
+        """The same for the camera; but when it ends, the agent continues as long as there are sensors."""
         try:
             await watch.run()
             if not self._channels:
@@ -233,7 +241,7 @@ class Agent:
             await asyncio.sleep(HEALTH_EVERY_S)
 
     def _samples(self) -> int:
-        """Samples and pictures since the start: what shows that this kit works."""
+        """Samples and pictures since the start: the measure of progress for the watchdog and the updater."""
         pictures = self._watch.camera.frames if self._watch is not None else 0
         return pictures + sum(channel.source.samples for channel in self._channels)
 
@@ -250,7 +258,7 @@ class Agent:
             log.error("outbox_not_written_at_the_end", reason=str(error), messages=self._outbox.figures.messages)
 
     async def _delivered(self, within_s: float) -> None:
-        """Wait for the relay's acknowledgement of everything, if there is a broker to wait for."""
+        """Wait until everything is acknowledged, but only while connected to a broker."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while self._uplink.connected and self._outbox.figures.messages:  # noqa: ASYNC110 - once, at the end
@@ -266,7 +274,7 @@ class Agent:
                 channel.recorder.end()
 
     async def _report(self) -> dict[str, Any]:
-        """This kit for whoever has to find out from afar what is wrong with it."""
+        """The answer to `diagnose`: everything needed to find out remotely what is wrong with this kit."""
         findings = await examine_running(self._settings)
         return {
             "status": self._status.payload("online"),
@@ -290,16 +298,16 @@ def _duty(name: str, duty: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
 
 
 async def _ended(*tasks: asyncio.Task[None]) -> AgentError | None:
-    """Cancel and await them; the error one of them had ended with already."""
+    """Cancel and await the tasks; returns the AgentError that one of them had already ended with, if any."""
     await end(tasks)
     found = await asyncio.gather(*tasks, return_exceptions=True)
     return next((error for error in found if isinstance(error, AgentError)), None)
 
 
 async def serve(settings: AgentSettings, configuration: Configuration, check: Check) -> bool:
-    """An agent until it is through or told to stop by SIGTERM or SIGINT; whether it is to begin anew.
+    """Run an agent until it ends by itself or by SIGTERM or SIGINT; returns whether it is to be started again.
 
-    `check` raises SettingsError for settings from afar that would not do.
+    `check` raises SettingsError for remote settings that cannot be used.
     """
     agent = Agent(settings, configuration=configuration, check=check)
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""A sensor and where it is recorded: each of a kit's sensors has sessions of its own; the first is the main one."""
+"""A sensor and its recorder. Each of a kit's sensors has sessions of its own; the first is the main one."""
 
 from __future__ import annotations
 

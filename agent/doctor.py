@@ -1,6 +1,6 @@
-"""What could keep this kit from measuring, looked at one by one; every failure comes with its remedy.
+"""Checks, one by one, everything that could keep this kit from measuring; every failure comes with its remedy.
 
-Nothing is changed by looking: the outbox is read only, the broker is met under another client id than the agent's.
+Checking changes nothing: the outbox is opened read-only, and the broker is contacted under a client id of its own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Finding:
 
 
 async def examine(settings: AgentSettings | SettingsError, open_port: OpenPort, open_radio: OpenRadio) -> list[Finding]:
-    """All checks, in the order a person would go; without usable settings the first alone."""
+    """Run all checks in the order a person would; without usable settings, only the first."""
     if isinstance(settings, SettingsError):
         return [Finding("settings", Verdict.FAILED, str(settings), "correct the key named here")]
     checks: list[Callable[[AgentSettings], Awaitable[Finding]]] = [_broker, _clock, _disk, _outbox]
@@ -81,7 +81,7 @@ async def examine(settings: AgentSettings | SettingsError, open_port: OpenPort, 
 
 
 async def examine_running(settings: AgentSettings) -> list[Finding]:
-    """What can be looked at while the agent runs: its sensor's port is its own."""
+    """The checks that are possible while the agent runs and holds the sensor's port."""
     return [await check(settings) for check in (_broker, _clock, _disk, _outbox)]
 
 
@@ -98,7 +98,9 @@ def show(findings: list[Finding], *, as_json: bool) -> None:
 
 
 async def _sources(settings: AgentSettings, open_port: OpenPort, open_radio: OpenRadio) -> list[Finding]:
-    """One for the wire or the recording, unless all sensors are over the air, and one for each of those."""
+    """One finding for the serial port or recording (unless all sensors are Bluetooth), and one for each Bluetooth
+    sensor.
+    """
     source = settings.source
     wired = source.serial.port is not None or source.replay.file is not None or not source.ble
     found = [await _source(settings, open_port)] if wired else []
@@ -106,7 +108,7 @@ async def _sources(settings: AgentSettings, open_port: OpenPort, open_radio: Ope
 
 
 async def _air(sensors: tuple[Ble, ...], radio: Radio) -> list[Finding]:
-    """One scan for all; a sensor that the agent is connected to does not advertise."""
+    """One scan for all sensors. A sensor to which the agent is connected does not advertise."""
     try:
         seen = await radio.scan(SENSOR_WITHIN_S)
     except SourceError as error:
@@ -147,7 +149,7 @@ def _recording(path: Path) -> Finding:
 
 
 async def _serial(path: str, port: Port) -> Finding:
-    """Open the port as the agent would, and ask who is there."""
+    """Open the port as the agent would, and ask the sensor to identify itself."""
     decoder = HomesideSerial()
     port.start()
     port.write(commands.identify())
@@ -173,7 +175,7 @@ async def _serial(path: str, port: Port) -> Finding:
 
 
 class _Retained:
-    """Hears the status the broker keeps of this kit."""
+    """Receives the status message that the broker retains for this kit."""
 
     def __init__(self) -> None:
         self.status: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -203,7 +205,7 @@ async def _broker(settings: AgentSettings) -> Finding:
 
 
 async def _last_status(settings: AgentSettings, version: Any, retained: _Retained) -> str:
-    """What the agent last said of itself, where this kit may read it."""
+    """The state and backlog in the agent's last status, if this kit may read it there."""
     with suppress(UplinkError, TimeoutError):
         link = await Link.open(
             settings.broker, settings.kit, version, listener=retained, alias="doctor", lanes=(Lane.STATUS,)
@@ -218,7 +220,7 @@ async def _last_status(settings: AgentSettings, version: Any, retained: _Retaine
 
 
 async def _clock(settings: AgentSettings) -> Finding:
-    """adjtimex(2) with nothing to set tells whether somebody disciplines this clock."""
+    """adjtimex(2), called without changes, tells whether the clock is being synchronised."""
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
     if state in (_UNSYNCHRONISED, -1):
         remedy = "set up time synchronisation: timedatectl set-ntp true"

@@ -1,32 +1,32 @@
-"""Everything that can go wrong in the agent, drawn once.
+"""Everything that can go wrong in the agent, in one tree.
 
 AgentError
 ├── SettingsError          the settings file, the environment or an option is wrong; nothing was started
-├── SourceError            a sensor or a recording gives nothing; its supervisor tries again
-│   ├── PortError          the serial port is missing, refused, busy, silent or was unplugged
-│   ├── RadioError         Bluetooth is missing, off or refused, or a connection did not come about
-│   ├── SensorNotFound     nothing of that name is in reach, or more than one
-│   ├── LinkLost           the radio link to a sensor broke off
+├── SourceError            a sensor or recording gives nothing; its supervisor tries again
+│   ├── PortError          the serial port is missing, refused, busy or silent, or was unplugged
+│   ├── RadioError         Bluetooth is missing, off or refused, or a connection failed
+│   ├── SensorNotFound     no sensor of that name is in reach, or more than one
+│   ├── LinkLost           the radio connection to a sensor was lost
 │   ├── RecordingUnusable  the file to replay cannot be read
-│   └── CameraError        the camera is missing, refused, silent or was unplugged
+│   └── CameraError        the camera is missing, refused or silent, or was unplugged
 │       └── CameraUnusable the video file cannot be played
 ├── VisionError
-│   ├── ModelsMissing      a model file is not there, or is not the one that was built in
-│   └── VisionLost         the process that looks at pictures died, hung, or grew too large; it is started again
+│   ├── ModelsMissing      a model file is missing, or is not the one built in
+│   └── VisionLost         the process that analyses pictures died, hung or grew too large; it is restarted
 ├── OutboxError
 │   ├── OutboxInUse        another agent holds this state folder
-│   ├── OutboxUnwritable   disk full, read-only or failing; messages stay in memory and are tried again
-│   └── OutboxDamaged      the file contradicts itself; it is moved aside and salvaged
+│   ├── OutboxUnwritable   disk full, read-only or failing; messages stay in memory and writing is retried
+│   └── OutboxDamaged      the file is inconsistent; it is moved aside and salvaged
 ├── UplinkError
-│   ├── BrokerUnreachable  no TCP, TLS or MQTT connection came about
-│   ├── BrokerRefused      the broker answered, with no
+│   ├── BrokerUnreachable  no TCP, TLS or MQTT connection could be made
+│   ├── BrokerRefused      the broker refused the connection
 │   └── ProtocolRefused    the broker does not speak this version of MQTT; the older one is tried next
 ├── IdentityError
-│   ├── IdentityUnusable   the kit's key or certificate cannot be read, written, or do not fit each other
-│   ├── EnrolRefused       the relay will not give this kit a certificate
-│   ├── RelayNotTrusted    who answers there is not the relay this kit was told to trust
-│   └── RelayAway          the relay cannot be reached or asks to try again
-├── UpdateFailed           a sensor's firmware was not updated; what ran before runs on
+│   ├── IdentityUnusable   the kit's key or certificate cannot be read or written, or they do not match
+│   ├── EnrolRefused       the relay refuses to issue this kit a certificate
+│   ├── RelayNotTrusted    the server that answered is not the relay this kit was told to trust
+│   └── RelayAway          the relay cannot be reached, or asks to try again later
+├── UpdateFailed           a sensor's firmware was not updated; the previous one keeps running
 ├── VideoError             the picture cannot be encoded or sent; a new connection is tried
 └── CommandRefused         a command from the relay that this kit cannot carry out
 """
@@ -37,7 +37,7 @@ from typing import ClassVar
 
 
 class AgentError(Exception):
-    """Base of all. `code` is stable for logs and status; `data` holds what the sentence speaks of."""
+    """Base of all. `code` is stable, for logs and status; `data` holds the details named in the text."""
 
     code: ClassVar[str] = "AGENT_ERROR"
 

@@ -1,7 +1,7 @@
-"""An exercise session on the kit: poses become the documented frames, a few at a time, live to the relay and kept.
+"""An exercise session on the kit: poses become the documented frames, sent to the relay in small batches and stored.
 
-Degrees come from world landmarks, so that the camera's place does not matter; those of a side that the body hides are
-left out. A pose that was missed for a moment is filled in between two seen ones and named as filled in.
+Angles come from world landmarks, so the camera's position does not matter; those of a hidden side are omitted. A pose
+missed for a moment is interpolated between two detected ones and marked as such.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ log = structlog.get_logger(__name__)
 
 BATCH_S = 0.2
 NOBODY_EVERY_MS = 1_000.0
-"""How often it is told that nobody is seen."""
+"""How often to report, in ms, that nobody is seen."""
 MAX_MISSED = 32
 NAMES = get_args(LandmarkName)
 ADVICE_AFTER_MS = 1_000.0
 UNTRUSTED = 0.5
-"""What is left of a frame's quality when its degrees rest on guessed depth."""
+"""Factor on a frame's quality while its angles rest on estimated depth."""
 DEFAULT_JOINT = "knee"
 MADE_UP = 0.5
-"""The most quality a filled-in frame can have."""
+"""The highest quality an interpolated frame can have."""
 
 
 class _Moment(NamedTuple):
@@ -46,14 +46,14 @@ class _Moment(NamedTuple):
 
 
 class Exercise:
-    """`take` every picture's pose, or None; frames go out a fifth of a second after the first of them."""
+    """`take` is given each picture's pose, or None; frames are sent in batches of 0.2 s."""
 
     def __init__(self, outbox: Outbox, wall: WallClock, *, now_ms: Callable[[], int]) -> None:
         self.session: str | None = None
         self.name: str | None = None
         self.frames = 0
         self.unrecorded = 0
-        """Poses that came while no exercise was going on."""
+        """Poses that arrived while no exercise was running."""
         self._outbox, self._wall, self._now_ms = outbox, wall, now_ms
         self._counter: RepCounter | None = None
         self._pending: list[Frame] = []
@@ -70,7 +70,7 @@ class Exercise:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, session: str, name: str) -> None:
-        """Frames go into this session from now on; asked for the one that is going on, nothing changes."""
+        """Start a session, to which frames now belong; if it is already running, nothing changes."""
         if session == self.session:
             return
         self.end()
@@ -88,9 +88,10 @@ class Exercise:
         self.session = self.name = self._counter = None
 
     def take(self, pose: Pose | None, captured_ns: int, about: dict[str, Any]) -> None:
-        """A pose and when its picture was taken (monotonic ns).
+        """Take a pose and the time its picture was taken (monotonic ns).
 
-        `about` is told to viewers beside the frames; its `size`, [width, height] of the picture, is kept with each.
+        `about` is sent to viewers beside the frames; its `size`, [width, height] of the picture, is stored with each
+        frame.
         """
         if self.session is None:
             self.unrecorded += pose is not None
@@ -122,7 +123,7 @@ class Exercise:
         }
 
     def flush(self) -> None:
-        """What has come goes into the outbox now."""
+        """Put the frames collected so far into the outbox."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -146,7 +147,7 @@ class Exercise:
         self._outbox.put("pose_frames", payload, self.session, self._now_ms())
 
     def _between(self, now: _Moment) -> list[_Moment]:
-        """Poses for the moments in which nobody was seen, if they were few and short."""
+        """Interpolated poses for the moments in which nobody was seen, if the gap was short enough."""
         last = self._last
         if last is None or not self._missed or now.t_ms - last.t_ms > LONGEST_MS:
             return []
@@ -189,7 +190,7 @@ class Exercise:
             self._counter.push(t_ms, sum(sides) / len(sides))
 
     def _judge(self, moment: _Moment) -> None:
-        """Advice is given when it holds for a while, and taken back at once."""
+        """Update the advice: given once it has applied for ADVICE_AFTER_MS, withdrawn at once."""
         self._people = moment.pose.people
         turned = turned_away(moment.pose.world)
         self._turned = turned if self._turned is None else self._turned + 0.2 * (turned - self._turned)
@@ -211,14 +212,14 @@ class Exercise:
 
 
 def landmarks_of(pose: Pose) -> list[Landmark]:
-    """A pose as the physiotherapy document has it."""
+    """The pose's landmarks in the form of the physiotherapy document."""
     points = np.round(pose.landmarks.astype(float), 4).tolist()
     seen = np.round(np.clip(pose.visibility.astype(float), 0, 1), 3).tolist()
     return [Landmark(name, x, y, z, visible) for name, (x, y, z), visible in zip(NAMES, points, seen, strict=True)]
 
 
 def session_of(args: dict[str, Any]) -> tuple[str, str]:
-    """The session and exercise a command names. CommandRefused when either is missing."""
+    """The session and exercise in a command's arguments. Raises CommandRefused when either is missing or malformed."""
     name = args.get("exercise")
     try:
         session = str(uuid.UUID(str(args.get("session"))))

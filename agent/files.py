@@ -1,4 +1,4 @@
-"""Small files that survive a power cut: whole and new, or whole and old, never torn."""
+"""Small files that survive a power cut: always either the old content or the new, never a torn mix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """On disk when it returns. OSError when it cannot be; what was there stays then."""
+    """Replace the file; on disk when this returns. Raises OSError, leaving the old content in place."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     try:
@@ -24,7 +24,10 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def append_whole(path: Path, line: bytes, mode: int = 0o600) -> None:
-    """One more line, on disk when it returns, on a line of its own also after one that a power cut tore."""
+    """Append a line; on disk when this returns.
+
+    If a power cut left an unfinished line, the new one starts on its own line.
+    """
     fresh = not path.exists()
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode), "r+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
@@ -37,7 +40,7 @@ def append_whole(path: Path, line: bytes, mode: int = 0o600) -> None:
 
 
 def _settle(path: Path) -> None:
-    """A name is on disk when its folder is."""
+    """Make a new name in the folder durable, by syncing the folder itself."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

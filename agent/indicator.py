@@ -1,7 +1,6 @@
-"""A light on the kit that says: pictures may leave this room now. An LED as the kernel knows them.
+"""A light on the kit that says: pictures may leave this room now. It is an LED of the kernel's LED class.
 
-A pin becomes such an LED with `dtoverlay=gpio-led` (Raspberry Pi firmware, overlays/README); the kit only writes to its
-`brightness`.
+`dtoverlay=gpio-led` makes one of a pin (Raspberry Pi firmware, overlays/README); the kit only writes its `brightness`.
 """
 
 from __future__ import annotations
@@ -12,6 +11,6 @@ from agent.privacy import Level
 
 
 def show_on(led: Path | None, level: Level) -> None:
-    """Lit above the skeleton. Raises OSError when there is such a light and it does not obey."""
+    """Switch the LED on for levels above the skeleton. Raises OSError when the LED cannot be set."""
     if led is not None:
         (led / "brightness").write_text("0" if level is Level.SKELETON else "1")

@@ -1,7 +1,7 @@
-"""What may leave the home: the skeleton always, pictures only as far and as long as somebody agreed to.
+"""What may leave the home: the skeleton always; pictures only as far and as long as somebody has agreed.
 
-Held on the kit and nowhere else: nobody can raise it but a command that says who agreed and for how long, it falls back
-to the skeleton by itself, and every change is kept in a file that is only ever added to, and told in status.
+The decision is held on the kit alone. Only a command that names who agreed and for how long can raise the level; it
+falls back to the skeleton by itself; every change is recorded in an append-only file and reported in status.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from agent.files import append_whole
 log = structlog.get_logger(__name__)
 
 MOST_MINUTES = 240
-"""Consent is for one visit, not for good."""
+"""Consent covers one visit, and is never permanent."""
 AUDIT_BYTES = 1 << 20
-"""The trail is turned over at this size, once: the file before it is kept beside it."""
+"""Size at which the audit trail is rotated; one previous file is kept."""
 
 
 LAST_BYTES = 4096
-"""Of the trail's end, in which its last entry is."""
+"""Bytes at the trail's end that are searched for the last entry."""
 
 
 def since_boot_s() -> float:
-    """Goes on while the machine sleeps, and does not follow the time of day: neither may lengthen consent."""
+    """Seconds since boot, including sleep and independent of the time of day, so that neither can prolong consent."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Level(IntEnum):
-    """Each step shows what the one before shows, and more."""
+    """Each level shows everything the one before shows, and more."""
 
     SKELETON = 0
     BLURRED = 1
@@ -53,7 +53,7 @@ LEVELS = {level.word: level for level in Level}
 
 
 class Privacy:
-    """`level` is asked for every picture. `show` lights the kit's lamp; `changed` is told of every step."""
+    """`level` is read for every picture. `show` sets the kit's light; `changed` is called after every change."""
 
     def __init__(
         self,
@@ -71,24 +71,24 @@ class Privacy:
 
     @property
     def level(self) -> Level:
-        """What may leave now, at most."""
+        """The highest level that may leave now; ends consent that has expired."""
         if self._granted is not Level.SKELETON and self._clock() >= self._until:
             self._set(Level.SKELETON, 0.0, "expiry")
         return self._granted
 
     def begin(self) -> None:
-        """A run begins at the skeleton, wherever the last one was ended: the light goes out, the trail says so."""
+        """Start at the skeleton, however the last run ended: switch the light off, and record it in the trail."""
         self._shown(Level.SKELETON)
         if (before := self._last()) is not Level.SKELETON:
             self._kept({"from": before.word, "to": Level.SKELETON.word, "minutes": 0, "by": "restart"})
 
     def end(self) -> None:
-        """Nobody looks after the light of a kit that has stopped."""
+        """Withdraw consent at shutdown, since nothing would control the light afterwards."""
         if self.level is not Level.SKELETON:
             self.withdraw("end of the agent")
 
     def grant(self, level: Level, minutes: float, by: str) -> None:
-        """Up to `level` for so long. Down to the skeleton needs nobody's name and works always."""
+        """Allow up to `level` for so many minutes. Returning to the skeleton needs no name and always works."""
         if level is not Level.SKELETON and not by.strip():
             raise CommandRefused("set_privacy: by says who agreed; without it nothing but the skeleton leaves")
         if level is not Level.SKELETON and not 0 < minutes <= MOST_MINUTES:
@@ -99,7 +99,7 @@ class Privacy:
         self.grant(Level.SKELETON, 0, by)
 
     def figures(self) -> dict[str, Any]:
-        """For status: what leaves now, until when, and who agreed."""
+        """For status: the current level, until when, and who agreed."""
         level = self.level
         raised = level is not Level.SKELETON
         ends = self._now_s() + self._until - self._clock()
@@ -110,7 +110,7 @@ class Privacy:
         }
 
     async def command(self, args: dict[str, Any]) -> dict[str, Any]:
-        """`set_privacy {level, minutes, by}`."""
+        """Carry out `set_privacy {level, minutes, by}`."""
         level, minutes = LEVELS.get(str(args.get("level"))), args.get("minutes", 0)
         if level is None:
             raise CommandRefused(f"set_privacy: level is one of {', '.join(LEVELS)}")
@@ -154,7 +154,7 @@ class Privacy:
         return True
 
     def _last(self) -> Level:
-        """As the trail has it; entries that a power cut tore are passed over."""
+        """The level in the trail's last entry; entries torn by a power cut are skipped."""
         with suppress(OSError), self._trail.open("rb") as file:
             file.seek(max(0, self._trail.stat().st_size - LAST_BYTES))
             for line in reversed(file.read().splitlines()):

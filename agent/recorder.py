@@ -1,7 +1,7 @@
-"""The session: samples of one source become numbered messages of one tenth of a second, from its begin to its end.
+"""The session: samples of one source become numbered messages of a tenth of a second, from its start to its end.
 
 A session outlives the agent: its id and last sign of life are in the outbox, so a start within `resume_within_s`
-goes on with it, and a later one first says when it ended. Begin and end are on disk before they count.
+resumes it, and a later start first reports when it ended. Start and end are on disk before they count.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ log = structlog.get_logger(__name__)
 
 BATCH_S = 0.1
 PLACES = 5
-"""Accelerations are sent to 10 um/s², a quarter of the finest step of a 20-bit sensor at 2 g."""
+"""Decimals sent, in m/s²: 10 µm/s² is a quarter of the finest step of a 20-bit sensor at 2 g."""
 
 
 class Recorder:
-    """The sink of one source. `sensor` names it: each of a kit's sensors is recorded in sessions of its own."""
+    """The sink of one source. `sensor` is its name: each of a kit's sensors has sessions of its own."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Recorder:
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.unrecorded = 0
-        """Samples that came while no session was running."""
+        """Samples that arrived while no session was running."""
         self.error_ms: float | None = None
         self.device = Device(user_agent=f"homeside-agent/{version}", platform=platform.platform(terse=True))
         self._outbox, self._settings, self._wall, self._sensor = outbox, settings, wall, sensor
@@ -69,11 +69,11 @@ class Recorder:
 
     @property
     def session(self) -> str | None:
-        """The id of the session that is running."""
+        """The id of the running session, if any."""
         return self._mark.id if self._mark is not None else None
 
     def take_up(self, last: SessionMark | None) -> None:
-        """Go on with the session the last run was in, or end it as of its last sign of life."""
+        """Resume the last run's session, or end it as of its last sign of life."""
         if last is None or last.ended_at is not None:
             return
         away_s = (self._now_ms() - last.seen_at) / 1000
@@ -85,7 +85,7 @@ class Recorder:
             self._end(last.seen_at)
 
     def begin(self, session: str | None = None) -> str:
-        """Begin a session, ending the one that runs; asked for the one that runs, nothing changes."""
+        """Start a session, ending the current one; if the requested one is already running, nothing changes."""
         if self._mark is not None:
             if session == self._mark.id:
                 return session
@@ -98,14 +98,14 @@ class Recorder:
         return self._mark.id
 
     def end(self) -> None:
-        """End the running session now; the next begins when asked for. Nothing when none runs."""
+        """End the running session, if any; the next one starts only on request."""
         self.flush()
         self._may_begin = False
         if self._mark is not None:
             self._end(self._now_ms())
 
     def sensor(self, info: SensorInfo) -> None:
-        """A source is ready, or its sensor changed: the relay hears of it with the session."""
+        """A source is ready or its sensor has changed: report the sensor to the relay as part of the session."""
         if info == self._info:
             return
         self.flush()
@@ -116,7 +116,7 @@ class Recorder:
             self.begin()
 
     def samples(self, reading: Reading) -> None:
-        """Samples of the running session; a message goes out a tenth of a second after the first of them."""
+        """Take samples of the running session; a message is sent a tenth of a second after its first sample."""
         if self._mark is None and self._may_begin:
             self.begin()
         if self._mark is None:
@@ -128,7 +128,7 @@ class Recorder:
             self._timer = asyncio.get_running_loop().call_later(BATCH_S, self.flush)
 
     def flush(self) -> None:
-        """Put what has come into the outbox now."""
+        """Put the samples collected so far into the outbox."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -155,7 +155,9 @@ class Recorder:
         ]
 
     def _note(self, readings: list[Reading]) -> ClockNote:
-        """How these times came about, with every packet's own counter and arrival, to be fitted again later."""
+        """How these times were derived, with each packet's counter and arrival, so that they can be fitted
+        again later.
+        """
         last = readings[-1]
         return ClockNote(
             error_ms=_rounded(last.error_ms),

@@ -1,6 +1,6 @@
-"""The sections of an agent's settings, each a table of the configuration file: what may stand there, and what it means.
+"""The sections of the agent's settings, each a table of the configuration file, with bounds and descriptions.
 
-Models only: `agent/settings.py` alone reads the environment and files of configuration.
+Models only: `agent/settings.py` alone reads the environment and configuration files.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Broker(_Section):
 
     @property
     def path(self) -> str:
-        """Where the broker listens for WebSockets."""
+        """The path at which the broker accepts WebSocket connections."""
         return urlsplit(self.url).path or "/mqtt"
 
     @property
@@ -83,7 +83,7 @@ class Broker(_Section):
         return self.scheme in ("ws", "wss")
 
     def login(self, kit: str) -> tuple[str | None, str | None]:
-        """User name and password for a connection made now; SettingsError when the file cannot be read."""
+        """User name and password for a new connection; SettingsError when the password file cannot be read."""
         parts = urlsplit(self.url)
         password = self.password.get_secret_value() if self.password else unquote(parts.password or "") or None
         if self.password_file is not None:

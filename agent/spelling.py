@@ -1,7 +1,7 @@
-"""Fingerspelling read on the kit: hands become letters, letters a sequence, and only those leave the home.
+"""Fingerspelling on the kit: hands become letters and letters a sequence; only those leave the home.
 
-A message of type `letters` goes out whenever a letter counts and when a sequence is committed; nothing while nobody
-signs. The same reader and the same rules of holding as on the relay, so that both read alike.
+A message of type `letters` is sent whenever a letter is taken and when a sequence is committed, and none otherwise. The
+recogniser and its rules are the relay's own, so that both read alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Spelling:
-    """`begin` with a session, then `take` every picture's hands. The letter model is read when first needed."""
+    """`begin` a session, then `take` every picture's hands. The letter model is loaded when first needed."""
 
     def __init__(self, outbox: Outbox, wall: WallClock, *, now_ms: Callable[[], int]) -> None:
         self.session: str | None = None
@@ -47,7 +47,7 @@ class Spelling:
         self._quiet: asyncio.TimerHandle | None = None
 
     def begin(self, session: str, language: Language) -> None:
-        """Letters go into this session from now on."""
+        """Letters belong to this session from now on."""
         self.end()
         if self._reader is None:
             weights = Path(core.fingerspelling.__path__[0]) / WEIGHTS_FILE
@@ -57,7 +57,7 @@ class Spelling:
         log.info("spelling_started", session=session)
 
     def end(self) -> None:
-        """What was spelled goes out as it stands."""
+        """Commit what was spelled so far, and end the session."""
         self._commit()
         if self._quiet is not None:
             self._quiet.cancel()
@@ -65,7 +65,7 @@ class Spelling:
         self.session = None
 
     def take(self, hands: Sequence[Hand], captured_ns: int, aspect: float) -> None:
-        """The hands of a picture taken at `captured_ns` (monotonic), `aspect` its width over its height."""
+        """Take the hands in a picture captured at `captured_ns` (monotonic); `aspect` is its width over height."""
         if self.session is None or self._reader is None:
             return
         t_ms = captured_ns / 1e6
@@ -82,7 +82,7 @@ class Spelling:
             self._commit()
 
     def figures(self) -> dict[str, Any]:
-        """For status."""
+        """Figures for status."""
         return {"session": self.session, "letters": self.letters, "sequences": self.sequences}
 
     def _tell(self, taken: Taken) -> None:
@@ -93,7 +93,7 @@ class Spelling:
         self._quiet = asyncio.get_running_loop().call_later(2 * QUIET_MS / 1000, self._silent)
 
     def _silent(self) -> None:
-        """Pictures stopped coming: what was spelled is committed all the same."""
+        """Called when pictures stop arriving: what was spelled is committed nevertheless."""
         self._quiet = None
         self._commit()
 
@@ -116,7 +116,7 @@ class Spelling:
 
 
 def session_of(args: dict[str, Any]) -> tuple[str, Language]:
-    """The session and language a command names; a UUID of the kit's own when it names none."""
+    """The session and language named by a command; the session defaults to a new UUID."""
     session, language = args.get("session") or str(uuid.uuid4()), args.get("language", "en")
     if not isinstance(session, str) or len(session) > MAX_ID:
         raise CommandRefused(f"look: session is a text of up to {MAX_ID} characters")

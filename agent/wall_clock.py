@@ -1,7 +1,7 @@
-"""Host-monotonic time to time of day, with one offset for as long as the wall clock is left alone.
+"""Converts host-monotonic time to time of day, with one offset for as long as the wall clock is not set.
 
 NTP slews both clocks alike, so the offset changes only when the wall clock is set: after boot on a Pi without a
-battery, or by hand. Then it is taken anew, once, instead of tearing the stream with every small correction.
+battery, or by hand. Then it is taken anew, once; small corrections do not disturb the stream.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP_NS = 500_000_000
-"""A wall clock that is off by more than this from where it should be was set."""
+"""A wall clock off by more than this has been set."""
 
 
 class WallClock:
-    """Given pairs of the two clocks, read as close together as can be. All in ns; epoch for the wall clock."""
+    """Takes readings of both clocks, made as close together as possible; all in ns, the wall clock's since
+    the epoch.
+    """
 
     def __init__(self, monotonic_ns: int, wall_ns: int) -> None:
         self._offset = wall_ns - monotonic_ns
@@ -22,11 +24,11 @@ class WallClock:
 
     @property
     def offset_ns(self) -> int:
-        """Time of day minus monotonic, as it holds now."""
+        """Current offset: time of day minus monotonic time."""
         return self._offset
 
     def check(self, monotonic_ns: int, wall_ns: int) -> float | None:
-        """By how many ms the wall clock was set since the last look, or None; from then on the new time holds."""
+        """By how many ms the wall clock was set since the last check, or None; the new time applies from then on."""
         moved = wall_ns - monotonic_ns - self._offset
         if abs(moved) <= STEP_NS:
             return None
@@ -35,6 +37,6 @@ class WallClock:
         return moved / 1e6
 
     def epoch_ms(self, monotonic_ns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Epoch ms to the microsecond, which is what a float64 of today's epoch can hold."""
+        """Epoch ms rounded to microseconds, which is what a float64 can hold today."""
         milliseconds: NDArray[np.float64] = np.round((monotonic_ns + self._offset) / 1e6, 3)
         return milliseconds

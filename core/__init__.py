@@ -1,1 +1,1 @@
-"""Wire formats and mathematics. No I/O, no clock, no threads: bytes and time come in as arguments."""
+"""Wire formats and mathematics. No I/O, no clock, no threads: bytes and times are passed in as arguments."""

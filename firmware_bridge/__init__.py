@@ -1,1 +1,1 @@
-"""Bytes of a sensor into meaning, and back. No port, no radio, no clock in here: bytes and times are arguments."""
+"""Converts the bytes of sensors into meaning and back. No port, radio or clock here: bytes and times are arguments."""

@@ -1,7 +1,7 @@
-"""What the host says to a device: whole frames, ready to write; and the other side of it, for devices in Python.
+"""The host's commands to a device as complete frames, and their parsing, for devices written in Python.
 
-One command is outstanding at a time and of its kind; the device answers set_rate and set_range with a reply, identify
-with its identity and ping with a pong.
+Only one command of a kind may be outstanding. The device answers set_rate and set_range with a reply, identify with its
+identity, and ping with a pong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_TOKEN = 0xFFFF_FFFF
 
 
 class SetRate(msgspec.Struct, frozen=True):
-    """Samples a second, in Hz; answered by what is then in effect."""
+    """Sampling rate in Hz; answered with the rate then in effect."""
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBf")
 
@@ -35,7 +35,7 @@ class SetRate(msgspec.Struct, frozen=True):
 
 
 class SetRange(msgspec.Struct, frozen=True):
-    """Full scale, in g; answered by what is then in effect."""
+    """Full scale in g; answered with the range then in effect."""
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBf")
 
@@ -85,7 +85,10 @@ _PARSERS: dict[int, Callable[[bytes], Command]] = {
 
 
 def parse_command(payload: bytes) -> Command:
-    """What the host asked, its value unchecked: a device refuses what it cannot do. FrameError when it is nothing."""
+    """The host's command, its value unchecked: a device refuses what it cannot do.
+
+    Raises FrameError for anything else.
+    """
     parser = _PARSERS.get(kind_of(payload))
     if parser is None:
         raise FrameError(Damage.KIND, f"kind 0x{payload[1]:02x} from a host")
@@ -93,14 +96,14 @@ def parse_command(payload: bytes) -> Command:
 
 
 def set_rate(hz: float) -> bytes:
-    """Ask for `hz` samples a second; the device takes a listed rate within 5 % of it, or refuses."""
+    """Request `hz` samples per second; the device takes a listed rate within 5 % of it, or refuses."""
     if not positive(hz, MAX_RATE_HZ):
         raise CommandError(f"a rate of {hz} Hz; rates are above 0 and at most {MAX_RATE_HZ:g} Hz")
     return encode(SetRate(hz).pack())
 
 
 def set_range(g: float) -> bytes:
-    """Ask for a full scale of `g`; the device takes a listed range within 5 % of it, or refuses."""
+    """Request a full scale of `g`; the device takes a listed range within 5 % of it, or refuses."""
     if not positive(g, MAX_RANGE_G):
         raise CommandError(f"a range of {g} g; ranges are above 0 and at most {MAX_RANGE_G:g} g")
     return encode(SetRange(g).pack())
@@ -111,7 +114,7 @@ def identify() -> bytes:
 
 
 def ping(token: int) -> bytes:
-    """Ask for the device's clock; `token` (0 to 2^32 - 1) comes back with it."""
+    """Request the device's clock; `token` (0 to 2^32 - 1) is returned with it."""
     if not 0 <= token <= MAX_TOKEN:
         raise CommandError(f"ping token {token}; tokens are 0 to {MAX_TOKEN}")
     return encode(Ping(token).pack())

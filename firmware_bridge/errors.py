@@ -1,10 +1,10 @@
 """What can go wrong between a sensor's bytes and their meaning.
 
 BridgeError
-├── FrameError         bytes that are no message; `damage` says why
-├── CommandError       a command no frame can carry: the value is out of bounds
-├── ImageError         bytes that are no firmware image, or a damaged one
-└── SimulationError    a simulated sensor, signal or fault that cannot be
+├── FrameError         bytes that are no valid message; `damage` says why
+├── CommandError       a command whose value is out of bounds, or not supported by the sensor
+├── ImageError         a file that is no firmware image, or a damaged one
+└── SimulationError    a simulated sensor, signal or fault with impossible parameters
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Damage(StrEnum):
 
 
 class BridgeError(Exception):
-    """`code` is for machines, the text says what was wrong and where."""
+    """`code` is for programs; the text says what was wrong and where."""
 
     code: ClassVar[str] = "BRIDGE"
 
 
 class FrameError(BridgeError):
-    """Bytes that are no frame of ours; `damage` says why."""
+    """Bytes that are no valid frame; `damage` says why."""
 
     code = "DAMAGED_FRAME"
 
@@ -50,18 +50,18 @@ class FrameError(BridgeError):
 
 
 class CommandError(BridgeError):
-    """A value that no frame can carry, or that this sensor does not have."""
+    """A value that no frame can carry, or that this sensor does not support."""
 
     code = "BAD_COMMAND"
 
 
 class ImageError(BridgeError):
-    """A file that is no firmware image."""
+    """A file that is no firmware image, or a damaged one."""
 
     code = "BAD_IMAGE"
 
 
 class SimulationError(BridgeError):
-    """A simulated sensor that cannot be as it was wished."""
+    """Parameters that no simulated sensor, signal or fault can have."""
 
     code = "BAD_SIMULATION"

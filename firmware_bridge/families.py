@@ -1,4 +1,4 @@
-"""The families of sensors that can be read: the one place to enter a new one (`docs/sensors.md` shows how)."""
+"""The sensor families that can be read; the one place to add a new one (`docs/sensors.md` shows how)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FAMILIES: tuple[Family, ...] = (
     thingy.FAMILY,
     banglejs.FAMILY,
 )
-"""Over the air, in the order in which a sensor is held against them."""
+"""Bluetooth families, in the order in which an advertisement is matched against them."""
 
 USUAL_HZ = 100.0
-"""Of a serial sensor that does not say how fast it is."""
+"""The rate assumed for a serial sensor that does not state it."""
 
 DIALECTS: dict[str, Callable[[float], Decoder]] = {
     "homeside": lambda _: HomesideSerial(),
@@ -32,10 +32,10 @@ DIALECTS: dict[str, Callable[[float], Decoder]] = {
     "csv-ms2": lambda rate_hz: CsvLines(rate_hz, metric=True),
     "csv-untimed": lambda rate_hz: CsvLines(rate_hz, timed=False),
 }
-"""Over a wire: the decoder for a rate, which a dialect that states its own does not need."""
+"""Serial dialects: makes the decoder for a rate, which is ignored by dialects that state their own."""
 
 COMMANDED: dict[str, Callable[[bytes], bytes]] = {"homeside": lambda frame: frame, "slip": reframed}
-"""Dialects that take our commands, and how a frame of ours looks in them."""
+"""Dialects that accept our commands, with the conversion of a frame of ours."""
 
 
 def family(key: str) -> Family | None:
@@ -43,5 +43,5 @@ def family(key: str) -> Family | None:
 
 
 def recognised(name: str | None, services: tuple[str, ...]) -> Family | None:
-    """The family of what a sensor advertises; None when it is none of ours."""
+    """The family recognised from an advertisement; None if it is unknown."""
     return next((one for one in FAMILIES if one.knows(name, services)), None)

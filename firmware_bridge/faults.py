@@ -1,4 +1,4 @@
-"""A bad line: whole frames lost one by one or in bursts, and bits that flip. A seed makes each run the same."""
+"""A faulty line: frames lost singly or in bursts, and flipped bits. Reproducible by a seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from firmware_bridge.errors import SimulationError
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """`loss`: share of frames lost; `burst`: how many in a row on average; `bit_errors`: share of bits flipped."""
+    """`loss`: share of frames lost; `burst`: mean number lost in a row; `bit_errors`: share of bits flipped."""
 
     loss: float = 0.0
     burst: float = 1.0
@@ -27,9 +27,10 @@ class Faults:
 
 
 class Line:
-    """What becomes of frames on their way; counts `frames`, those `lost` and those `damaged`.
+    """Passes frames through the faults; counts `frames`, those `lost` and those `damaged`.
 
-    Loss follows Gilbert's two states (Bell System Technical Journal 39, 1960), a bad one in which every frame is lost.
+    Loss follows Gilbert's two-state model (Bell System Technical Journal 39, 1960): in the bad state every frame is
+    lost.
     """
 
     def __init__(self, faults: Faults, rng: np.random.Generator) -> None:
@@ -40,7 +41,7 @@ class Line:
         self.frames = self.lost = self.damaged = 0
 
     def carry(self, frame: bytes) -> bytes:
-        """The bytes that arrive of a frame: all, some of them changed, or none."""
+        """The bytes of a frame that arrive: all, some of them changed, or none."""
         self.frames += 1
         if self._lose():
             self.lost += 1

@@ -1,7 +1,7 @@
-"""A frame is 0x00, COBS(payload, CRC-32 of the payload), 0x00; whatever else comes between two zeros is damage.
+"""A frame is 0x00, COBS(payload, CRC-32 of the payload), 0x00; anything else between two zeros is damage.
 
-Because a zero both opens and closes a frame, no garbage before it can take a whole frame down with it. Byte stuffing:
-Cheshire and Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM ToN 7(2), 1999. CRC-32 as in Ethernet (zlib.crc32).
+A zero both opens and closes a frame, so garbage before a frame cannot damage it. Byte stuffing: Cheshire and Baker,
+"Consistent Overhead Byte Stuffing", IEEE/ACM ToN 7(2), 1999. CRC-32 as in Ethernet (zlib.crc32).
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from firmware_bridge.errors import Damage, FrameError
 
 DELIMITER = b"\0"
 MAX_PAYLOAD = 1024
-"""Bytes of a payload. It bounds what a device must buffer and what noise can make this program keep."""
+"""Bytes of a payload: bounds what a device must buffer, and what noise can make this program keep."""
 _CRC = struct.Struct("<I")
 MAX_ENCODED = MAX_PAYLOAD + _CRC.size + (MAX_PAYLOAD + _CRC.size) // 254 + 1
-"""Bytes between two delimiters: COBS adds one in 254, and one more."""
+"""Bytes between two delimiters: COBS adds one in 254, plus one."""
 KEPT_OF_DAMAGED = 64
-"""Bytes of a damaged frame that are shown to people; enough to tell another protocol or a boot message."""
+"""Bytes of a damaged frame shown to people; enough to recognise another protocol or a boot message."""
 
 
 class Damaged(msgspec.Struct, frozen=True):
-    """Bytes that are no message: why, and the first `KEPT_OF_DAMAGED` of them as they came."""
+    """Bytes that are no valid message: the reason, and the first `KEPT_OF_DAMAGED` of them as received."""
 
     reason: Damage
     data: bytes
 
 
 def encode(payload: bytes) -> bytes:
-    """The frame of a payload of 1 to MAX_PAYLOAD bytes, both delimiters with it."""
+    """The frame for a payload of 1 to MAX_PAYLOAD bytes, with both delimiters."""
     if not 0 < len(payload) <= MAX_PAYLOAD:
         raise FrameError(Damage.LENGTH, f"payload of {len(payload)} bytes; frames carry 1 to {MAX_PAYLOAD}")
     stuffed: bytes = cobs.encode(payload + _CRC.pack(zlib.crc32(payload)))
@@ -42,7 +42,7 @@ def encode(payload: bytes) -> bytes:
 
 
 def decode(encoded: bytes) -> bytes:
-    """The payload of what stood between two delimiters; FrameError when it is damaged."""
+    """The payload of the bytes between two delimiters; FrameError when damaged."""
     if len(encoded) > MAX_ENCODED:
         raise FrameError(Damage.TOO_LONG)
     try:
@@ -56,9 +56,9 @@ def decode(encoded: bytes) -> bytes:
 
 
 class Splitter:
-    """Bytes in any split, payloads and damage out, in their order. It never holds more than `longest` bytes.
+    """Takes bytes however split; returns payloads and damage in order. Holds at most `longest` bytes.
 
-    `read` gives the payload of what stood between two delimiters, or raises FrameError.
+    `read` returns the payload of the bytes between two delimiters, or raises FrameError.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Splitter:
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes | Damaged]:
-        """What is whole by now, in the order of the line; a frame longer than `longest` is told as damage once."""
+        """What is complete by now, in order; a frame longer than `longest` is reported as damage once."""
         parts = (self._rest + data).split(self._delimiter)
         if self._skipping and len(parts) > 1:
             parts[0], self._skipping = b"", False
@@ -86,7 +86,7 @@ class Splitter:
         return found
 
     def break_off(self) -> None:
-        """Forget a frame begun: the port was closed, what comes next begins anew."""
+        """The port was closed: forget an unfinished frame."""
         self._rest, self._skipping = b"", False
 
     def _open(self, encoded: bytes) -> bytes | Damaged:

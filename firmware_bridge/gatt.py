@@ -1,6 +1,6 @@
-"""What is spoken over GATT: our own service, and how any family of sensors is recognised, opened, read and closed.
+"""What is spoken over GATT: our own service, and how a sensor family is recognised, opened, read and closed.
 
-Nothing here connects. A family's decoder says what to listen to and what to write; the transport does it.
+Nothing here connects: a family's decoder says what to listen to and what to write, and the transport does it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COMMANDS = "b5a40003-9d5e-4c1e-8a6b-686f6d657369"
 """Our own service (`docs/gatt-service.md`): a byte stream of frames by notification, commands by writing."""
 
 NEAR = 0.05
-"""A listed rate or range this near to the one asked for is taken, as our own boards do."""
+"""A listed rate or range within this share of the requested one is accepted, as on our own boards."""
 
 
 def assigned(number: int) -> str:
@@ -37,7 +37,7 @@ class Write(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to do with a fresh connection, and before leaving it: first listen, then write the opening."""
+    """What to do on a new connection (first listen, then write `opening`), and before leaving it (`closing`)."""
 
     listen: tuple[str, ...]
     opening: tuple[Write, ...] = ()
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 
 class GattDecoder(Protocol):
-    """One sensor's notifications into events. `tick_ns` is None for a sensor that has no clock: arrivals are fitted.
+    """Turns one sensor's notifications into events. `tick_ns` is None for a sensor without a clock.
 
     `commands`: the characteristic that takes our own commands, for sensors that speak our protocol.
     """
@@ -55,22 +55,25 @@ class GattDecoder(Protocol):
     counters: Counters
 
     def plan(self, rate_hz: float | None, range_g: float | None) -> Plan:
-        """For these settings, None being the family's own; CommandError when the family has no such rate or range."""
+        """The plan for these settings, None meaning the family's default;
+
+        CommandError when it has no such rate or range.
+        """
         ...
 
     def notified(self, characteristic: str, data: bytes, arrival_ns: int) -> list[Event]:
-        """Never raises on what a radio can bring: damage is an event, and counted."""
+        """Decode a notification. Never raises on any input: damage is an event, and counted."""
         ...
 
     def break_off(self) -> None:
-        """The connection ended: forget what was begun, keep the counters."""
+        """The connection ended: forget what was unfinished, keep the counters."""
         ...
 
 
 class Family(NamedTuple):
-    """`services` in its advertisement and `names` it begins with tell it; the rest is what its sensors can do.
+    """Recognised by advertised `services` or the start of its name (`names`); the rest is what its sensors can do.
 
-    `with_ecg` makes the decoder that asks for an electrocardiogram as well; None for a family that has none.
+    `with_ecg` makes a decoder that also requests an electrocardiogram; None for a family without one.
     """
 
     key: str
@@ -87,7 +90,10 @@ class Family(NamedTuple):
 
 
 def listed(what: str, values: tuple[float, ...], asked: float | None, usual: float) -> float:
-    """The listed value nearest to the one asked for, or the usual one; CommandError names the list."""
+    """The listed value nearest to the requested one, or the usual one;
+
+    CommandError lists the choice if none is near.
+    """
     if asked is None:
         return usual
     nearest = min(values, key=lambda value: abs(value - asked))
@@ -98,5 +104,5 @@ def listed(what: str, values: tuple[float, ...], asked: float | None, usual: flo
 
 
 def pieces(characteristic: str, data: bytes, size: int = 20) -> tuple[Write, ...]:
-    """A long text in writes that fit the smallest MTU."""
+    """A long text split into writes that fit the smallest MTU."""
     return tuple(Write(characteristic, data[at : at + size]) for at in range(0, len(data), size))

@@ -1,7 +1,7 @@
-"""An image for the MCUboot bootloader: its version, its digest, and whether it is whole.
+"""An image for the MCUboot bootloader: its version, its digest, and whether it is complete.
 
-Source: MCUboot design document, "Image format": a header of 32 bytes, the body, then tagged values, of which one is the
-SHA-256 of all before them. A signature is the bootloader's to check: it holds the key.
+Source: MCUboot design document, "Image format": a header of 32 bytes, the body, then tagged values, one of which is the
+SHA-256 of everything before them. The signature is for the bootloader to check, which holds the key.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _NO_IMAGE = "this is no image for MCUboot ({}): give the signed .bin of the buil
 
 
 class FirmwareImage(NamedTuple):
-    """`digest`: by which MCUboot and MCUmgr know it."""
+    """`digest`: the SHA-256 by which MCUboot and MCUmgr identify the image."""
 
     version: str
     digest: bytes
 
 
 def parse_image(data: bytes) -> FirmwareImage:
-    """ImageError for what is no image, or a damaged one."""
+    """Parse an image. Raises ImageError for a file that is none, or a damaged one."""
     if len(data) < _HEADER.size:
         raise ImageError(_NO_IMAGE.format(f"{len(data)} bytes"))
     magic, _, head, protected, body, _, major, minor, revision, build, _ = _HEADER.unpack_from(data)

@@ -1,6 +1,6 @@
-"""What a device says in our serial frames, byte for byte as `docs/serial-frame.md` has it.
+"""The messages of a device in our serial frames, byte for byte as in `docs/serial-frame.md`.
 
-`parse_message(payload).pack() == payload` for every payload that parses; any other raises FrameError with its reason.
+`parse_message(payload).pack() == payload` for every payload that parses; any other raises FrameError with the reason.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _DTYPES: dict[int, np.dtype[np.signedinteger]] = {0: np.dtype("<i2"), 1: np.dtyp
 
 
 class SamplesMessage(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """Samples of one setting: `raw` [n, 3], int16 or int32, whose full scale is `range_g`.
+    """Samples of one setting: `raw` [n, 3], int16 or int32, with full scale `range_g`.
 
-    `seq` numbers the first since power-on, mod 2^32; `first_us` is its time by the device's clock, `period_ns` the
-    distance to the next; `boot` tells one power-on from another.
+    `seq` numbers the first sample since power-on, mod 2^32; `first_us` is its time on the device's clock; `period_ns`
+    is the distance between samples; `boot` identifies the power-on.
     """
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBBBIQIIff")
@@ -50,7 +50,7 @@ class SamplesMessage(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @classmethod
     def parse(cls, payload: bytes) -> SamplesMessage:
-        """FrameError where length, format, period, rate or range cannot be."""
+        """FrameError where length, format, period, rate or range is impossible."""
         if len(payload) < cls.LAYOUT.size:
             raise FrameError(Damage.LENGTH, f"samples in {len(payload)} bytes")
         _, _, form, count, boot, first_us, seq, period_ns, rate_hz, range_g = cls.LAYOUT.unpack_from(payload)
@@ -75,7 +75,7 @@ class SamplesMessage(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class IdentityMessage(msgspec.Struct, frozen=True):
-    """Who the device is, and the rates and ranges it can be set to. Each text has at most 255 bytes of UTF-8."""
+    """The device, and the rates and ranges it can be set to. Each text has at most 255 bytes of UTF-8."""
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBBB")
 
@@ -87,7 +87,7 @@ class IdentityMessage(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, payload: bytes) -> IdentityMessage:
-        """FrameError where a length, rate or range cannot be, or a text is no UTF-8."""
+        """FrameError where a length, rate or range is impossible, or a text is not UTF-8."""
         if len(payload) < cls.LAYOUT.size:
             raise FrameError(Damage.LENGTH, f"identity in {len(payload)} bytes")
         _, _, rates, ranges = cls.LAYOUT.unpack_from(payload)
@@ -110,7 +110,9 @@ class IdentityMessage(msgspec.Struct, frozen=True):
 
 
 class PongMessage(msgspec.Struct, frozen=True):
-    """The token of a ping, the device's clock when its last byte came in and when this first byte goes out."""
+    """The token of a ping, and the device's clock when the ping's last byte arrived and when this answer's first byte
+    leaves.
+    """
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBIQQ")
 
@@ -120,7 +122,7 @@ class PongMessage(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, payload: bytes) -> PongMessage:
-        """FrameError where the answer went out before the ping came in."""
+        """FrameError where the answer would have left before the ping arrived."""
         token, received_us, sent_us = fields(cls.LAYOUT, payload)
         if not received_us <= sent_us < MAX_US:
             raise FrameError(Damage.VALUE, f"received at {received_us} us, answered at {sent_us} us")
@@ -131,7 +133,10 @@ class PongMessage(msgspec.Struct, frozen=True):
 
 
 class ReplyMessage(msgspec.Struct, frozen=True):
-    """`command`: the kind asked for; `code`: a ReplyCode or a later firmware's own; `value`: what is now in effect."""
+    """`command`: the kind requested; `code`: a ReplyCode, or one of a later firmware;
+
+    `value`: what is now in effect.
+    """
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<BBBBf")
 
@@ -161,7 +166,7 @@ _PARSERS: dict[int, Callable[[bytes], Message]] = {
 
 
 def parse_message(payload: bytes) -> Message:
-    """What a device said; FrameError says why it is nothing."""
+    """A device's message; FrameError says why a payload is none."""
     parser = _PARSERS.get(kind_of(payload))
     if parser is None:
         raise FrameError(Damage.KIND, f"kind 0x{payload[1]:02x} from a device")
@@ -169,7 +174,7 @@ def parse_message(payload: bytes) -> Message:
 
 
 def max_samples(*, wide: bool) -> int:
-    """How many samples one frame carries at most: 165 of int16, 82 of int32."""
+    """The most samples that fit into one frame: 165 of int16, 82 of int32."""
     return (MAX_PAYLOAD - SamplesMessage.LAYOUT.size) // (3 * _DTYPES[int(wide)].itemsize)
 
 

@@ -1,8 +1,8 @@
-"""A chest as an accelerometer feels it: heartbeats, breathing, posture and movement, with the truth beside them.
+"""A simulated chest accelerometer: heartbeats, breathing, posture and movement, with the true times of beats.
 
-Each beat is a sum of damped oscillations at the fiducials of the dorso-ventral seismocardiogram (names and order: Crow
-et al., Am J Noninvasive Cardiol 8, 1994; Sørensen et al., Sci Rep 8:15467, 2018; sizes: Taebi et al., Vibration 2(1),
-2019). It is a test signal of the right shape and size, and stands for no patient.
+Each beat is a sum of damped oscillations at the fiducial points of the dorso-ventral seismocardiogram (names and order:
+Crow et al., Am J Noninvasive Cardiol 8, 1994; Sørensen et al., Sci Rep 8:15467, 2018; sizes: Taebi et al., Vibration
+2(1), 2019). It is a test signal of the right shape and size, and represents no patient.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ Floats = NDArray[np.float64]
 BPM = (20.0, 240.0)
 BREATHS = (3.0, 60.0)
 KEPT_TRUTH = 4096
-"""Beats and movements kept for whoever asks for the truth; older ones are forgotten."""
+"""Beats and movements kept until taken; older ones are forgotten."""
 _REACH_S = 1.0
-"""No oscillation of a beat is felt longer than this; nor may times given to `at` go further back."""
+"""Length of a beat's oscillations; times given to `at` may not go further back."""
 
 
 class _Wave(NamedTuple):
-    """A damped oscillation, largest at its fiducial: it rises in `rise_s` and dies in `fall_s`; `mg` on x, y and z."""
+    """A damped oscillation, largest at its fiducial point: it rises in `rise_s` and decays in `fall_s`;
+
+    `mg` on x, y and z.
+    """
 
     hz: float
     rise_s: float
@@ -49,9 +52,10 @@ _WAVES = (
 
 
 class Heart:
-    """When the heart beats: a mean rate moved by breathing, a 0.1 Hz wave (the bands of McSharry et al., IEEE Trans
-    Biomed Eng 50(3), 2003) and a little chance; fast hearts vary less (Sacha, Ann Noninvasive Electrocardiol 19(3),
-    2014). Times are of the aortic valve's opening, in s.
+    """Times of heartbeats: a mean rate, modulated by breathing, a 0.1 Hz wave and some randomness.
+
+    Bands: McSharry et al., IEEE Trans Biomed Eng 50(3), 2003. Fast hearts vary less: Sacha, Ann Noninvasive
+    Electrocardiol 19(3), 2014. Times are those of the aortic valve's opening, in s.
     """
 
     def __init__(self, bpm: float, breaths_per_minute: float, rng: np.random.Generator, *, variation: float) -> None:
@@ -62,7 +66,7 @@ class Heart:
         self._next = 0.4 * self._mean_s
 
     def beat(self) -> tuple[float, float]:
-        """The next beat's time and how long until the one after it."""
+        """The time of the next beat and the interval to the one after it."""
         now = self._next
         slow = 0.5 * math.sin(2 * math.pi * 0.1 * now + 1.0)
         breath = math.sin(2 * math.pi * self._breath_hz * now)
@@ -79,10 +83,10 @@ class _Beat(NamedTuple):
 
 
 class Seismocardiogram:
-    """The signal. Same arguments, same seed: the same signal, whatever rate it is asked at.
+    """The signal. The same arguments and seed give the same signal, at whatever rate it is read.
 
-    `variation` is the depth of respiratory sinus arrhythmia at rest, as a share of the beat interval; `amplitude`
-    scales the heart (1.0: AO near 25 mg); a movement of 2 to 4 s comes each `motion_every_s` (0: never).
+    `variation`: depth of respiratory sinus arrhythmia at rest, as a share of the beat interval. `amplitude` scales the
+    heart (1.0: AO near 25 mg). A movement of 2 to 4 s occurs every `motion_every_s` (0: never).
     """
 
     def __init__(
@@ -113,7 +117,7 @@ class Seismocardiogram:
         self._moved: deque[tuple[float, float]] = deque(maxlen=KEPT_TRUTH)
 
     def at(self, t_s: Floats) -> Floats:
-        """Acceleration in g, float64[n, 3], at rising times in s since the beginning."""
+        """Acceleration in g, float64[n, 3], at rising times in s since the start."""
         if not len(t_s):
             return np.empty((0, 3))
         self._know_until(float(t_s[-1]) + _REACH_S)
@@ -130,11 +134,11 @@ class Seismocardiogram:
         return _take(self._beats, until_s)
 
     def take_movements(self, until_s: float) -> list[tuple[float, float]]:
-        """From and to of movements begun up to `until_s` that were not taken before."""
+        """Start and end of movements begun up to `until_s` that were not taken before."""
         return _take(self._moved, (until_s, np.inf))
 
     def move(self, from_s: float, for_s: float) -> None:
-        """Have a movement of `for_s` seconds begin at `from_s`."""
+        """Add a movement of `for_s` seconds that begins at `from_s`."""
         movement = _Movement(from_s, for_s, self._movements)
         self._moves.append(movement)
         self._moved.append((from_s, from_s + for_s))
@@ -158,7 +162,7 @@ class Seismocardiogram:
             self._moves.popleft()
 
     def _posture(self, t_s: Floats) -> Floats:
-        """Gravity on a chest that tips by half a degree with each breath: along y (head) and z (out of the chest)."""
+        """Gravity on a chest that tilts by half a degree with each breath: along y (head) and z (out of the chest)."""
         breath = np.sin(2 * np.pi * self._breath_hz * t_s)
         tip = np.radians(4.0 + 0.45 * breath + 0.1 * np.sin(2 * np.pi * 2 * self._breath_hz * t_s))
         return np.column_stack((0.02 + 0.002 * breath, np.sin(tip), np.cos(tip)))
@@ -174,7 +178,7 @@ class Seismocardiogram:
 
 
 class _Movement:
-    """Limbs and trunk: a sum of slow sines, 0.4 to 6 Hz, up to some 0.2 g, under a smooth window."""
+    """Movement of limbs and trunk: a sum of slow sines, 0.4 to 6 Hz, up to about 0.2 g, under a smooth window."""
 
     def __init__(self, from_s: float, for_s: float, rng: np.random.Generator) -> None:
         self.from_s, self.ends_s = from_s, from_s + for_s
@@ -197,7 +201,7 @@ def _damped(since_s: Floats, wave: _Wave) -> Floats:
 
 
 def _ejection_s(bpm: float) -> float:
-    """Left ventricular ejection time, AO to AC, at a heart rate: Weissler et al., Circulation 37, 1968 (men)."""
+    """Left ventricular ejection time in s, AO to AC, at a heart rate: Weissler et al., Circulation 37, 1968 (men)."""
     return max(0.12, 0.413 - 0.0017 * bpm)
 
 

@@ -1,4 +1,4 @@
-"""A recording as a signal that never ends: played at its own pace, from the beginning again after its last sample."""
+"""A recording as an endless signal: played at its own pace, and from the beginning again after its last sample."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from firmware_bridge.physiology import Floats
 
 
 class Playback:
-    """The signal. Between samples a makima curve runs, which does not overshoot beside a gap.
+    """The signal. A makima curve connects the samples, which does not overshoot beside a gap.
 
-    Samples are played in the order of their times, one at a time; axes the recording lacks are zero. A recording whose
-    stamps are those of packets, not of samples, is played at its mean rate.
+    Samples are played in order of time, one at a time; axes that the recording lacks are zero. A recording with one
+    timestamp per packet is played at its mean rate.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -28,7 +28,7 @@ class Playback:
         return np.column_stack([curve(into) for curve in self._curves])
 
     def take_beats(self, until_s: float) -> list[float]:
-        """None: a recording does not say when its heart beat."""
+        """Always empty: a recording does not tell when its heart beat."""
         return []
 
     def take_movements(self, until_s: float) -> list[tuple[float, float]]:

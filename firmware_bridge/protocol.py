@@ -1,6 +1,6 @@
-"""What both directions of our serial protocol share: version, kinds, bounds, the head of every payload.
+"""What both directions of our serial protocol share: version, kinds, bounds, and the head of every payload.
 
-`docs/serial-frame.md` is the same in words; change both or neither, and the version when a field moves.
+`docs/serial-frame.md` describes the same: change both or neither, and the version when a field moves.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ VERSION = 1
 MAX_RATE_HZ = 100_000.0
 MAX_RANGE_G = 10_000.0
 MAX_US = 1 << 62
-"""Device times stay below it, so that every sample's time fits an int64."""
+"""Bound of device times, so that every sample's time fits an int64."""
 
 HEAD = struct.Struct("<BB")
 
 
 class Kind(IntEnum):
-    """Second byte of every payload. The host's have bit 7 set."""
+    """The second byte of every payload. Commands of the host have bit 7 set."""
 
     SAMPLES = 0x01
     IDENTITY = 0x02
@@ -35,7 +35,7 @@ class Kind(IntEnum):
 
 
 class ReplyCode(IntEnum):
-    """How a command went; a later firmware may know more."""
+    """The result of a command; later firmware may have more codes."""
 
     OK = 0
     UNKNOWN_COMMAND = 1
@@ -53,7 +53,7 @@ def kind_of(payload: bytes) -> int:
 
 
 def fields(layout: struct.Struct, payload: bytes) -> tuple[Any, ...]:
-    """The fields after the head of a payload of fixed length."""
+    """The fields after the head, for a payload of fixed length."""
     if len(payload) != layout.size:
         raise FrameError(Damage.LENGTH, f"kind 0x{payload[1]:02x} has {layout.size} bytes, not {len(payload)}")
     return layout.unpack(payload)[2:]

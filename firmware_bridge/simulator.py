@@ -1,7 +1,7 @@
-"""A sensor board without the board: time goes in, the true bytes of our serial frame come out, commands are obeyed.
+"""A simulated sensor board: time goes in, the real bytes of our serial frame come out, and commands are obeyed.
 
 It has no clock and no port. `elapsed_ns` is true time since the simulation began and never goes back; the board's own
-clock runs beside it, off by its drift, and begins anew with each restart.
+clock differs from it by its drift, and starts anew with each restart.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ RANGES_G = (2.0, 4.0, 8.0, 16.0)
 RATE_BOUNDS_HZ = (1.0, 4000.0)
 MAX_DRIFT_PPM = 10_000.0
 MAX_BACKLOG_NS = 10_000_000_000
-"""A board that was not read for longer has lost what is older: its counter goes on, its samples are gone."""
+"""A board not read for longer loses what is older: its counter continues, but the samples are gone."""
 NEAR = 0.05
-"""A listed rate or range this near to the one asked for is taken."""
+"""A listed rate or range within this share of the requested one is accepted."""
 
 
 class Signal(Protocol):
-    """What the sensor feels: acceleration in g at true times in s, and what is known to be in it."""
+    """What the sensor measures: acceleration in g at true times in s, and the known events in it."""
 
     def at(self, t_s: Floats) -> Floats: ...
 
@@ -42,7 +42,10 @@ class Signal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is fixed on a board. Noise as an ADXL355's: 25 µg/√Hz (its data sheet); `bits` 16, or 20 sent as int32."""
+    """A board's fixed properties.
+
+    Default noise: 25 µg/√Hz, an ADXL355's (its data sheet); `bits` is 16, or 20 sent as int32.
+    """
 
     name: str = "simulated-1"
     firmware: str = "simulator 1"
@@ -63,7 +66,9 @@ class Board:
 
 @dataclass(slots=True)
 class Truth:
-    """Samples over all restarts: `taken`; of these `intact` left in whole frames and `unsent` never were in one."""
+    """Samples over all restarts: `taken`; of these, `intact` left in undamaged frames, and `unsent` were
+    never in one.
+    """
 
     taken: int = 0
     intact: int = 0
@@ -75,7 +80,7 @@ class Truth:
 
 @dataclass(slots=True)
 class _Setting:
-    """From `base_ns` (the board's clock) on a sample each `period_ns`; `taken` of them are in frames."""
+    """From `base_ns` (the board's clock) on, a sample every `period_ns`; `taken` of them have been put into frames."""
 
     rate_hz: float
     range_g: float
@@ -91,7 +96,7 @@ class _Setting:
 
 
 class SimulatedSensor:
-    """The board. `advance` gives the bytes due since the last call, `receive` takes commands and answers them."""
+    """The board. `advance` returns the bytes due since the last call; `receive` takes commands and answers them."""
 
     def __init__(
         self,
@@ -125,16 +130,16 @@ class SimulatedSensor:
         return self._setting.range_g
 
     def clock_us(self, elapsed_ns: int) -> int:
-        """The board's clock at a true time."""
+        """The board's clock at a true time, in µs."""
         return self._clock_ns(elapsed_ns) // 1000
 
     def next_frame_ns(self) -> int:
-        """The true time at which `advance` will have the next frame of samples."""
+        """The true time at which `advance` will return the next frame of samples."""
         board_ns = self._setting.time_ns(self._setting.taken + self._per_frame() - 1)
         return self._on_ns + math.ceil(board_ns / self._speed)
 
     def advance(self, elapsed_ns: int) -> bytes:
-        """The frames of samples complete by now, as they leave the line; after a restart the identity comes first."""
+        """The frames of samples completed by now; after a restart preceded by the identity."""
         now_ns = self._clock_ns(elapsed_ns)
         self._skip(self._setting.due(now_ns - MAX_BACKLOG_NS))
         whole = self._setting.due(now_ns) // self._per_frame() * self._per_frame()
@@ -142,7 +147,7 @@ class SimulatedSensor:
         return said + self._frames(whole)
 
     def receive(self, data: bytes, elapsed_ns: int) -> bytes:
-        """The answers to the commands in `data`, any split of bytes, behind the frames that were due before them."""
+        """The answers to the commands in `data`, however split, after the frames that were due before them."""
         said = self.advance(elapsed_ns)
         for found in self._splitter.feed(data):
             if isinstance(found, Damaged):
@@ -152,7 +157,7 @@ class SimulatedSensor:
         return said
 
     def restart(self, elapsed_ns: int) -> None:
-        """Power lost and back: a new boot, its clock and counter from zero, rate and range as they were first."""
+        """A power cycle: new boot number, clock and counter from zero, initial rate and range."""
         lost = self._setting.due(self._clock_ns(elapsed_ns))
         self.truth.taken += lost
         self.truth.unsent += lost
@@ -180,7 +185,7 @@ class SimulatedSensor:
         self.truth.unsent += count
 
     def _frames(self, count: int) -> bytes:
-        """The next `count` samples as frames, the last of them perhaps a short one."""
+        """The next `count` samples as frames, of which the last may be short."""
         setting, most = self._setting, self._per_frame()
         board_ns = setting.base_ns + np.arange(setting.taken, setting.taken + count) * setting.period_ns
         raw = self._digits(self.signal.at((self._on_ns + board_ns / self._speed) / 1e9))
@@ -235,7 +240,7 @@ class SimulatedSensor:
         return self.line.carry(encode(ReplyMessage(kind, code, in_effect).pack()))
 
     def _change(self, rate_hz: float, range_g: float, elapsed_ns: int) -> bytes:
-        """The samples taken before the change; the first of the new setting comes one of its periods later."""
+        """The samples taken before the change; the new setting's first sample follows one of its periods later."""
         now_ns = self._clock_ns(elapsed_ns)
         said = self._frames(self._setting.due(now_ns))
         self._setting = _setting(rate_hz, range_g, after_ns=now_ns)
@@ -253,6 +258,6 @@ def _setting(rate_hz: float, range_g: float, *, after_ns: int) -> _Setting:
 
 
 def _listed(values: tuple[float, ...], asked: float) -> float | None:
-    """The listed value nearest to the one asked for, if it is near enough."""
+    """The listed value nearest to the requested one, if it is near enough."""
     found = min(values, key=lambda value: abs(value - asked))
     return found if abs(found - asked) <= NEAR * asked else None

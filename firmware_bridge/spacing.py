@@ -1,7 +1,7 @@
-"""Sample times of a device that stamps packets and counts nothing: its own times tell the spacing and what is missing.
+"""Sample times for a device that stamps its packets but does not count samples: both are derived from its stamps.
 
-Stamps as fine as a sample's share of them are taken at their word; coarse ones (whole milliseconds) are smoothed, so
-that the grid they lie on comes out.
+Stamps of fine resolution are used as they are; coarse ones (whole milliseconds) are smoothed, to recover the regular
+grid that they were rounded from.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_OFF = 0.05
-"""A sensor's own oscillator keeps within 1 % mostly, and is never off by more."""
+"""A sensor's own oscillator mostly stays within 1 %, and is never further off than this."""
 MISSING = 0.6
-"""Shares of a period by which a packet must be late, by the device's own clock, for a sample to be missing."""
+"""Lateness of a packet by the device's clock, in periods, from which a sample counts as missing."""
 PULL, BEND = 0.1, 0.005
-"""How much of a coarse stamp's difference moves the grid, and how much its period (an alpha-beta filter)."""
+"""Shares of a stamp's deviation that correct the grid and its period (an alpha-beta filter)."""
 LONGEST_GAP = 100_000_000
-"""Samples. A longer gap is a clock that was set, not a loss."""
+"""In samples. A longer gap means that the clock was set, not that samples were lost."""
 
 
 class Placed(NamedTuple):
-    """Samples by the device: ticks [n], how many were lost before them, and whether the grid began anew."""
+    """Placed samples: ticks [n], how many were lost before them, and whether the grid restarted."""
 
     ticks: NDArray[np.int64]
     lost: int
@@ -30,22 +30,24 @@ class Placed(NamedTuple):
 
 
 class Spacing:
-    """`period`: nominal ticks from sample to sample; `quantum`: the step of the device's stamps, in ticks."""
+    """`period`: nominal ticks between samples; `quantum`: resolution of the device's stamps, in ticks."""
 
     def __init__(self, period: float, quantum: float = 0.0) -> None:
         self.period = period
         self._nominal, self._quantum = period, quantum
         self._base = 0
-        """Whole ticks that all is reckoned from: a float holds no nanoseconds since 2000."""
+        """Whole ticks to which all times are relative, as a float64 cannot hold nanoseconds since 2000."""
         self._end: float | None = None
 
     @property
     def end(self) -> float | None:
-        """When the newest sample was taken, None before the first."""
+        """When the newest sample was taken; None before the first."""
         return None if self._end is None else self._base + self._end
 
     def place(self, newest: float, count: int) -> Placed:
-        """`count` samples came, the newest taken at `newest` by the device's clock; an int keeps its last digit."""
+        """`count` samples arrived, the newest taken at `newest` by the device's clock; an int keeps its full
+        precision.
+        """
         if self._end is None:
             self._base = int(newest)
         end = float(newest - self._base)

@@ -1,4 +1,5 @@
-"""What sets kits up and shows them off: the simulated sensor, the demonstration, later identities and images.
+"""Setting up kits and demonstrating them: simulated sensor, demonstration, SD cards, installation, releases, updates,
+load.
 
-Nothing here is imported by the agent or the relay, and nothing here imports them: programs are started, not called.
+Nothing here is imported by the agent or the relay, and nothing here imports them: programs are started as processes.
 """

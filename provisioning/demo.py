@@ -1,7 +1,7 @@
 """`homeside demo`: a relay, a simulated chest sensor and an agent on this machine, each a process of its own.
 
-The heart is told first; people to sign in as and timers that run follow as soon as they are prepared.
-When one ends, all are ended and its last words are shown; Ctrl-C ends them in the order in which nothing is lost:
+The link to the heart is printed first; accounts to sign in with and running timers follow when they are ready. When one
+program ends, all are stopped and its last log lines are shown; Ctrl-C stops them in an order that loses nothing:
 sensor, agent, relay.
 """
 
@@ -31,7 +31,7 @@ demo_app = typer.Typer(add_completion=False)
 
 
 class Demonstration:
-    """The three programs on one folder and two ports. `run` shows them until told to stop."""
+    """The three programs in one folder, on two ports. `run` keeps them running until told to stop."""
 
     def __init__(self, folder: Path, port: int, mqtt_port: int, recording: Path | None) -> None:
         self.folder, self.port, self.mqtt_port = folder, port, mqtt_port
@@ -52,11 +52,11 @@ class Demonstration:
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """In the order of ending: nothing is sent to a program that has gone."""
+        """In the order of stopping, so that nothing is sent to a program that has ended."""
         return self.sensor, self.agent, self.relay
 
     async def run(self, seconds: float | None, stop: asyncio.Event, teller: Teller) -> None:
-        """Starts all, tells when there is something to see, and returns when `stop` is set or the time is over.
+        """Start everything, print what there is to see, and return when `stop` is set or the time is over.
 
         Raises ProgramEnded as soon as one of the three ends by itself. None is left running.
         """
@@ -81,7 +81,7 @@ class Demonstration:
             raise fault
 
     async def _prepare(self, teller: Teller) -> None:
-        """What is beside the heart. Where that fails the heart goes on, and the reason is told."""
+        """Prepare everything but the heart. If that fails, the heart continues and the reason is printed."""
         try:
             teller.prepared(await self.stage.prepare())
         except SceneFailed as error:
@@ -98,7 +98,7 @@ class Demonstration:
                 ending.cancel()
 
     async def _start(self) -> str:
-        """The id of the session that the agent has begun and the relay knows."""
+        """The id of the session that the agent has started, once the relay knows it."""
         self.link.unlink(missing_ok=True)
         await self.sensor.start()
         await self.relay.start()
@@ -111,7 +111,7 @@ class Demonstration:
         return session
 
     async def _until(self, look: Callable[[], Any], program: Program, what: str) -> Any:
-        """What `look` finds, once it does; ProgramEnded when one of the three ends first or the time is over."""
+        """Poll `look` until it finds something; ProgramEnded when one of the three ends first or the time is over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
         while not (found := await asyncio.to_thread(look)):
@@ -135,7 +135,7 @@ class Demonstration:
 
 
 class Teller:
-    """What the person at the terminal, or the program reading JSON lines, gets to know."""
+    """Output for the person at the terminal, or as JSON lines for a program."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -172,7 +172,7 @@ class Teller:
         self._listed("And more to see", [*scene.places.items(), *people])
 
     def _listed(self, title: str, lines: list[tuple[str, str]]) -> None:
-        """One thing a line, whole however narrow the terminal: a link cut short leads nowhere."""
+        """One entry per line, never truncated, however narrow the terminal, because a truncated link does not work."""
         self._out.print(f"\n[bold]{title}[/bold]")
         for name, thing in lines:
             self._out.print(f"  {name:<11} {thing}", markup=False)
@@ -226,7 +226,7 @@ def demo(
 
 
 async def perform(show: Demonstration, seconds: float | None, teller: Teller) -> None:
-    """The demonstration until Ctrl-C, SIGTERM, a closed terminal or the end of its time."""
+    """Run the demonstration until Ctrl-C, SIGTERM, a closed terminal or the end of its time."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,4 +1,4 @@
-"""Files, links and folders that a power cut finds either as they were or as they shall be."""
+"""Files, links and folders that a power cut leaves either as they were or as they should become."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """On disk when it returns; what was there stays when it cannot be."""
+    """Replace a file; on disk when this returns. If it fails, the old content stays."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     try:
@@ -25,7 +25,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def link(path: Path, target: str) -> None:
-    """A symbolic link, made or turned to another target in one step."""
+    """A symbolic link, created or pointed at another target in one step."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
@@ -34,7 +34,7 @@ def link(path: Path, target: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file or a whole folder; nothing when it is not there."""
+    """Remove a file or a whole folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -50,7 +50,7 @@ def sync(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Every file and folder below, on disk."""
+    """Sync every file and folder below to disk."""
     for where, _, names in os.walk(folder):
         for name in names:
             path = Path(where) / name

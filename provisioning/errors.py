@@ -1,20 +1,20 @@
-"""What can go wrong when kits are set up, tried out and shown.
+"""What can go wrong when kits are set up, tested and demonstrated.
 
 ProvisioningError
-├── LinkTaken          something that is not ours stands where the link to a simulated port should be
-├── PortUnavailable    the system gives no pseudo-terminal, or the link's folder cannot be written
+├── LinkTaken          another file exists where the link to a simulated port should be
+├── PortUnavailable    the system provides no pseudo-terminal, or the link's folder cannot be written
 ├── RecordingMissing   the file to play cannot be opened
 ├── PlaceTaken         a port or the folder of a demonstration is in use by another program
-├── FolderUnusable     a demonstration cannot write where it was told to
+├── FolderUnusable     a demonstration cannot write to its folder
 ├── SceneFailed        what a demonstration shows beside the heart could not be prepared
-├── ProgramEnded       one of its programs ended, or did not get ready; with its last lines
-├── SettingsError      what a program of ours was told is wrong; nothing was done
+├── ProgramEnded       one of its programs ended or did not become ready; with its last lines
+├── SettingsError      a setting or option is wrong; nothing was done
 ├── ReleaseUnusable    a bundle that is not what it should be, or cannot be made
-├── UpdateRefused      a release this kit will not take: unsigned, older, corrupt, for another machine, no room
-├── Unreachable        the place a release comes from does not answer; tried again later
+├── UpdateRefused      a release this kit does not accept: unsigned, older, corrupt, for another machine, no room
+├── Unreachable        the source of a release does not answer; tried again later
 ├── InstallFailed      the services could not be installed here; what was begun can be undone
-├── TableUnusable      a table of kits with a line that says nothing usable
-└── ImageUnusable      a boot partition that is none, or cannot be written
+├── TableUnusable      a table of kits with a line that cannot be used
+└── ImageUnusable      the folder is no boot partition, or cannot be written
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class ProvisioningError(Exception):
-    """`code` is for machines, the text says what was wrong and what to do."""
+    """`code` is for programs; the text says what was wrong and what to do."""
 
     code: ClassVar[str] = "PROVISIONING"
 

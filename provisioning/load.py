@@ -1,7 +1,7 @@
-"""`homeside load`: kits and viewers in any number, against one relay, a site or a cluster; and a verdict at the end.
+"""`homeside load`: any number of kits and viewers against one relay, a site or a cluster, with a verdict at the end.
 
-A kit sends again what is not acknowledged, through whichever broker answers; a viewer comes back on whichever relay
-does. With `--check` every session is read back and compared, sample by sample, with what its kit was told.
+Kits resend what is not acknowledged, through whichever broker answers; viewers reconnect to whichever relay answers.
+With `--check` every session is read back and compared, sample by sample, with what its kit was told is stored.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _check(kits: list[Kit], relays: list[str]) -> Verdict:
 
 
 def _read(session: str, relays: list[str], first: int) -> list[list[float]]:
-    """A session's samples from whichever relay gives them."""
+    """A session's samples, from the first relay that provides them."""
     deadline, turn, problem = time.monotonic() + READ_WITHIN_S, first, ""
     while time.monotonic() < deadline:
         url = f"{relays[turn % len(relays)]}/api/v1/sessions/{session}?format=0.2"

@@ -1,6 +1,6 @@
-"""Where a demonstration may take place: two ports of this machine's loopback, and a folder of its own.
+"""Where a demonstration runs: two ports on this machine's loopback, and a folder of its own.
 
-What is taken is said at once, with the words that choose another, and not found out by a program that fails.
+A conflict is reported at once, with the option that chooses another, rather than by a program that fails later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ USUAL_FOLDER = Path(".demo")
 
 
 def is_free(port: int) -> bool:
-    """True when a program could listen on `port` now; connections of one that has ended do not count."""
+    """Whether a program could listen on `port` now; closed connections in TIME_WAIT do not matter."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def choose_ports(port: int, mqtt_port: int | None) -> tuple[int, int]:
-    """The ports to use; the broker's usual one gives way to a free one. PlaceTaken says how to choose others."""
+    """The ports to use; if the broker's usual one is taken, a free one. PlaceTaken says how to choose others."""
     for wanted, option in ((port, "--port"), (mqtt_port, "--mqtt-port")):
         if wanted and not is_free(wanted):
             other = next((near for near in range(wanted + 10, wanted + 100, 10) if is_free(near)), free_port())
@@ -52,7 +52,7 @@ def choose_ports(port: int, mqtt_port: int | None) -> tuple[int, int]:
 
 
 def choose_folder(wanted: Path | None) -> Path:
-    """The folder given; without one .demo, or a new temporary folder where that cannot be written."""
+    """The given folder; by default .demo, or a new temporary folder where that cannot be written."""
     folder = wanted or USUAL_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def choose_folder(wanted: Path | None) -> Path:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder against a second demonstration; PlaceTaken when another one has it."""
+    """Lock the folder against a second demonstration; PlaceTaken when another holds it."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

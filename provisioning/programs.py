@@ -1,6 +1,6 @@
-"""A program of Homeside as a child process: started, its log looked at, ended, and its last words told.
+"""A Homeside program as a child process: started, its log watched, stopped, and its last lines shown.
 
-It is started by the command that anybody would type. Its log goes to a file of its own; nothing is read through pipes.
+It is started by the same command that a user would type. Its log goes to a file; nothing is read through pipes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAST_LINES = 15
 
 @dataclass
 class Program:
-    """One of the three: its words after `homeside`, its log, and its process once started."""
+    """One of the programs: its arguments after `homeside`, its log, and its process once started."""
 
     name: str
     words: list[str]
@@ -29,7 +29,7 @@ class Program:
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     async def start(self) -> None:
-        """In a session of its own, so that a terminal's Ctrl-C reaches only us."""
+        """Start it in a session of its own, so that a terminal's Ctrl-C reaches only us."""
         with self.log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "homeside", *self.words),
@@ -48,7 +48,7 @@ class Program:
         return await self.process.wait()
 
     async def end(self) -> int | None:
-        """SIGTERM, then SIGKILL when that is not heeded; the exit code, or None when it never ran."""
+        """Send SIGTERM, then SIGKILL if that has no effect; returns the exit code, or None if it never ran."""
         if self.process is None:
             return None
         for demand in (self.process.terminate, self.process.kill):

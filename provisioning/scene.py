@@ -1,7 +1,7 @@
-"""What a demonstration shows beside the heart: people who may sign in, an exercise a camera sees, timers that run.
+"""What a demonstration shows beside the heart: accounts, an exercise in front of a camera, running timers.
 
-Everything is made the way anybody would make it: by the commands of the relay and by its documented APIs. Passwords are
-made anew each time and told once; there is no default one.
+Everything is created as a user would: by the relay's commands and its documented APIs. Passwords are generated each
+time and shown once; there is no default one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from provisioning.places import HOST
 PHYSIOTHERAPIST, PATIENT, OPERATOR = "anna@demo.homeside", "pat@demo.homeside", "operator@demo.homeside"
 KIT = "demo"
 WALKING = Path(__file__).with_name("media") / "walking.mp4"
-"""A woman walking (of the sports2d package, fetched by hash when installing): the camera, where there is no other."""
+"""A woman walking (from the sports2d package, fetched by hash at installation): the picture where
+there is no camera."""
 COMMAND_WITHIN_S = 60.0
 REQUEST_WITHIN_S = 10.0
 TURN_MS = 30_000
@@ -44,14 +45,14 @@ PEOPLE = (
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to look at: names and places, and who may sign in with what."""
+    """What there is to look at: names, addresses, and the accounts to sign in with."""
 
     places: dict[str, str]
     sign_ins: dict[str, str]
 
 
 def camera_settings(folder: Path, relay: str) -> Path:
-    """The agent's settings for a camera that sees WALKING, and shows it through `relay` as far as somebody agrees."""
+    """Agent settings for a camera that plays WALKING, shown through `relay` only as far as somebody agrees."""
     path = folder / "agent.toml"
     path.write_text(
         f"[source.camera]\ndevice = {json.dumps(str(WALKING))}\nloop = true\n\n[video]\nrelay = {json.dumps(relay)}\n"
@@ -60,9 +61,9 @@ def camera_settings(folder: Path, relay: str) -> Path:
 
 
 class Stage:
-    """Sets the scene on a relay that answers. `prepare` raises SceneFailed with the words of what refused.
+    """Prepares the scene on a running relay. `prepare` raises SceneFailed with the reason.
 
-    `kit` is the one whose camera sees the exercise; None leaves that out.
+    `kit`: the one whose camera sees the exercise; None leaves that out.
     """
 
     def __init__(self, data: Path, port: int, kit: str | None) -> None:
@@ -90,7 +91,7 @@ class Stage:
         return Scene(places, sign_ins)
 
     async def _person(self, person: Person, *, is_known: bool) -> str:
-        """An account with a new password; the one of an earlier demonstration gets another."""
+        """Create an account with a new password; one left by an earlier demonstration gets a new password too."""
         password = secrets.token_urlsafe(9)
         consent = ["--consent"] if person.role == "patient" else []
         names = ["--first-name", person.first_name, "--last-name", person.last_name]
@@ -99,7 +100,7 @@ class Stage:
         return password
 
     def _timer(self, token: str) -> str:
-        """Squats, a pause, heel raises: half a minute each, round and round."""
+        """Create the timer: squats, a pause, heel raises; half a minute each, repeating."""
         name = f"exercises-{secrets.token_hex(3)}"
         people = [
             {"participant_id": what, "participant_index": at, "total_time_ms": TURN_MS}
@@ -111,7 +112,7 @@ class Stage:
         return name
 
     def _exercise(self, kit: str, sign_ins: dict[str, str]) -> str:
-        """A session of the patient's that the kit's camera sees from now on."""
+        """Create a session of the patient's, which the kit's camera sees from now on."""
         bearer = self._signed_in(PHYSIOTHERAPIST, sign_ins)
         patient = self._ask("GET", "/physio/api/physio/patients", bearer)["data"][0]["patient_id"]
         wanted = {"patient_id": patient, "exercise_type": "walking", "estimated_duration": 600}
@@ -142,7 +143,10 @@ class Stage:
         return json.loads(text or "null")
 
     async def _homeside(self, *words: str, said: str = "") -> str:
-        """What a command printed. Its input is `said`, for passwords are never options."""
+        """Run a `homeside` command and return its output.
+
+        `said` is its input, because passwords are never given as options.
+        """
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "homeside", *words, "--data", str(self._data)),
             stdin=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`homeside simulate`: be a chest sensor on a serial port, with the heart, the line and the mishaps asked for."""
+"""`homeside simulate`: a simulated chest sensor on a serial port, with the chosen heart, line quality and mishaps."""
 
 from __future__ import annotations
 

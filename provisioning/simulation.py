@@ -1,7 +1,7 @@
-"""A simulated board on a virtual port, in real time: paced by one monotonic clock that it never drifts from.
+"""A simulated board on a virtual port, in real time, paced by one monotonic clock without drift.
 
-Every wait ends at an absolute time counted from the beginning; what was missed while the machine was busy is caught up
-at once. All that is known of the signal and the line is reported once a second, for tests and for people.
+Every wait ends at an absolute time from the start; anything missed while the machine was busy is caught up at once. The
+known truth about signal and line is reported once a second, for tests and for people.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from provisioning.virtual_port import VirtualPort
 
 REPORT_EACH_NS = 1_000_000_000
 LONGEST_DELAY = 10
-"""No bytes are held back longer than this many times the jitter: a bound on what waits."""
+"""No bytes are held back longer than this many times the jitter, which bounds what is waiting."""
 
 Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Mishaps:
-    """What happens on the host's side. Zero: never. Plugged in again, the board begins anew, having had no power."""
+    """Mishaps on the host's side; zero means never.
+
+    When plugged in again, the board starts anew, as it had no power.
+    """
 
     jitter_ms: float = 0.0
     unplug_every_s: float = 0.0
@@ -37,7 +40,9 @@ class Mishaps:
 
 
 class Simulation:
-    """`run` until `stop`. Reports are dicts with `event`: plugged_in, unplugged, restarted, and truth once a second."""
+    """`run` until `stop`. Reports are dicts with an `event`: plugged_in, unplugged, restarted, and truth
+    once a second.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class Simulation:
         self._next_plug_ns = 0
 
     async def run(self) -> None:
-        """Plug in, run, and at the end or on cancellation take the port away again."""
+        """Plug in, run, and remove the port at the end or on cancellation."""
         self._began_ns = time.monotonic_ns()
         try:
             while not self._stopped:
@@ -139,7 +144,7 @@ class Simulation:
             self._wake.set()
 
     def _send(self, data: bytes, now_ns: int) -> None:
-        """On the line at once, or after its share of jitter and never before what was sent earlier."""
+        """Send at once, or after a random jitter, but never before what was sent earlier."""
         if data:
             jitter_ms = self._mishaps.jitter_ms
             delay_ns = _ns(min(self._rng.exponential(jitter_ms), LONGEST_DELAY * jitter_ms) / 1000) if jitter_ms else 0

@@ -1,7 +1,7 @@
-"""A serial port that is a pseudo-terminal under a name of its own, to be plugged in and pulled out.
+"""A serial port made of a pseudo-terminal under a name of its own, which can be plugged in and pulled out.
 
-Writing never waits. What nobody reads is thrown away as a UART would, so that a program opening the port hears the
-present and not the past; every byte so lost is counted.
+Writing never waits. What nobody reads is dropped, as a UART would, so that a program that opens the port gets current
+data; every byte dropped is counted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from provisioning.errors import LinkTaken, PortUnavailable
 
 READ_AT_ONCE = 65_536
 KERNEL_FULL = 4_000
-"""Bytes waiting in the terminal's line discipline (it holds 4095) from which on the reader is not keeping up."""
+"""Bytes waiting in the terminal's line discipline (which holds 4095) from which the reader counts as too slow."""
 PATIENCE_NS = 1_000_000_000
-"""A reader that leaves the terminal full for this long is taken to be gone."""
+"""A reader that leaves the terminal full for this long is considered gone."""
 
 
 class VirtualPort:
-    """`link` points to the pseudo-terminal while it is plugged in. `unread_bytes` were written for nobody."""
+    """`link` points to the pseudo-terminal while plugged in. `unread_bytes` counts bytes that nobody read."""
 
     def __init__(self, link: Path) -> None:
         self.link = link
@@ -46,7 +46,7 @@ class VirtualPort:
         return self._master
 
     def plug_in(self) -> None:
-        """Open a fresh pseudo-terminal and have the link point to it. LinkTaken, PortUnavailable."""
+        """Open a new pseudo-terminal and point the link to it. Raises LinkTaken or PortUnavailable."""
         self._look_at_link()
         try:
             self._master, self._slave = os.openpty()
@@ -58,7 +58,7 @@ class VirtualPort:
             raise PortUnavailable(f"no simulated port at {self.link}: {error.strerror}") from None
 
     def pull_out(self) -> None:
-        """Close the pseudo-terminal, which its reader sees as an unplugged cable, and take the link away."""
+        """Close the pseudo-terminal, which its reader sees as an unplugged cable, and remove the link."""
         if not self.plugged_in:
             return
         if self.link.is_symlink() and str(self.link.readlink()) == self.device:
@@ -69,14 +69,14 @@ class VirtualPort:
         self._rest, self._full_since_ns, self._ignored = b"", None, False
 
     def read(self) -> bytes:
-        """What a host wrote, without waiting."""
+        """What the host has written, without waiting."""
         try:
             return os.read(self._master, READ_AT_ONCE)
         except OSError:
             return b""
 
     def write(self, data: bytes, now_ns: int) -> None:
-        """Give `data` to whoever reads. It goes whole or is dropped whole, except when the port is pulled out."""
+        """Give `data` to the reader. It is written or dropped as a whole, unless the port is pulled out meanwhile."""
         self._flush_unread(now_ns)
         if self._rest:
             self._rest = self._rest[self._put(self._rest) :]
@@ -115,7 +115,9 @@ class VirtualPort:
         return count[0]
 
     def _look_at_link(self) -> None:
-        """A link that leads nowhere was left by a killed simulator and is replaced; anything else is not ours."""
+        """Check the link: one that leads nowhere was left by a killed simulator and is replaced; anything else is not
+        ours.
+        """
         if self.link.exists():
             raise LinkTaken(f"{self.link} exists already; remove it, or choose another --link")
 

@@ -1,4 +1,4 @@
-"""`homeside enrol`: an invitation in, this kit's certificate and settings out."""
+"""`homeside enrol`: from an invitation to this kit's certificate and settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.settings import state_folder
 
 enrol_app = typer.Typer(add_completion=False)
 TRY_LATER = 75
-"""EX_TEMPFAIL of sysexits.h: worth another try."""
+"""EX_TEMPFAIL of sysexits.h: the command may succeed if repeated."""
 WAIT_S = (2.0, 60.0)
 CLOCK_OFF_S = 60.0
 

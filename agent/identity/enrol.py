@@ -1,4 +1,4 @@
-"""Enrolling and renewing: each is a request that can be repeated until its answer is on disk. Blocks."""
+"""Enrolment and renewal. Each is a request that can be repeated until its answer is on disk. The functions block."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.contracts.identity import (
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What an operator gives a kit. Without a fingerprint the relay must have a certificate the system trusts."""
+    """What an operator gives a kit. Without a fingerprint, the relay's certificate must be trusted by the system."""
 
     kit: str
     relay: str
@@ -31,14 +31,14 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """The identity in force, and the relay's time when it was given (0 when nothing was asked)."""
+    """The current identity, and the relay's time when it was issued (0 when nothing had to be asked)."""
 
     held: Held
     now_s: int
 
 
 def enrol(folder: IdentityFolder, given: Invitation, *, again: bool = False) -> Enrolled:
-    """Spend the claim. A kit that is enrolled stays so, unless `again`.
+    """Exchange the claim for a certificate. A kit already enrolled keeps its identity unless `again`.
 
     Raises EnrolRefused, RelayNotTrusted or IdentityUnusable; RelayAway when it is worth trying later.
     """
@@ -54,7 +54,7 @@ def enrol(folder: IdentityFolder, given: Invitation, *, again: bool = False) -> 
 
 
 def renew(folder: IdentityFolder, exchange: Exchange) -> Enrolled:
-    """A new key and certificate for the holder of the old one. Raises as `enrol` does."""
+    """Replace key and certificate, authorised by the old key. Raises the same errors as `enrol`."""
     folder.finish()
     held = folder.held()
     if held is None:

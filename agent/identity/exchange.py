@@ -1,8 +1,8 @@
-"""Asking the relay over HTTPS, which it must prove to be: by the fingerprint it was given with the claim, later by the
-authority that enrolment left here. Blocks; the agent asks from a thread.
+"""HTTPS requests to a relay that must prove its identity: by the fingerprint given with the claim, or later by the
+authority that enrolment stored here. Calls block; the agent makes them in a thread.
 
-Dates of the relay's certificate are not judged here: a kit without a battery wakes up in another year. They add nothing
-against who does not hold the relay's key, and the relay's answer tells the time.
+The validity dates of the relay's certificate are not checked, because a kit without a battery-backed clock may start
+with the wrong year. An attacker still needs the relay's key, and the relay's answer gives the time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from core.contracts.identity import MAX_BODY_BYTES, PREFIX, Authority
 
 WITHIN_S = 10.0
 NO_DATES = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python does not name."""
 MOST_BYTES = 8 * MAX_BODY_BYTES
 _T = TypeVar("_T")
 
 
 def trusting(authority: str | None) -> ssl.SSLContext:
-    """A context that trusts these certificates (PEM) alone, whatever the date; without any, the system's, by date."""
+    """A context that trusts only these certificates (PEM), ignoring dates; without any, the system's, with dates
+    checked.
+    """
     context = ssl.create_default_context(cadata=authority) if authority else ssl.create_default_context()
     if authority:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_DATES
@@ -38,7 +40,7 @@ def trusting(authority: str | None) -> ssl.SSLContext:
 
 
 class Exchange:
-    """What the relay is asked, over HTTPS. Raises RelayAway (try again), EnrolRefused (do not) or RelayNotTrusted."""
+    """Requests to the relay. Raises RelayAway (try again), EnrolRefused (do not) or RelayNotTrusted."""
 
     def __init__(self, relay: str, context: ssl.SSLContext) -> None:
         parts = urlsplit(relay)
@@ -49,7 +51,7 @@ class Exchange:
         self._context = context
 
     def authority(self) -> Authority:
-        """Whom the relay says to trust, and its time."""
+        """The authority's certificates as the relay gives them, and the relay's time."""
         return self.get("/authority", Authority)
 
     def get(self, path: str, kind: type[_T]) -> _T:
@@ -80,9 +82,10 @@ class Exchange:
 
 
 def pinned(relay: str, fingerprint: str) -> Exchange:
-    """The relay, known by the SHA-256 (hexadecimal) of a certificate it names. RelayNotTrusted when it names none such.
+    """An exchange with the relay identified by the SHA-256 (hexadecimal) of one of its authority's certificates.
 
-    What it says is asked for without trust, and trusted only as far as it matches what the kit was given.
+    The certificates are fetched without verification, and the one that matches the fingerprint is trusted from then on.
+    Raises RelayNotTrusted when none does.
     """
     blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE

@@ -1,8 +1,9 @@
-"""The identity on disk. It is there when `kit.pem` is: key, certificate and issuer in one file, by one rename.
+"""The identity on disk. It exists once `kit.pem` does: key, certificate and issuer in one file, put in place by one
+rename.
 
-Everything that file needs is on disk before it, and the key of a request under way is kept in `pending.key` until the
-answer is; so a power cut at any moment leaves either the old identity, or the new one, or a request that can be
-repeated. Files are the owner's alone.
+Everything that file needs is written before it, and the key of a request in progress stays in `pending.key` until the
+answer is stored. So a power cut at any moment leaves the old identity, the new one, or a request that can be repeated.
+Files are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ WHOLE = "kit.pem"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The identity in force."""
+    """The current identity."""
 
     key: Key
     certificate: x509.Certificate
@@ -41,13 +42,16 @@ class Held:
 
     @property
     def renew_after(self) -> datetime:
-        """Two thirds of its life."""
+        """The time after two thirds of the certificate's life."""
         begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
         return begins + (ends - begins) * 2 / 3
 
 
 class IdentityFolder:
-    """`identity/` below the kit's state. Raises IdentityUnusable for files that are broken or cannot be written."""
+    """`identity/` below the kit's state folder.
+
+    Raises IdentityUnusable for files that are damaged or cannot be written.
+    """
 
     def __init__(self, state: Path) -> None:
         self._folder = state / FOLDER
@@ -74,7 +78,7 @@ class IdentityFolder:
         return self._folder / "pending.key"
 
     def held(self) -> Held | None:
-        """The identity in force, or None before the first enrolment."""
+        """The current identity, or None before the first enrolment."""
         try:
             text = self.whole.read_bytes()
         except FileNotFoundError:
@@ -89,7 +93,7 @@ class IdentityFolder:
             ) from None
 
     def pending_key(self) -> Key:
-        """The key of the request under way: the one of an earlier try, else a new one, on disk before it is used."""
+        """The key for the next request: that of an interrupted one, or a new one, written to disk before it is used."""
         held = self.held()
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +109,7 @@ class IdentityFolder:
         return pending
 
     def install(self, key: Key, made: Identity, relay: str) -> Held:
-        """Put an answer in force. IdentityUnusable when it is not for this key, or cannot be written."""
+        """Put the relay's answer into effect. IdentityUnusable when it is not for this key or cannot be written."""
         _check(key, made)
         try:
             pem = self._pending.read_bytes()
@@ -120,7 +124,9 @@ class IdentityFolder:
         return held
 
     def finish(self) -> None:
-        """After a power cut between the last two steps: the key in force is not pending any more."""
+        """Complete an `install` that a power cut stopped just before its last step: remove the pending key now
+        in use.
+        """
         held = self.held()
         if held is None or not self._pending.exists():
             return
@@ -131,7 +137,9 @@ class IdentityFolder:
             self._pending.unlink()
 
     def _settings(self, made: Identity, relay: str) -> str:
-        """The agent's settings as enrolment knows them; a file of configuration, the environment and options win."""
+        """The agent's settings known from enrolment; the configuration file, the environment and options
+        override them.
+        """
         whole, authority = _quoted(str(self.whole)), _quoted(str(self.authority))
         return (
             "# Written by `homeside enrol`, and anew at every renewal.\n"
@@ -142,7 +150,7 @@ class IdentityFolder:
 
 
 def _check(key: Key, made: Identity) -> None:
-    """The relay has proved itself on this connection; this finds its mistakes."""
+    """Guard against mistakes of the relay, which has already proved its identity on this connection."""
     try:
         certificate = x509.load_pem_x509_certificate(made.certificate.encode())
         x509.load_pem_x509_certificates(made.authority.encode())
@@ -153,11 +161,14 @@ def _check(key: Key, made: Identity) -> None:
 
 
 def within_life(path: Path, now_s: float) -> bool:
-    """Whether this clock lies within the certificate's life. Raises OSError or ValueError for a file that is none."""
+    """Whether this clock lies within the certificate's validity.
+
+    Raises OSError or ValueError for an unreadable file.
+    """
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     return certificate.not_valid_before_utc.timestamp() <= now_s <= certificate.not_valid_after_utc.timestamp()
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string (which JSON's are)."""
+    """A TOML basic string; JSON strings are valid ones."""
     return json.dumps(text)

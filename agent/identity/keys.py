@@ -1,4 +1,4 @@
-"""The kit's key (P-256) and what is made with it: requests for certificates, and proofs that it is held."""
+"""The kit's key (P-256) and what is made with it: certificate requests, and proofs of possession."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Key = ec.EllipticCurvePrivateKey
 
 
 def new_key() -> bytes:
-    """A fresh private key, PEM."""
+    """A new private key, PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def read_key(pem: bytes) -> Key:
-    """Raises ValueError or TypeError for anything but a private key on P-256."""
+    """Read a private key. Raises ValueError or TypeError for anything but a private key on P-256."""
     key = serialization.load_pem_private_key(pem, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TypeError("not a key on P-256")
@@ -28,7 +28,7 @@ def read_key(pem: bytes) -> Key:
 
 
 def request(key: Key, kit: str) -> x509.CertificateSigningRequest:
-    """A request for this kit's certificate (PKCS #10)."""
+    """A certificate request for this kit (PKCS #10)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, kit)])
     return x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
 
@@ -42,7 +42,7 @@ def der_of(csr: x509.CertificateSigningRequest) -> bytes:
 
 
 def proof(key: Key, statement: bytes) -> str:
-    """The signature of a statement of core.contracts.identity, base64."""
+    """The signature over a statement of core.contracts.identity, in base64."""
     return base64.b64encode(key.sign(statement, ec.ECDSA(hashes.SHA256()))).decode()
 
 

@@ -1,6 +1,7 @@
-"""Keeps this kit's certificate in force: asks the relay's time now and then, and renews at two thirds of its life.
+"""Keeps this kit's certificate valid: asks the relay for its time now and then, and renews after two thirds of its
+life.
 
-The relay's clock decides, never the kit's. What cannot be done now is tried again; the old certificate still holds.
+Only the relay's clock counts, never the kit's. A failed attempt is repeated later; the old certificate remains valid.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Renewal:
-    """`run` for ever, or not at all where there is nothing to renew."""
+    """`run` forever; the wiring starts it only on kits with a relay to renew at."""
 
     def __init__(self, folder: IdentityFolder, relay: str, every_s: float = LOOK_EVERY_S) -> None:
         self._folder = folder
@@ -34,7 +35,10 @@ class Renewal:
         self._problem = ""
 
     def told(self) -> Certified | None:
-        """What status says of the certificate, read from the disk, where others may renew it; None without one."""
+        """The certificate's entry in status, read from disk each time because other programs may renew it;
+
+        None without one.
+        """
         try:
             held = self._folder.held()
         except IdentityUnusable as error:
@@ -51,7 +55,7 @@ class Renewal:
             await asyncio.sleep(self._every_s * (0.8 + 0.4 * random.random()))  # noqa: S311 - jitter
 
     async def try_to(self) -> None:
-        """`look`, in a thread; what went wrong is told."""
+        """Call `look` in a thread, and report what went wrong."""
         try:
             await asyncio.to_thread(self.look)
         except AgentError as error:
@@ -61,7 +65,7 @@ class Renewal:
             self._problem = ""
 
     def look(self) -> bool:
-        """Renew if it is time; whether it was. Blocks. Raises AgentError."""
+        """Renew if it is time; returns whether it did. Blocks. Raises AgentError."""
         held = self._folder.held()
         if held is None:
             return False

@@ -1,4 +1,4 @@
-"""What a kit is invited with: from a TOML file (an image's boot partition holds one), options over it."""
+"""The invitation of a kit: from a TOML file (such as the one on an image's boot partition), overridden by options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.contracts.identity import CODE_LENGTH, claimable, plain_code, plain_fi
 
 
 class InvitationFile(BaseModel):
-    """`homeside claims make --file` and images write it."""
+    """The file's keys; `homeside claims make --file` and image building write it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class InvitationFile(BaseModel):
 
 
 def read_invitation(file: Path | None, options: dict[str, Any]) -> Invitation:
-    """SettingsError says what is missing or wrong; it never repeats a claim."""
+    """Raises SettingsError, which says what is missing or wrong and never repeats the claim."""
     try:
         said = tomllib.loads(file.read_text("utf-8")) if file is not None else {}
         whole = InvitationFile.model_validate({**said, **options})

@@ -1,1 +1,1 @@
-"""A kit as its operator meets it: status, commands, settings from afar, reports."""
+"""The kit's side of operation: status, commands, remote settings, reports."""

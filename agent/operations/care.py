@@ -1,10 +1,9 @@
-"""What whoever runs the fleet may ask of this kit, beside measuring. No report holds a sample, a session or a secret.
+"""Commands of the fleet's operators that do not concern measuring. No report contains samples, session ids or secrets.
 
-configure {version, settings}    try these settings; they are kept when the relay says `keep`, else undone
-keep {version}                   the relay has heard us with them
-diagnose {request}               a report of this kit, sent like any other message
-list_packages {}                 what is installed, name to version
-update {version, sha256, url}    leave a note for the updater, which is another program with other rights
+configure {version, settings}    try these settings; kept when the relay sends `keep`, else rolled back keep {version}
+confirms that the relay has heard from the kit with these settings diagnose {request}               a report on this
+kit, sent like any other message list_packages {}                 what is installed, name to version update {version,
+sha256, url}    leave a note for the updater, a separate program with other rights
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ from core.contracts.release import parse_version
 
 PRIVATE = frozenset({"session", "sessions", "patient", "password"})
 _WHO, _QUERY = re.compile(r"(?<=://)[^/?#\s]*@"), re.compile(r"(://[^\s?]*)\?\S*")
-"""Brokers and cameras take user and password in their address."""
+"""The addresses of brokers and cameras can contain a user and password."""
 Report = Callable[[], Awaitable[dict[str, Any]]]
 log = structlog.get_logger(__name__)
 
 
 class Care:
-    """`check` raises for settings that will not do; `restart` begins anew with those now in effect."""
+    """`check` raises for settings that cannot be used; `restart` restarts the agent with those now in effect."""
 
     def __init__(
         self,
@@ -65,7 +64,9 @@ class Care:
         }
 
     def tell_health(self, version: str, *, connected: bool, measuring: bool) -> None:
-        """For the updater, which keeps a release only when this is no worse than before. Written when it changes."""
+        """Write health.json, whenever it changes, for the updater: it keeps a release only if this is no worse than
+        before.
+        """
         health = {"version": version, "boot": self._outbox.boot, "connected": connected, "measuring": measuring}
         if health != self._health:
             try:
@@ -76,7 +77,7 @@ class Care:
                 self._health = health
 
     def status(self) -> dict[str, Any]:
-        """What status says beside measuring."""
+        """The part of status that does not concern measuring."""
         return {
             "machine": machine.figures(self._settings.state),
             "packages": machine.packages()[0],
@@ -86,7 +87,7 @@ class Care:
         }
 
     async def run(self) -> None:
-        """Ends a trial that the relay did not hear of in time; nothing to do without one."""
+        """Roll back a trial of settings that the relay does not confirm in time; returns at once when there is none."""
         if not self._configuration.trying:
             return
         await asyncio.sleep(self._settings.trial_s)
@@ -133,7 +134,9 @@ class Care:
         return {"packages": len(packages)}
 
     async def _update(self, args: Arguments) -> dict[str, Any]:
-        """The updater believes nothing here but where to look: a bundle's own signature decides."""
+        """Note for the updater where to look. It trusts nothing else in the note: the bundle's own signature
+        decides.
+        """
         version, url = str(args.get("version", "")), str(args.get("url", ""))
         try:
             parse_version(version)
@@ -159,14 +162,16 @@ class Care:
         return None
 
     def _send(self, kind: str, payload: dict[str, Any]) -> None:
-        """Not `kept`: answers nobody takes may not push out samples, and can be asked for again."""
+        """Put an answer into the outbox; not `kept`, because an answer can be requested again and must not displace
+        samples.
+        """
         self._outbox.put(kind, payload, "", time.time_ns() // 1_000_000)
 
 
 def without_private(value: Any) -> Any:
-    """The same without whatever could tell of a person or open a door, at any depth.
+    """A copy without anything that could identify a person or give access, at any depth.
 
-    Keys in PRIVATE lose their value, addresses whatever is in them beside the place.
+    Values under keys in PRIVATE are replaced; addresses lose user, password and query.
     """
     if isinstance(value, dict):
         return {key: "(left out)" if key in PRIVATE else without_private(one) for key, one in value.items()}

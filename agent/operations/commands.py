@@ -1,15 +1,15 @@
-"""What the relay may ask of a kit, one after the other; how the last one went is told in status.
+"""The commands of the relay, carried out one after the other; the outcome of the last one is part of status.
 
-start_session {session?}  begin one (with that UUID), ending the one that runs; further sensors begin theirs
-start_session {session, exercise}  a planned exercise session: the camera's poses are its frames
-end_session {session?}    end it, of every sensor; samples are let go until the next start_session;
-                          naming the exercise's session ends that alone
-identify {sensor?}        ask the sensor anew who it is: the first, or the one of that name in status
+start_session {session?}  start a session (with that UUID), ending the current one; further sensors start theirs too
+start_session {session, exercise}  start a planned exercise session, whose frames are the camera's poses
+end_session {session?}    end it, for every sensor; samples are discarded until the next start_session;
+                          given the exercise's session, only that one ends
+identify {sensor?}        ask a sensor to identify itself again: the first, or the one of that name in status
 set_rate {hz, sensor?}    set the sensor's rate
 set_privacy {level, minutes, by}  skeleton, blurred or clear: what may leave the home, for how long, and who agreed;
-                          skeleton waits for no other command, and undoes what waits to raise it
+                          skeleton takes effect at once and cancels waiting commands that would raise it
 look {for, session?, language?}  pose, hands or null: what to look for in the camera's pictures; hands are read as
-                          letters into that session (any text; one of the kit's own when left out)
+                          letters into that session (any text; default: one of the kit's own)
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 16
-"""A command takes a second at most; whoever sends more than these at once is not a relay of ours."""
+"""A command takes a second at most, and our relay never sends this many at once; more are dropped and counted."""
 
 Arguments = dict[str, Any]
 Handler = Callable[[Arguments], Awaitable[dict[str, Any]]]
 
 
 class Commands:
-    """`take` what comes, `run` carries it out, `done` is called after each."""
+    """`take` queues a command, `run` carries them out, and `done` is called after each."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Commands:
         more: Mapping[str, Handler] | None = None,
     ) -> None:
         self.last: dict[str, Any] | None = None
-        """Name, ok, and what came of it or the code and message of the refusal."""
+        """Name, ok, and either the result or the code and message of the refusal."""
         self.dropped = 0
         self._channels, self._watch, self._done = channels, watch, done
         self._waiting: asyncio.Queue[tuple[str, Arguments, int]] = asyncio.Queue(MAX_WAITING)
@@ -87,7 +87,9 @@ class Commands:
             self._done()
 
     def _withdraws(self, name: str, args: Arguments) -> bool:
-        """Consent that is taken back ends at once, however many commands wait and however long they take."""
+        """Carry out the withdrawal of consent at once, ahead of any waiting or running command; returns whether it was
+        one.
+        """
         if self._watch is None or name != "set_privacy" or args.get("level") != Level.SKELETON.word:
             return False
         self._withdrawals += 1

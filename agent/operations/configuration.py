@@ -1,7 +1,9 @@
-"""The settings an operator gave this kit from afar: tried first, kept when the relay is reached with them, else undone.
+"""Settings that an operator gave this kit remotely: tried first, kept once the relay is reached with them, else rolled
+back.
 
-Every step is on disk before it is taken, so that a power cut at any point leaves the old settings or the new ones.
-A trial that crashes is counted at its beginning: the third beginning in a row goes back, whoever restarts us.
+Every step is written to disk before it is taken, so a power cut leaves either the old settings or the new ones. Starts
+of a trial are counted in advance: after two starts without confirmation, the third rolls back, whatever restarted the
+agent.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from core.contracts.fleet import ConfigurationState, Configured
 FILE = "configuration.json"
 BEGINNINGS = 2
 OURS = ("kit", "state", "trial_s", "update", "identity", "privacy")
-"""Not to be set from afar: who the kit is, where it keeps what it owes, whom it trusts for updates, and the light that
-shows those at home what leaves. Nor secrets."""
+"""Settings that cannot be changed remotely: the kit's name, its state folder, whom it trusts for updates, and the light
+that shows people at home when pictures leave. Passwords cannot either."""
 
 Settings = dict[str, Any]
 log = structlog.get_logger(__name__)
@@ -33,7 +35,7 @@ class Trial(msgspec.Struct):
 
 
 class Kept(msgspec.Struct, omit_defaults=True):
-    """`settings` are in effect unless there is a `trial`; `told` is what status says of the newest."""
+    """`settings` are in effect unless there is a `trial`; `told` is the state of the newest, as reported in status."""
 
     settings: Settings = {}
     trial: Trial | None = None
@@ -41,11 +43,11 @@ class Kept(msgspec.Struct, omit_defaults=True):
 
 
 class Configuration:
-    """The file of a kit's remote settings; `begin` once at each start."""
+    """The file with a kit's remote settings. Call `begin` once at each start."""
 
     def __init__(self, state: Path) -> None:
         self.trying = False
-        """Whether this very run is a trial; one that was only taken begins with the next."""
+        """Whether this run is itself a trial; settings just taken are tried from the next start on."""
         self._path = state / FILE
         self._kept = self._read()
 
@@ -54,7 +56,7 @@ class Configuration:
         return self._kept.told
 
     def begin(self) -> Settings:
-        """The settings to start with, nested as in the settings file. Counts the beginning of a trial."""
+        """The settings to start with, nested as in the settings file. Counts a start of the trial, if there is one."""
         kept, trial = self._kept, self._kept.trial
         if trial is None:
             return nested(kept.settings)
@@ -71,21 +73,24 @@ class Configuration:
         return nested(trial.settings)
 
     def offer(self, version: int, settings: Settings) -> bool:
-        """Take settings, checked by the caller, for a trial at the next start; False when they are known already."""
+        """Store settings, already checked by the caller, for a trial at the next start;
+
+        False when this version is known.
+        """
         if self._kept.told is not None and version <= self._kept.told.version:
             return False
         self._keep(Kept(self._kept.settings, Trial(version, settings), Configured(version, ConfigurationState.TAKEN)))
         return True
 
     def refuse(self, version: int, problem: str) -> None:
-        """They were not even tried."""
+        """Record settings that were refused without a trial."""
         self._keep_anyhow(
             Kept(self._kept.settings, self._kept.trial, Configured(version, ConfigurationState.REFUSED, problem))
         )
         log.warning("configuration_refused", version=version, reason=problem)
 
     def confirm(self) -> None:
-        """The trial works: it is what the next one would go back to."""
+        """The trial worked: its settings become those that a later trial would roll back to."""
         trial = self._kept.trial
         assert trial is not None
         self._keep(Kept(trial.settings, None, Configured(trial.version, ConfigurationState.APPLIED)))
@@ -93,7 +98,9 @@ class Configuration:
         log.info("configuration_applied", version=trial.version)
 
     def roll_back(self, problem: str) -> None:
-        """Back to what worked, also on a disk that refuses: the next start then finds the trial, and counts on."""
+        """Return to the previous settings. If the disk refuses, the next start finds the trial again and keeps
+        counting.
+        """
         trial = self._kept.trial
         assert trial is not None
         self.trying = False
@@ -111,7 +118,7 @@ class Configuration:
             return Kept()
 
     def _keep(self, kept: Kept) -> None:
-        """OSError is the caller's: a disk that refuses refuses the change."""
+        """Write the file. An OSError is passed on to the caller, who must then refuse the change."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(self._path, msgspec.json.encode(kept))
         self._kept = kept
@@ -125,7 +132,10 @@ class Configuration:
 
 
 def nested(settings: Settings) -> Settings:
-    """`{"source.serial.rate_hz": 200}` as `{"source": {"serial": {"rate_hz": 200}}}`. SettingsError for a clash."""
+    """`{"source.serial.rate_hz": 200}` as `{"source": {"serial": {"rate_hz": 200}}}`.
+
+    Raises SettingsError for keys that contradict each other or may not be set remotely.
+    """
     whole: Settings = {}
     for key, value in settings.items():
         *path, last = key.split(".")

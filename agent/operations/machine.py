@@ -1,4 +1,7 @@
-"""This machine as status tells it: how warm, how full, how long up, what is installed. Nothing is sent from here."""
+"""This machine's figures for status: temperature, free disk, memory, uptime, installed packages.
+
+Nothing is sent from here.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ _SEPARATORS = re.compile(r"[-_.]+")
 
 
 def platform_tag() -> str:
-    """What a release must be made for to run here, such as cp311-aarch64."""
+    """The platform that releases must match to run here, such as cp311-aarch64."""
     return f"cp{sys.version_info.major}{sys.version_info.minor}-{platform.machine()}"
 
 
 def figures(state: Path) -> dict[str, Any]:
-    """Numbers for status; those this machine does not tell are left out."""
+    """Figures for status: °C, bytes and seconds; those this machine does not provide are left out."""
     found: dict[str, Any] = {"platform": platform_tag(), "temperature": temperature()}
     with suppress(OSError):
         found["diskFree"] = shutil.disk_usage(state).free
@@ -37,7 +40,7 @@ def figures(state: Path) -> dict[str, Any]:
 
 
 def temperature(path: Path = THERMAL) -> float | None:
-    """Degrees Celsius of the processor (kernel, Documentation/driver-api/thermal/sysfs-api)."""
+    """Temperature of the processor in °C (kernel, Documentation/driver-api/thermal/sysfs-api)."""
     with suppress(OSError, ValueError):
         return round(int(path.read_text()) / 1000, 1)
     return None
@@ -45,7 +48,7 @@ def temperature(path: Path = THERMAL) -> float | None:
 
 @cache
 def packages() -> tuple[str, dict[str, str]]:
-    """Every distribution installed beside us, name to version, and a digest of that list."""
+    """A digest of the list of installed distributions, and that list, name to version."""
     found: dict[str, str] = {}
     for one in importlib.metadata.distributions():
         if one.name:

@@ -1,4 +1,4 @@
-"""What a kit says of itself, retained on its status lane: numbers, and a sentence for what is the matter."""
+"""The kit's status message, retained by the broker: figures, and a sentence for each problem."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Status:
-    """`uplink`, `command` and `more` are set by the wiring."""
+    """Builds the status; `uplink`, `command` and `more` are set by the wiring."""
 
     def __init__(
         self, version: str, channels: Sequence[Channel], outbox: Outbox, wall: WallClock, watch: Watch | None = None
@@ -24,19 +24,19 @@ class Status:
         self.uplink: Uplink | None = None
         self.command: dict[str, Any] | None = None
         self.more: Callable[[], dict[str, Any]] = dict
-        """What is said beside measuring."""
+        """Supplies the part of status that does not concern measuring."""
         self._version, self._channels, self._watch = version, channels, watch
         self._outbox, self._wall = outbox, wall
         self._troubles: dict[Channel, tuple[str, int]] = {}
 
     def troubled(self, channel: Channel, text: str) -> bool:
-        """Why a source does not run, from its supervisor; whether that is news."""
+        """Called by a source's supervisor with the reason why it does not run; returns whether the reason is new."""
         news = text != self._problem(channel)
         self._troubles[channel] = text, channel.source.samples
         return news
 
     def _problem(self, channel: Channel) -> str | None:
-        """What was the matter is over once samples come again."""
+        """The source's problem, forgotten as soon as samples arrive again."""
         text, samples = self._troubles.get(channel, (None, 0))
         if text is not None and channel.source.samples > samples:
             del self._troubles[channel]
@@ -55,13 +55,13 @@ class Status:
         }
 
     def problem(self) -> str | None:
-        """Why some sensor or the camera gives nothing, when that is known."""
+        """Why a sensor or the camera gives nothing, if known."""
         found = [self._problem(channel) for channel in self._channels]
         found.append(self._watch.figures()["camera"]["problem"] if self._watch is not None else None)
         return next((text for text in found if text), None)
 
     def body(self, state: str) -> bytes:
-        """The whole status message, `state` online or offline."""
+        """The complete status message; `state` is online or offline."""
         return message("status", self.payload(state))
 
     def payload(self, state: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is not yet acknowledged: numbered in memory, on disk a second later, gone when the relay has it."""
+"""Messages not yet acknowledged: numbered in memory, on disk a second later, deleted once the relay has them."""
 
 from agent.outbox.memory import Message
 from agent.outbox.outbox import Figures, Outbox

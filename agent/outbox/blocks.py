@@ -1,8 +1,8 @@
-"""What the outbox's file holds, as values and as bytes; nothing here touches a file.
+"""The contents of the outbox's file as values and bytes; nothing here touches a file.
 
-A block is the messages of up to one second, newline-delimited JSON, deflated, beside the ranges of them that
-are unacknowledged. Two checksums guard it (CRC-32 over the columns, Adler-32 inside the deflated bodies):
-a flipped bit costs one block, is counted, and is never sent.
+A block holds the messages of up to one second (newline-delimited JSON, deflated) with the ranges that are still
+unacknowledged. Two checksums protect it, a CRC-32 over the columns and an Adler-32 inside the deflated body: a flipped
+bit costs one block, which is counted and never sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agent.outbox.ranges import Ranges, compress, expand
 SELECT = "SELECT id, boot, session, kept, enqueued_at, unacked, seal, body FROM block"
 INSERT = "INSERT INTO block(id, boot, session, kept, enqueued_at, unacked, seal, body) VALUES (?,?,?,?,?,?,?,?)"
 CARRY = INSERT.replace("INSERT", "INSERT OR IGNORE")
-"""For rows of a damaged file, of which some may come twice."""
+"""For rows from a damaged file, some of which may appear twice."""
 
 SCHEMA = (
     "CREATE TABLE block(id INTEGER PRIMARY KEY,boot,session,kept,enqueued_at,unacked,seal,body)",
@@ -28,13 +28,13 @@ SCHEMA = (
     "INSERT INTO state VALUES(1,'{}')",
     "PRAGMA user_version = 1",
 )
-"""Short enough to fit the file's first page, so that a lost first page can be made again: see `salvage`."""
+"""Short enough to fit on the file's first page, so that a lost first page can be rebuilt: see `salvage`."""
 
 PAGE_BYTES = 512
 
 
 class SessionMark(msgspec.Struct):
-    """The session this kit was last in. Times in epoch ms; `ended_at` is None while it runs."""
+    """The session this kit was last in. Times in epoch ms; `ended_at` is None while the session runs."""
 
     id: str
     started_at: int
@@ -53,12 +53,12 @@ class State(msgspec.Struct, omit_defaults=True):
     rejected: int = 0
     session: SessionMark | None = None
     others: dict[str, SessionMark] = {}
-    """Sessions of a kit's further sensors, by the sensor."""
+    """The sessions of a kit's further sensors, by the sensor's name."""
 
 
 @dataclass(slots=True)
 class Block:
-    """Unacknowledged messages of one boot and session, `{seq: body}`. The quota spares what is `kept`."""
+    """Unacknowledged messages of one boot and session, `{seq: body}`. `kept` blocks are never dropped by the quota."""
 
     id: int
     boot: str
@@ -70,7 +70,7 @@ class Block:
 
 @dataclass(slots=True)
 class Rejected:
-    """A message the relay says it will never store."""
+    """A message that the relay will never store."""
 
     boot: str
     seq: int
@@ -82,7 +82,10 @@ class Rejected:
 
 @dataclass(slots=True)
 class Change:
-    """One commit: blocks to add, what is left of others, blocks all settled; `lost` never got to the disk."""
+    """One commit: blocks to add, the remaining messages of others, blocks to remove;
+
+    `lost` messages never reached the disk.
+    """
 
     add: list[Block] = field(default_factory=list)
     narrow: dict[int, list[int]] = field(default_factory=dict)
@@ -102,7 +105,7 @@ class Change:
 
 @dataclass(slots=True)
 class Dropped:
-    """What the quota cost: block ids, how many messages, and when they were enqueued (epoch ms)."""
+    """What the quota dropped: block ids, the number of messages, and when they were enqueued (epoch ms)."""
 
     blocks: list[int] = field(default_factory=list)
     messages: int = 0
@@ -127,7 +130,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def seal(*columns: object) -> int:
-    """CRC-32 over everything of a row but its body, which has a checksum of its own."""
+    """CRC-32 over all columns of a row but the body, which has its own checksum."""
     return zlib.crc32("|".join(map(str, columns)).encode())
 
 
@@ -139,7 +142,7 @@ def row(block: Block) -> tuple[Any, ...]:
 
 
 def unrow(found: tuple[Any, ...]) -> Block:
-    """What is unacknowledged in a row; OutboxDamaged when the row is not what was written."""
+    """The unacknowledged messages of a row. Raises OutboxDamaged when the row is not as it was written."""
     block_id, boot, session, kept, enqueued_ms, unacked, sealed, body = found
     if seal(block_id, boot, session, kept, enqueued_ms, unacked) != sealed:
         raise OutboxDamaged(f"block {block_id} cannot be read: its columns do not match their seal", block=block_id)
@@ -164,7 +167,7 @@ def state_row(state: State) -> str:
 
 
 def unstate(text: object) -> State | None:
-    """The state row, or None when it cannot be read."""
+    """The state from its row, or None when it cannot be read."""
     try:
         return _state.decode(text)  # type: ignore[arg-type]
     except (msgspec.MsgspecError, TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""The outbox's file while it is open: what SQLite says of it, as one of the outbox's own errors.
+"""The outbox's open file; errors of SQLite are translated into the outbox's own.
 
-Pages are 512 bytes because a commit of 2 kB then dirties two of the kernel's pages instead of four;
-`tests/bench/bench_outbox.py` counts the bytes a day. The lock is held for as long as the file is open:
-two agents on one folder would hand out the same block twice.
+Pages are 512 bytes, so that a commit of 2 kB dirties two of the kernel's pages instead of four;
+`tests/bench/bench_outbox.py` measures bytes written per day. The lock is held while the file is open, because two
+agents on one folder would hand out the same block twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.errors import OutboxDamaged, OutboxError, OutboxInUse, OutboxUnwritab
 from agent.outbox.blocks import PAGE_BYTES, SCHEMA, State, unstate
 
 WAL_PAGES = 4000
-"""Checkpoint each 2 MB: a page written every second reaches the main file once in a quarter of an hour."""
+"""Checkpoint every 2 MB: a page written every second reaches the main file only once in a quarter of an hour."""
 PRAGMAS = (
     f"page_size = {PAGE_BYTES}",
     "locking_mode = EXCLUSIVE",
@@ -28,7 +28,7 @@ PRAGMAS = (
 
 
 class Database:
-    """One connection, one writer, one fsync a commit. Raises OutboxUnwritable, OutboxInUse and OutboxDamaged."""
+    """One connection, one writer, one fsync per commit. Raises OutboxUnwritable, OutboxInUse and OutboxDamaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Database:
         return self._connection is not None
 
     def open(self) -> State:
-        """The state as of the last commit; a new file has its tables afterwards."""
+        """Open the file, creating tables in a new one; returns the state of the last commit."""
         try:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0.5)
         except sqlite3.Error as error:
@@ -59,7 +59,7 @@ class Database:
 
     @contextmanager
     def guarded(self) -> Iterator[sqlite3.Connection]:
-        """For statements of their own; each is its own transaction."""
+        """For single statements, each its own transaction; translates errors."""
         if self._connection is None:
             raise OutboxUnwritable(f"{self.path} is not open")
         try:
@@ -69,7 +69,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Committed when the block ends well, else undone whole."""
+        """A transaction: committed if the block succeeds, otherwise rolled back."""
         with self.guarded() as db:
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -1,4 +1,4 @@
-"""A look into an outbox from outside, changing nothing in it: for `homeside doctor`."""
+"""A read-only look into an outbox from outside, for `homeside doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from agent.outbox.blocks import State, unstate
 
 
 def inspect(path: Path) -> State:
-    """What an outbox no agent holds says of itself, checked whole. Raises OutboxInUse or OutboxDamaged."""
+    """The state of an outbox that no agent holds, after checking the whole file.
+
+    Raises OutboxInUse or OutboxDamaged.
+    """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)) as db:
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]

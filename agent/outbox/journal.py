@@ -1,7 +1,7 @@
-"""The outbox on disk: each change is one transaction, all of it or nothing, and is on the disk when it returns.
+"""The outbox on disk. Each change is one transaction, and is on disk when the call returns.
 
-What cannot be read is set aside, counted and reported, never in the way of the rest. Below the quota nothing is
-dropped; above it the oldest goes first.
+Parts that cannot be read are set aside, counted and reported, and never block the rest. Nothing is dropped below the
+quota; above it, the oldest is dropped first.
 """
 
 from __future__ import annotations
@@ -41,29 +41,32 @@ from agent.outbox.database import Database
 log = structlog.get_logger(__name__)
 
 CHECKED_AT_OPEN_BYTES = 64 << 20
-"""Up to this size all of the file is checked at each start; a larger one block by block, as it is read."""
+"""Up to this size the whole file is checked at each start; a larger one is checked block by block as it is read."""
 SHRINK_FREE_BYTES = 64 << 20
-"""An outage's file is given back to the system at the next start, once this much of it is unused."""
+"""Unused space in the file, left after a long outage, is returned to the system at the next start from this size on."""
 CARRIED_AT_ONCE = 500
 MAX_REJECTED = 1000
-"""Refused messages are kept for whoever looks into it, but must not fill the card."""
+"""Refused messages kept for inspection; a bound, so that they cannot fill the card."""
 ROW_OVERHEAD_BYTES = 256
 
 
 class Journal:
-    """All methods run in the outbox's one writer thread and raise OutboxUnwritable or OutboxDamaged."""
+    """All methods run in the outbox's single writer thread and raise OutboxUnwritable or OutboxDamaged."""
 
     def __init__(self, path: Path, quota_bytes: int) -> None:
         self.path = path
         self.state = State()
         self.last_id = 0
         self.used = 0
-        """Bytes in use inside the file as of the last commit: what the quota is held against."""
+        """Bytes in use inside the file as of the last commit; this is what the quota limits."""
         self._quota = quota_bytes
         self._db = Database(path)
 
     def open(self) -> None:
-        """Ready to commit, whatever was found: a torn tail is cut, a damaged file is salvaged. Else it stays closed."""
+        """Make the file ready for commits whatever its state: a torn tail is cut off, a damaged file salvaged.
+
+        Closed on failure.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             unfinished = salvage.unfinished(self.path)
@@ -96,7 +99,7 @@ class Journal:
         self._db.close()
 
     def commit(self, change: Change) -> Dropped:
-        """Write one change, all of it or nothing, and have it on the disk when this returns."""
+        """Write one change completely or not at all; on disk when this returns. Returns what the quota dropped."""
         state = msgspec.structs.replace(self.state)
         incoming = [row(block) for block in change.add]
         with self._db.transaction() as db:
@@ -113,9 +116,9 @@ class Journal:
         return dropped
 
     def read(self, after: int, limit: int) -> tuple[list[Block], int]:
-        """Up to `limit` blocks with ids above `after`, oldest first, and the id to go on from.
+        """Up to `limit` blocks with ids above `after`, oldest first, and the id to continue from.
 
-        A block that cannot be read is taken out, counted and reported; the others are given.
+        An unreadable block is removed, counted and reported; the others are returned.
         """
         with self._db.guarded() as db:
             found = db.execute(SELECT + " WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
@@ -130,9 +133,9 @@ class Journal:
         return blocks, found[-1][0] if found else after
 
     def rebuild(self, why: str) -> None:
-        """Set the file aside, begin a new one and carry over all that can be read.
+        """Set the file aside, start a new one and carry over everything readable.
 
-        OutboxUnwritable leaves the journal closed; what is not carried over by then is when it is opened again.
+        On OutboxUnwritable the journal is left closed; what was not yet carried over follows when it is opened again.
         """
         known, last_id = self.state, self.last_id
         self.close()
@@ -150,9 +153,9 @@ class Journal:
             return {block_id for block_id in block_ids if db.execute(query, (block_id,)).fetchone()}
 
     def _take_over(self, unfinished: list[Path], known: State | None = None) -> None:
-        """All that can be read of what was set aside; done again from the start when it was cut short.
+        """Carry over everything readable from the files set aside; if interrupted, repeated from the start.
 
-        The state goes first, so that how many messages there were is known then, too.
+        The state is copied first, so that the original number of messages is known even then.
         """
         unreadable = 0
         for one in unfinished:
@@ -170,7 +173,7 @@ class Journal:
         log.error("outbox_salvaged", messages=there, messages_lost=lost, blocks_unreadable=unreadable)
 
     def _carry_over(self, remains: salvage.Remains) -> int:
-        """A few hundred rows a transaction; how many rows were unsound."""
+        """Carry over a few hundred rows per transaction; returns how many rows were damaged."""
         unreadable = 0
         rows = remains.blocks()
         while part := list(islice(rows, CARRIED_AT_ONCE)):
@@ -189,7 +192,7 @@ class Journal:
 
     @contextmanager
     def _closed_if_it_fails(self) -> Iterator[None]:
-        """Half open is worse than closed: what was not looked at would be written over."""
+        """Close on failure: writing to a half-opened journal could overwrite what has not been read yet."""
         try:
             yield
         except OSError as error:
@@ -207,7 +210,7 @@ class Journal:
         self.last_id = self._newest_id()
 
     def _report_recovery(self, left_over: int) -> None:
-        """A WAL at start means an unclean stop before: say what of it was kept and what was not."""
+        """A WAL found at the start means an unclean stop: report how much of it was recovered and how much was not."""
         if not left_over:
             return
         with self._db.guarded() as db:
@@ -239,7 +242,7 @@ class Journal:
             log.info("outbox_shrunk", bytes_given_back=free)
 
     def _make_room(self, db: sqlite3.Connection, incoming: int) -> Dropped:
-        """Oldest first, until what comes in fits below the quota."""
+        """Drop the oldest blocks until the incoming bytes fit below the quota."""
         dropped = Dropped()
         query = "SELECT id, enqueued_at, unacked FROM block WHERE kept = 0 ORDER BY id LIMIT 16"
         while self._db.used_bytes() + incoming > self._quota and (oldest := db.execute(query).fetchall()):
@@ -249,7 +252,9 @@ class Journal:
         return dropped
 
     def _discard(self, broken: list[int]) -> None:
-        """Unreadable blocks leave the file; how many messages they held is what is missing from the rest."""
+        """Remove unreadable blocks. The messages they held are counted by comparing the recorded total with what
+        remains.
+        """
         state = msgspec.structs.replace(self.state)
         with self._db.transaction() as db:
             db.executemany("DELETE FROM block WHERE id = ?", [(block_id,) for block_id in broken])
@@ -277,13 +282,13 @@ def _is_sound(found: tuple[Any, ...]) -> bool:
 
 
 def _remove(db: sqlite3.Connection, block_id: int) -> int:
-    """How many messages went with it."""
+    """Remove a block; returns how many messages it held."""
     gone = db.execute("DELETE FROM block WHERE id = ? RETURNING unacked", (block_id,)).fetchone()
     return _length(gone[0]) if gone else 0
 
 
 def _narrow(db: sqlite3.Connection, block_id: int, left: list[int]) -> int:
-    """How many messages are settled by it."""
+    """Reduce a block to the messages `left`; returns how many others that settles."""
     query = "SELECT boot, session, kept, enqueued_at, unacked FROM block WHERE id = ?"
     found = db.execute(query, (block_id,)).fetchone()
     if found is None:

@@ -1,8 +1,8 @@
-"""Which message is where: in memory only, on disk, in flight, due again, settled. No disk and no clock.
+"""Tracks every message's state: in memory only, on disk, in flight, due again, settled. No disk and no clock.
 
-A message is born `fresh`. A commit moves the fresh ones into blocks on disk; memory goes on holding only
-blocks of which something is in flight, due to be sent, or newly settled. So memory stays small through any
-outage, and an acknowledged message can never come back from the disk.
+A message starts as `fresh`. A commit moves the fresh messages into blocks on disk; after that, memory holds only blocks
+with messages in flight, due or newly settled. So memory stays small through any outage, and a message once acknowledged
+is never loaded from disk again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from agent.outbox.blocks import Block, Change, Dropped, Rejected
 from agent.outbox.ranges import Ranges, within
 
 MAX_FRESH_BYTES = 16 << 20
-"""Half an hour of messages while the disk refuses to take them; beyond that the oldest go, counted."""
+"""About half an hour of messages while the disk refuses to take them; beyond that the oldest are
+dropped and counted."""
 MAX_BLOCK_MESSAGES = 50
 
 Key = tuple[str, int]
@@ -25,7 +26,7 @@ Key = tuple[str, int]
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One numbered message. `block` is where it lies on disk, None while it lives in memory only."""
+    """One numbered message. `block` is its block on disk, or None while it exists in memory only."""
 
     boot: str
     seq: int
@@ -47,10 +48,10 @@ class Memory:
         self.next_block = 1
         self.fresh: dict[Key, Message] = {}
         self.settled: dict[int, int] = {}
-        """How many messages of a block on disk were settled since its last commit."""
+        """For each block on disk, how many of its messages were settled since its last commit."""
         self.rejected: list[Rejected] = []
         self.lost = 0
-        """Messages that never reached the disk because it refused for too long; since the last commit."""
+        """Messages dropped before they reached the disk, because it refused for too long; since the last commit."""
         self._fresh_bytes = 0
         self._unsent: OrderedDict[Key, Message] = OrderedDict()
         self._blocks: dict[int, dict[int, Message]] = {}
@@ -64,7 +65,7 @@ class Memory:
 
     @property
     def due(self) -> int:
-        """Messages ready for `next_due`, at most."""
+        """Upper bound on the messages that `next_due` can return."""
         return len(self._due)
 
     def add(self, message: Message) -> None:
@@ -75,7 +76,7 @@ class Memory:
             self.lost += 1
 
     def next_live(self) -> Message | None:
-        """The oldest fresh message never sent, from now on in flight."""
+        """The oldest fresh message that was never sent; it counts as in flight from now on."""
         if not self._unsent:
             return None
         _, message = self._unsent.popitem(last=False)
@@ -83,7 +84,7 @@ class Memory:
         return message
 
     def next_due(self) -> Message | None:
-        """The oldest message of the blocks held that is not in flight, from now on in flight."""
+        """The oldest message of the loaded blocks that is not in flight; it counts as in flight from now on."""
         while self._due:
             block, seq, boot = heapq.heappop(self._due)
             message = self._held.get((boot, seq))
@@ -93,7 +94,7 @@ class Memory:
         return None
 
     def grounded(self, messages: Iterable[Message]) -> None:
-        """Not in flight any more and still unacknowledged: history from now on."""
+        """These are no longer in flight and still unacknowledged; from now on they are sent as history."""
         for message in messages:
             message.flying = False
             if message.block is not None and message.key in self._held:
@@ -122,13 +123,18 @@ class Memory:
         return message
 
     def load(self, blocks: Iterable[Block], born: float) -> None:
-        """Blocks read from the disk, less those held here already, or settled here and not yet removed."""
+        """Take in blocks read from disk, except those already held here, or with settled messages not yet removed on
+        disk.
+        """
         for block in blocks:
             if block.id not in self._blocks and block.id not in self.settled:
                 self._hold(block.id, _messages(block, born))
 
     def gather(self, *, fresh: bool) -> tuple[list[Message], Change]:
-        """One commit's worth, with the fresh or without. Nothing is forgotten: what fails is gathered again."""
+        """Everything for one commit, with or without the fresh messages.
+
+        Nothing is forgotten: a failed commit is gathered again.
+        """
         spilled = list(self.fresh.values()) if fresh else []
         change = Change(reject=list(self.rejected), lost=self.lost)
         for (boot, session, kept), run in groupby(spilled, key=lambda m: (m.boot, m.session, m.kept)):
@@ -150,7 +156,7 @@ class Memory:
             message.block = None
 
     def committed(self, spilled: list[Message], change: Change, settled: dict[int, int]) -> None:
-        """What was gathered is on disk; `settled` is how that stood when it was gathered."""
+        """The gathered change is on disk; `settled` is a copy of the settled counts from when it was gathered."""
         for block, count in settled.items():
             self.settled[block] -= count
             if not self.settled[block]:
@@ -162,7 +168,7 @@ class Memory:
                 self._spilled(block_id, list(run))
 
     def dropped(self, dropped: Dropped) -> None:
-        """The quota took these blocks: nothing of them is settled or sent again."""
+        """The quota dropped these blocks: their messages are neither settled nor sent again."""
         for block in dropped.blocks:
             self.settled.pop(block, None)
             for message in self._blocks.pop(block, {}).values():
@@ -173,7 +179,7 @@ class Memory:
         return list(self._blocks)
 
     def reclaim(self, there: set[int]) -> None:
-        """After a salvage: what memory still holds of lost blocks is fresh again, and written again."""
+        """After a salvage: messages held in memory whose blocks were lost become fresh again, to be rewritten."""
         for block in [held for held in self._blocks if held not in there]:
             for message in self._blocks.pop(block).values():
                 del self._held[message.key]

@@ -1,9 +1,9 @@
-"""Every message this kit owes the relay: in memory for a second, on disk after that, gone once acknowledged.
+"""Every message this kit owes the relay: in memory for a second, then on disk, deleted once acknowledged.
 
-Messages are numbered here and may be sent the moment they are put. What is still unacknowledged when the
-oldest in memory is one second old is written, all of it, in one commit; what the relay acknowledged by then
-never wears the card. So a kill -9 can cost only what is younger than that second *and* unacknowledged.
-PUBACK counts for nothing here: only the relay's own `ack` settles a message.
+Messages are numbered here and may be sent as soon as they are put. When the oldest one in memory is a second old, all
+that are still unacknowledged are written in one commit; those acknowledged before never wear the card. So a kill -9 can
+only cost messages younger than a second *and* unacknowledged. PUBACK does not count: only the relay's own `ack` settles
+a message.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ _encode = msgspec.json.Encoder().encode
 
 COMMIT_AFTER_S = 1.0
 SETTLE_AFTER_S = 5.0
-"""Taking settled messages off the disk is no hurry: what a kill -9 leaves of them is sent again and known there."""
+"""Removing settled messages from the disk is not urgent: those left by a kill -9 are sent again, and the relay knows
+them."""
 MARK_EVERY_S = 60.0
-"""How stale "this session was still running" may be after a kill -9: it counts against `resume_within`."""
+"""How old the note "this session is still running" may be after a kill -9; counts towards `resume_within`."""
 RETRY_S = 5.0
 REPORT_EVERY_S = 60.0
 
 
 class Figures(NamedTuple):
-    """The outbox in numbers, for status and doctor. Bytes are those in use in the file; times epoch ms."""
+    """The outbox in figures, for status and doctor. Bytes are those in use inside the file; times in epoch ms."""
 
     messages: int
     bytes: int
@@ -53,7 +54,7 @@ class Figures(NamedTuple):
 
 
 class Outbox:
-    """Used from one event loop; everything that touches the disk runs in one writer thread."""
+    """Used from one event loop; all disk work runs in a single writer thread."""
 
     def __init__(self, path: Path, quota_bytes: int, boot: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.boot = boot
@@ -78,10 +79,10 @@ class Outbox:
         self._report_at = 0.0
 
     async def open(self) -> SessionMark | None:
-        """Open or salvage the file; the session it last heard of, if any.
+        """Open or salvage the file; returns the session recorded last, if any.
 
-        A disk that refuses is no reason to let a patient go unseen: messages then live in memory, and it is asked
-        again. OutboxInUse is raised.
+        A disk that refuses must not leave a patient unmonitored: messages then stay in memory and opening is retried.
+        Raises OutboxInUse.
         """
         try:
             await self._open_journal()
@@ -97,12 +98,12 @@ class Outbox:
 
     @property
     def sessions(self) -> dict[str, SessionMark]:
-        """Those the last run left running, by the sensor that was recorded."""
+        """Sessions that the last run left running, by the sensor that was recorded."""
         marks = {**self._others, **({"": self._mark} if self._mark is not None else {})}
         return {sensor: mark for sensor, mark in marks.items() if mark.ended_at is None}
 
     async def close(self) -> None:
-        """Write what is unacknowledged, and let go of the file."""
+        """Write what is unacknowledged and close the file."""
         try:
             await self.commit()
         finally:
@@ -110,9 +111,9 @@ class Outbox:
             self._writer.shutdown(wait=False)
 
     def put(self, kind: str, payload: object, session: str, now_ms: int, *, kept: bool = False) -> Message:
-        """Number a message and hold it: safe from kill -9 a second later, or as soon as `commit` returns.
+        """Number a message and hold it. It survives a kill -9 a second later, or as soon as `commit` returns.
 
-        `kept` ones (a session's beginning and end) are committed at once and never dropped by the quota.
+        `kept` messages (start and end of a session) are committed at once and never dropped by the quota.
         """
         self._seq += 1
         raw = msgspec.Raw(_encode(payload))
@@ -128,8 +129,9 @@ class Outbox:
         return message
 
     def mark(self, session: SessionMark, sensor: str = "") -> None:
-        """The session to go on with after a restart, of the first sensor or of a further one; written with the next
-        commit."""
+        """Record the session to resume after a restart, of the first sensor or a further one; written with the next
+        commit.
+        """
         if sensor:
             self._others = {**self._running(), sensor: session}
         else:
@@ -138,25 +140,25 @@ class Outbox:
         self._changed.set()
 
     def next_live(self) -> Message | None:
-        """The oldest message never sent and not yet on disk, from now on in flight."""
+        """The oldest message never sent and not yet on disk; it counts as in flight from now on."""
         return self._memory.next_live()
 
     def next_due(self) -> Message | None:
-        """The oldest message on disk not in flight, from now on in flight. None: `refill` may bring more."""
+        """The oldest loaded message that is on disk and not in flight, now in flight. None: `refill` may load more."""
         return self._memory.next_due()
 
     @property
     def due(self) -> int:
-        """Messages within reach of `next_due`, at most."""
+        """Upper bound on the messages that `next_due` can return."""
         return self._memory.due
 
     @property
     def has_more(self) -> bool:
-        """Whether the disk may hold blocks that `refill` has not looked at."""
+        """Whether the disk may hold blocks that `refill` has not loaded yet."""
         return self._cursor < self._journal.last_id
 
     async def refill(self, blocks: int) -> None:
-        """Bring up to so many more blocks from the disk within reach of `next_due`."""
+        """Load up to this many further blocks from disk, for `next_due`."""
         async with self._lock:
             after = self._cursor
             found, cursor = await self._guarded(lambda: self._journal.read(after, blocks))
@@ -164,18 +166,18 @@ class Outbox:
             self._memory.load(found, self._clock())
 
     def grounded(self, messages: Iterable[Message]) -> None:
-        """These are not in flight any more, and still unacknowledged: they will be sent again as history."""
+        """These are no longer in flight and still unacknowledged: they will be sent again as history."""
         self._memory.grounded(messages)
         self.wake.set()
 
     def acked(self, boot: str, ranges: Ranges) -> list[Message]:
-        """Settle what the relay has committed; those among it that were known here."""
+        """Settle what the relay has committed; returns the messages among it that were known here."""
         settled = self._memory.acked(boot, ranges)
         self._touch()
         return settled
 
     def refused(self, boot: str, seq: int, code: str, text: str, now_ms: int) -> Message | None:
-        """Set aside a message the relay will never store; None when it is not known here."""
+        """Set aside a message that the relay will never store; None when it is not known here."""
         if not self._memory.knows((boot, seq)):
             return None
         message = self._memory.settle((boot, seq))
@@ -198,7 +200,7 @@ class Outbox:
         )
 
     def due_at(self) -> float | None:
-        """When the next commit is due, by the outbox's clock; None while there is nothing to write."""
+        """When the next commit is due, on the outbox's clock; None while there is nothing to write."""
         due = []
         if (fresh_due := self._fresh_due()) is not None:
             due.append(fresh_due)
@@ -209,7 +211,7 @@ class Outbox:
         return max(min(due), self._retry_at) if due else None
 
     async def keep(self) -> None:
-        """Commit whenever something is due, for ever; a disk that refuses is asked again in a while."""
+        """Commit whenever something is due, forever; retries a disk that refuses."""
         while True:
             self._changed.clear()
             due = self.due_at()
@@ -223,15 +225,17 @@ class Outbox:
                 await self._try_commit()
 
     async def commit_due(self) -> None:
-        """Commit what is due. Fresh messages stay in memory unless theirs is: most will be acknowledged before."""
+        """Commit what is due. Fresh messages stay in memory until their own time, as most will be acknowledged before
+        it.
+        """
         fresh_due = self._fresh_due()
         await self.commit(fresh=fresh_due is not None and fresh_due <= self._clock())
 
     async def commit(self, *, fresh: bool = True) -> None:
-        """Have everything unacknowledged, and everything settled, on the disk when this returns.
+        """Write everything unacknowledged and everything settled; on disk when this returns.
 
-        Without `fresh` what was not written yet stays unwritten. One that is cancelled ends first: its writer's thread
-        goes on, and memory must know what it wrote.
+        Without `fresh`, messages not written yet stay in memory. A cancelled commit still completes before the
+        cancellation takes effect: the writer thread cannot be stopped, and memory must know what it wrote.
         """
         committing = asyncio.create_task(self._commit(fresh=fresh))
         try:
@@ -270,7 +274,9 @@ class Outbox:
         await self._reclaim()
 
     async def _reclaim(self) -> None:
-        """The file is another one, perhaps: what memory holds of blocks that are not in it is fresh again."""
+        """After (re)opening, the file may be a new one: messages in memory whose blocks are missing in it become fresh
+        again.
+        """
         held = self._memory.held_blocks
         self._memory.reclaim(await self._in_writer(lambda: self._journal.present(held)))
         self._memory.next_block = max(self._memory.next_block, self._journal.last_id + 1)
@@ -291,15 +297,17 @@ class Outbox:
 
     @property
     def _marked(self) -> bool:
-        """Whether a session runs, whose sign of life is to be written now and then."""
+        """Whether a session is running, so that its mark must be refreshed regularly."""
         return any(mark is not None and mark.ended_at is None for mark in (self._mark, *self._others.values()))
 
     def _running(self) -> dict[str, SessionMark]:
-        """Sensors that are gone for good are forgotten with the end of their last session."""
+        """Marks of running sessions only: a sensor removed for good is forgotten when its last session has ended."""
         return {name: mark for name, mark in self._others.items() if mark.ended_at is None}
 
     def _touch(self) -> None:
-        """Something on disk is settled: take it off in a while, with whatever else is written by then."""
+        """Something on disk was settled: remove it after SETTLE_AFTER_S, together with whatever else is written by
+        then.
+        """
         if self._settled_since is None and (self._memory.settled or self._memory.rejected):
             self._settled_since = self._clock()
             self._changed.set()
@@ -318,7 +326,7 @@ class Outbox:
             self._unreported, self._report_at = 0, self._clock() + REPORT_EVERY_S
 
     async def _guarded(self, work: Callable[[], _T]) -> _T:
-        """Disk work that salvages a damaged file and is then done again."""
+        """Run disk work; if the file is damaged, salvage it and run the work again."""
         try:
             return await self._in_writer(work)
         except OutboxDamaged as damage:

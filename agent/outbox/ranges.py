@@ -1,4 +1,4 @@
-"""Sequence numbers as inclusive ranges, the way an `ack` spells them: [[1, 8], [11, 11]]."""
+"""Sequence numbers as inclusive ranges, as in an `ack`: [[1, 8], [11, 11]]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Ranges = list[list[int]]
 
 
 def compress(numbers: Iterable[int]) -> Ranges:
-    """Ranges in rising order covering exactly `numbers`."""
+    """Ranges in rising order that cover exactly `numbers`."""
     found: Ranges = []
     for number in sorted(set(numbers)):
         if found and found[-1][1] == number - 1:
@@ -19,7 +19,7 @@ def compress(numbers: Iterable[int]) -> Ranges:
 
 
 def expand(ranges: Ranges) -> list[int]:
-    """Every number in ranges of our own making; for those from outside there is `within`."""
+    """Every number in the ranges. For our own ranges only: those received from outside may be huge, see `within`."""
     return [number for first, last in ranges for number in range(first, last + 1)]
 
 
@@ -28,7 +28,7 @@ def count(ranges: Ranges) -> int:
 
 
 def within(ranges: Ranges, known: Iterable[int]) -> list[int]:
-    """Which `known` numbers lie in `ranges`; the work is bounded by what is known, not by what is claimed."""
+    """The `known` numbers that lie in `ranges`; the work is bounded by `known`, not by the size of the ranges."""
     spans = sorted((first, last) for first, last in ranges if first <= last)
     found, at = [], 0
     for number in sorted(known):

@@ -1,10 +1,9 @@
-"""What can still be read from a damaged outbox. The damaged file is kept beside the new one.
+"""Reads what can still be read from a damaged outbox. The damaged file is kept beside the new one.
 
-While it is read it is called `.salvage-<n>`, so that a salvage cut short by a full card or a power cut is gone on with;
-when all of it is in the new file, `.damaged-<n>`. Three kinds of damage make SQLite refuse more than is lost, and are
-mended or read around: a first page that is gone (ours is the same in every outbox, so a new one is laid over it), a
-file cut short (it is lengthened with holes), and a broken leaf (read from the front, from the back, then one by one
-between).
+While being read it is called `.salvage-<n>`, so that a salvage interrupted by a full card or a power cut is resumed;
+once everything is in the new file, `.damaged-<n>`. Three kinds of damage make SQLite refuse more than is lost, and are
+repaired or worked around: a lost first page (the same in every outbox, so a new one is written over it), a truncated
+file (extended with holes), and a broken leaf page (read from the front, from the back, then id by id in between).
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ WAL_HEADER_BYTES = 32
 WAL_FRAME_HEADER_BYTES = 24
 MAGIC = b"SQLite format 3\x00"
 LONGEST_BYTES = 64 << 30
-"""No outbox is longer; a first page that says so is damaged itself."""
+"""No outbox is larger; a first page that claims more is itself damaged."""
 FILES = ("", "-wal", "-shm")
 KEPT_REMAINS = 3
-"""Damaged files kept; an ever failing card must not fill itself with its own remains."""
+"""Number of damaged files kept, so that a failing card does not fill up with them."""
 MISSES_IN_A_ROW = 2000
-"""When so many ids one after the other give nothing, what follows is taken to be gone."""
+"""After this many consecutive ids without a row, the rest is taken to be lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,12 +47,14 @@ def wal_length(frames: int) -> int:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename the file and its WAL to the next `.salvage-<n>`: to be read before anything is written again."""
+    """Rename the file and its WAL to the next `.salvage-<n>`, to be read before anything is written again."""
     return _rename(path, _next(path, "salvage"))
 
 
 def unfinished(path: Path) -> list[Path]:
-    """What was set aside and not read to its end, oldest first; a WAL that the cut left behind joins its file."""
+    """Files set aside and not completely read, oldest first; a WAL left behind by an interruption is moved
+    to its file.
+    """
     found = _kept(path, "salvage")
     if found and not path.exists():
         _rename(path, found[-1])
@@ -61,7 +62,7 @@ def unfinished(path: Path) -> list[Path]:
 
 
 def retire(path: Path, remains: Path) -> None:
-    """All that could be read is in the new file: keep the remains as `.damaged-<n>`, the latest KEPT_REMAINS."""
+    """Everything readable is in the new file: rename the remains to `.damaged-<n>` and keep the latest KEPT_REMAINS."""
     before = _kept(path, "damaged")
     for old in before[: max(0, len(before) - KEPT_REMAINS + 1)]:
         for suffix in FILES:
@@ -90,7 +91,10 @@ def _number(path: Path) -> int:
 
 
 class Remains:
-    """A damaged file, mended as far as reading needs it. Rows come one by one: a week of them fits no memory."""
+    """A damaged file, repaired as far as reading requires.
+
+    Rows are yielded one by one, as a week of them would not fit memory.
+    """
 
     def __init__(self, path: Path) -> None:
         for mend in (_lengthen, _transplant):
@@ -107,7 +111,7 @@ class Remains:
         return None
 
     def blocks(self) -> Iterator[tuple[Any, ...]]:
-        """Rows as they are, sound or not; some may come twice."""
+        """Rows as they are, damaged or not; some may appear twice."""
         return _rows(self._db, SELECT)
 
     def rejected(self) -> Iterator[tuple[Any, ...]]:
@@ -115,7 +119,7 @@ class Remains:
 
 
 def _readable(path: Path) -> bool:
-    """Whether SQLite gets as far as the schema and the first row; what lies beyond is read around."""
+    """Whether SQLite can read the schema; damage beyond that is worked around."""
     with closing(_opened(path)) as db:
         try:
             return bool(db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'block'").fetchone()[0])
@@ -124,14 +128,14 @@ def _readable(path: Path) -> bool:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Alone with the file, SQLite keeps its index of the WAL in memory: reading needs no room on a full card."""
+    """With exclusive locking, SQLite keeps the WAL's index in memory, so that reading needs no space on a full card."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     return db
 
 
 def _lengthen(path: Path) -> None:
-    """A file shorter than its first page says is refused whole; with holes at its end it is not."""
+    """Extend a file shorter than its first page claims, which SQLite would refuse as a whole, with a hole."""
     with path.open("r+b") as file:
         head = file.read(32)
         wanted = int.from_bytes(head[28:32], "big") * PAGE_BYTES
@@ -140,7 +144,7 @@ def _lengthen(path: Path) -> None:
 
 
 def _transplant(path: Path) -> None:
-    """Lay a new first page over the file: schema and root pages are the same in every outbox."""
+    """Write a new first page over the file; schema and root pages are the same in every outbox."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as template:
         template.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         for statement in SCHEMA:
@@ -154,7 +158,9 @@ def _transplant(path: Path) -> None:
 
 
 def _rows(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
-    """Rows from the front up to the damage, from the back down to it, then every id between that answers."""
+    """Rows from the front up to the damage, then from the back down to it, then every id in between that
+    can be read.
+    """
     low, high = 0, None
     try:
         for row in db.execute(query + " ORDER BY id"):

@@ -1,1 +1,1 @@
-"""What keeps an agent well: its log, signs of life, and tasks that are started again."""
+"""What keeps the agent running: logs, signs of life, and restarting of failed tasks."""

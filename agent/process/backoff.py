@@ -1,4 +1,4 @@
-"""Pauses between attempts: doubling up to a bound, spread at random so that a ward of kits does not knock at once."""
+"""Pauses between attempts: doubled up to a bound, with jitter so that many kits do not reconnect at the same moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """`next` is the pause before the next attempt, in seconds; `reset` after a success that lasted."""
+    """`next` is the pause before the next attempt, in seconds; call `reset` after lasting success."""
 
     def __init__(self, first_s: float, most_s: float, draw: Callable[[], float] = random.random) -> None:
         self._first = first_s

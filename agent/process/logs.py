@@ -1,4 +1,4 @@
-"""One line of JSON an event, on standard error. No samples and no names of people: ids of sessions and kits only."""
+"""One line of JSON per event, on standard error. No samples and no names of people, only ids of sessions and kits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from core.contracts.service import journal_entry
 
 KEPT = 300
 recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
-"""The last events, for a diagnostics report."""
+"""The latest events, for a diagnostics report."""
 
 
 def configure(level: str, journal: str | None = None) -> None:
-    """structlog for our own events, to the `journal` with fields where there is one; other libraries' warnings too."""
+    """Set up structlog, with fields to the `journal` if there is one; warnings of other libraries are
+    logged as well.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -43,7 +45,9 @@ def _keep(_logger: Any, _method: str, event: structlog.typing.EventDict) -> stru
 
 
 class Journal:
-    """A logger that hands entries to journald; what it cannot take goes to standard error, which it reads as well."""
+    """A logger that sends entries to journald; what journald cannot take goes to standard error, which it reads as
+    well.
+    """
 
     def __init__(self, address: str) -> None:
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

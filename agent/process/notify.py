@@ -1,7 +1,7 @@
-"""What the service manager is told: ready, still working, stopping (systemd's sd_notify protocol, one datagram each).
+"""Messages to the service manager: ready, still working, stopping (systemd's sd_notify protocol, one datagram each).
 
-Still working means that samples came, or that the source says why none do. A loop that merely turns is not work, and
-a source that claims to be well and gives nothing is restarted by the watchdog.
+"Still working" means that samples arrived or that the source says why none do; an event loop that merely runs does not
+count. A source that reports no problem and gives nothing is restarted by the watchdog.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 def notify(address: str | None, text: bytes) -> None:
-    """Nothing without a manager; a manager that is gone is no reason to stop."""
+    """Send one message; does nothing without a manager, and ignores one that is gone."""
     if not address:
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
@@ -28,7 +28,7 @@ def notify(address: str | None, text: bytes) -> None:
 
 
 class Watchdog:
-    """`samples` counts what was read, `problem` says why nothing is."""
+    """`samples` counts what was read; `problem` says why nothing is."""
 
     def __init__(
         self, address: str | None, within_s: float | None, samples: Callable[[], int], problem: Callable[[], str | None]
@@ -39,13 +39,13 @@ class Watchdog:
         self._silent = False
 
     def works(self) -> bool:
-        """Whether there was progress since this was last asked."""
+        """Whether there was progress since the last call, or a known problem."""
         count = self._samples()
         moved, self._seen = count != self._seen, count
         return moved or self._problem() is not None
 
     async def run(self) -> None:
-        """Returns at once when the manager asked for no sign of life (WatchdogSec)."""
+        """Signal life while there is progress. Returns at once when the manager does not ask for it (WatchdogSec)."""
         if self._address is None or self._within_s is None:
             return
         while True:

@@ -1,7 +1,7 @@
-"""Keeps a duty running: a fault is logged and the duty starts again after a growing, jittered pause, for ever.
+"""Keeps a duty running: a failure is logged and the duty is restarted after a growing, jittered pause, forever.
 
-What is expected of the world (an AgentError: unplugged, unreachable) is one line, told once until it changes; what is
-not expected is a fault of ours and comes with its traceback.
+Expected failures (AgentError: unplugged, unreachable) are logged in one line, once until the reason changes. Anything
+else is a bug, and is logged with its traceback.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ async def supervise(
     fatal: type[AgentError] | tuple[type[AgentError], ...] = (),
     progress: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Run `duty` until it returns by itself; `troubled` hears, in a sentence, why it has to begin again.
+    """Run `duty` until it returns by itself; `troubled` is called with the reason for each restart.
 
-    A `fatal` error, one that no second attempt can help, is raised. Where `progress` has grown, or the duty went on for
-    a while, the next pause is the first again.
+    A `fatal` error, which no further attempt can cure, is raised. If `progress` grew or the duty ran for
+    STEADY_AFTER_S, the pause starts at its shortest again.
     """
     loop = asyncio.get_running_loop()
     told = None

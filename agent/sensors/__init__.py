@@ -1,1 +1,1 @@
-"""`homeside sensors`: what is in reach, whether one is sound, what it says now, how it is set, and its firmware."""
+"""`homeside sensors`: find sensors in range, test them, watch and configure them, and update their firmware."""

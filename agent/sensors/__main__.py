@@ -1,4 +1,4 @@
-"""`homeside sensors scan | test | stream | config | update`: options in, a table, a live chart or JSON out."""
+"""The commands `homeside sensors scan | test | stream | config | update`."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def source_for(
     adapter: str | None,
     ecg: Callable[[EcgReading], None] | None = None,
 ) -> Source:
-    """The source of a serial port, or of a sensor over the air; SettingsError names what cannot be."""
+    """The source for a serial port or a Bluetooth sensor. SettingsError says what is not possible."""
     if ecg is not None and is_port(where):
         raise SettingsError(f"no electrocardiogram comes over a wire: {where} is a serial port")
     settings: dict[str, Any] = {"rate_hz": rate_hz, "range_g": range_g}
@@ -204,7 +204,7 @@ def source_for(
 
 
 def way_to(where: str, baud: int, adapter: str | None, radio: Radio | None = None) -> Way:
-    """How a firmware update reaches a sensor."""
+    """How to reach a sensor for a firmware update."""
     if is_port(where):
         return Way.over_serial(where, baud)
     return Way(where, LinkTransport(radio or _radio(adapter)))
@@ -295,7 +295,7 @@ def show_images(images: list[Image], *, as_json: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, Any], or_else: Any = None) -> Any:
-    """An error is one sentence and exit 2; with `or_else` it is a sentence, and that is returned."""
+    """Run `work`. An error is printed as one sentence; then exit with 2, or return `or_else` if it is given."""
     configure("warning")
     try:
         return asyncio.run(work)

@@ -1,7 +1,7 @@
-"""A sensor's firmware through MCUmgr's SMP: sent, tried, kept when it came up, and left alone when it did not.
+"""Updates a sensor's firmware through MCUmgr's SMP: upload, trial, and confirmation once the new image runs.
 
-The new image is only marked for trial. It runs once after the restart; if it is not confirmed, because it never
-answered, MCUboot puts the one before back at the next restart. A cut on the way goes on where the server left off.
+The new image is only marked for trial and runs once after the restart. If it is not confirmed, because the sensor never
+answered, MCUboot restores the previous one at the next restart. An interrupted upload continues where it stopped.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ ANSWER_WITHIN_S = 5.0
 TRIES = 12
 PAUSE_S = 0.5
 BACK_WITHIN_S = 90.0
-"""MCUboot swaps two slots before anything runs: half a minute on a slow flash."""
+"""MCUboot swaps the two slots before anything runs, which takes half a minute on slow flash."""
 _BROKEN_OFF = (SMPTransportDisconnected, TimeoutError, OSError)
 
 
 class Image(NamedTuple):
-    """A slot as the sensor tells of it; `flags` in MCUboot's words."""
+    """An image slot as the sensor reports it; `flags` in MCUboot's terms."""
 
     slot: int
     version: str
@@ -48,7 +48,7 @@ class Image(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How a sensor is reached: its address, and what carries SMP there."""
+    """How a sensor is reached: its address, and the transport for SMP."""
 
     address: str
     transport: SMPTransport
@@ -59,11 +59,11 @@ class Way(NamedTuple):
 
 
 class Updater:
-    """`progress` hears the share of the image that is there, 0 to 1. Everything raises UpdateFailed."""
+    """`progress` receives the uploaded share of the image, 0 to 1. All methods raise UpdateFailed."""
 
     def __init__(self, way: Way, progress: Callable[[float], None]) -> None:
         self.cuts = 0
-        """How often the way broke off during an upload that went on after."""
+        """How often the connection broke during an upload that was then continued."""
         self._way, self._progress = way, progress
 
     async def images(self) -> list[Image]:
@@ -71,12 +71,12 @@ class Updater:
             return await _states(client)
 
     async def confirm(self) -> list[Image]:
-        """Keep the image that runs."""
+        """Confirm the running image, so that it is kept."""
         async with self._told(), self._client() as client:
             return await _write(client, ImageStatesWrite(confirm=True))
 
     async def update(self, image: bytes, *, reset: bool = True) -> list[Image]:
-        """Upload, mark for trial, restart, and confirm what came up; the slots as they are then."""
+        """Upload, mark for trial, restart, and confirm the image once it runs; returns the slots afterwards."""
         try:
             digest = parse_image(image).digest
         except ImageError as error:
@@ -96,7 +96,9 @@ class Updater:
         return await self._came_up(digest)
 
     async def _upload(self, image: bytes) -> None:
-        """Begun again after a cut, the server says how far it is (same SHA-256), and from there it goes on."""
+        """Upload, resuming after interruptions: the server recognises the image by its SHA-256 and says how
+        far it got.
+        """
         tried, reached = 0, -1
         while True:
             try:
@@ -117,7 +119,9 @@ class Updater:
                 return
 
     async def _came_up(self, digest: bytes) -> list[Image]:
-        """Wait for the sensor after its restart; whatever runs then is told, and ours is confirmed."""
+        """Wait for the sensor after its restart, and confirm our image if it runs; otherwise UpdateFailed says what
+        runs instead.
+        """
         deadline = asyncio.get_running_loop().time() + BACK_WITHIN_S
         while True:
             await asyncio.sleep(PAUSE_S)

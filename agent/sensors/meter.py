@@ -1,4 +1,4 @@
-"""What can be said of a sensor from its samples alone: rate, jitter, loss, clock error, gravity. A source's sink."""
+"""What a sensor's samples alone reveal: rate, jitter, loss, clock error, gravity. It is the sink of a source."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from agent.sources import Reading, SensorInfo
 from agent.sources.timing import STANDARD_GRAVITY
 
 KEPT_S = 10.0
-"""The figures are of the latest ten seconds, the loss since the beginning."""
+"""Span of the figures; losses are counted from the start."""
 GRAVITY_WITHIN = 0.1
 RATE_WITHIN = 0.05
 FEW = 20
 
 
 class Meter:
-    """`readings` is bounded by time; one sensor each."""
+    """One per sensor; keeps the readings of the last KEPT_S seconds."""
 
     def __init__(self) -> None:
         self.info: SensorInfo | None = None
@@ -39,13 +39,13 @@ class Meter:
 
     @property
     def axes_g(self) -> np.ndarray:
-        """The kept samples, float64[n, 3] in g."""
+        """The samples kept, float64[n, 3] in g."""
         if not self._readings:
             return np.empty((0, 3))
         return np.concatenate([reading.xyz for reading in self._readings]) / STANDARD_GRAVITY
 
     def figures(self) -> dict[str, Any]:
-        """As JSON has it; None where too little is known."""
+        """The figures for JSON output; None where too little is known."""
         info = self.info or SensorInfo("unknown", "unknown")
         found: dict[str, Any] = {
             "name": info.name,
@@ -79,7 +79,7 @@ class Meter:
         }
 
     def findings(self) -> list[str]:
-        """What is not as it should be, with what to do; empty for a sound sensor lying still or worn."""
+        """Problems, each with a remedy; empty for a sensor in good order that lies still or is worn."""
         now = self.figures()
         if now["measuredHz"] is None:
             return ["hardly any samples came: is it powered, near and started?"]

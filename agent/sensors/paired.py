@@ -1,6 +1,6 @@
-"""The samples and the electrocardiogram of one sensor, on one clock: the truth to hold a heart rate against.
+"""Samples and electrocardiogram of one sensor on one clock, as a reference for heart rates.
 
-Kept until they are taken, a bounded while.
+Both are kept until taken, within a bound.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from agent.sources import EcgReading, Reading, SensorInfo
 from agent.sources.timing import STANDARD_GRAVITY
 
 KEPT = 256
-"""Packets: a minute of what an H10 sends in both."""
+"""Packets of each kind that are kept: about a minute of an H10's."""
 SHOWN_S = 5.0
 
 
 class Paired:
-    """A sink in front of a meter; `ecg` hears the other stream."""
+    """A sink in front of a meter; `ecg` receives the electrocardiogram."""
 
     def __init__(self, meter: Meter) -> None:
         self.dropped = 0
@@ -42,14 +42,14 @@ class Paired:
 
     @property
     def millivolts(self) -> np.ndarray:
-        """The newest seconds that were not taken, float64[n], for a chart."""
+        """The newest seconds not yet taken, float64[n] in mV, for a chart."""
         if not self._ecg:
             return np.empty(0)
         values = np.concatenate([one.microvolts for one in self._ecg]) / 1000
         return values[-round(SHOWN_S * self._ecg[-1].rate_hz) :]
 
     def take(self) -> dict[str, Any]:
-        """Both since the last time, as JSON has it; times are ms of this machine's monotonic clock."""
+        """Everything since the last call, for JSON output; times in ms of this machine's monotonic clock."""
         acc, ecg = list(self._acc), list(self._ecg)
         self._acc.clear()
         self._ecg.clear()

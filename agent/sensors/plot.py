@@ -1,4 +1,4 @@
-"""A chart of dots for a terminal, eight dots a character (Unicode's Braille patterns), from the newest samples."""
+"""A chart for the terminal with eight dots per character (Unicode's Braille patterns), from the newest samples."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from agent.sensors.meter import Meter
 
 WIDTH, HEIGHT = 72, 8
 LEAST_SPAN = 0.01
-"""g. Below it the chart would show noise as mountains."""
+"""Least span of the chart in g, so that noise is not magnified to full height."""
 LEAST_MV = 0.2
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _BLANK = 0x2800
 
 
 def chart(values: np.ndarray, width: int = WIDTH, height: int = HEIGHT, least_span: float = LEAST_SPAN) -> list[str]:
-    """Lines of a chart of `values`, oldest left: each column of dots from the least to the most of its values."""
+    """The lines of a chart of `values`, oldest at the left; each column spans the least to the greatest of
+    its values.
+    """
     cells = np.zeros((height, width), np.int64)
     if len(values):
         middle = (float(values.max()) + float(values.min())) / 2
@@ -36,7 +38,9 @@ def chart(values: np.ndarray, width: int = WIDTH, height: int = HEIGHT, least_sp
 
 
 def screen(meter: Meter, where: str, beside: dict[str, Any], millivolts: np.ndarray | None = None) -> Panel:
-    """What `sensors stream` shows: the axis with the most in it, an electrocardiogram if there is one, the figures."""
+    """The screen of `sensors stream`: the axis that varies most, an electrocardiogram if there is one, and
+    the figures.
+    """
     axes = meter.axes_g
     at = int(axes.std(axis=0).argmax()) if len(axes) else 2
     values = axes[:, at] if len(axes) else np.empty(0)

@@ -1,4 +1,4 @@
-"""Reads one sensor for a while, as the agent would, without an agent."""
+"""Reads one sensor for a while, as the agent would."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ async def read_for(
     every_s: float = 0.25,
     sink: Sink | None = None,
 ) -> None:
-    """`seconds` from the first sample on; `each` is called now and then. SourceError when it cannot be read.
+    """Read for `seconds` from the first sample on, calling `each` every `every_s`. SourceError when it cannot be read.
 
-    `sink` stands before the meter where somebody wants more than its figures.
+    `sink` stands before the meter when more than its figures is wanted.
     """
     loop = asyncio.get_running_loop()
     running = asyncio.ensure_future(source.run(sink or meter))

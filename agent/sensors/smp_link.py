@@ -1,4 +1,4 @@
-"""MCUmgr's SMP over our own radio link, so that an update finds a sensor, and reaches it, as its samples do.
+"""MCUmgr's SMP over our own radio link, so that an update finds and reaches a sensor exactly as its samples do.
 
 Source: Zephyr's SMP transport over Bluetooth: one characteristic, written without response, answered by notification.
 """
@@ -19,11 +19,12 @@ from firmware_bridge.gatt import Write
 
 SERVICE, CHARACTERISTIC = str(SMP_SERVICE_UUID), str(SMP_CHARACTERISTIC_UUID)
 ANSWER_WITHIN_S = 40.0
-"""An image's whole slot may be erased before the first answer; the client's own timeouts are shorter elsewhere."""
+"""The first answer may have to wait until a whole image slot is erased; the client's own timeouts are shorter
+elsewhere."""
 
 
 class LinkTransport(SMPTransport):
-    """One sensor by address or name. `connect` finds it anew each time: it restarts in an update."""
+    """One sensor, by address or name. `connect` searches for it each time, because it restarts during an update."""
 
     def __init__(self, radio: Radio) -> None:
         self._radio = radio
@@ -31,7 +32,7 @@ class LinkTransport(SMPTransport):
         self._heard = b""
 
     async def connect(self, address: str, timeout_s: float) -> None:
-        """TimeoutError when it is not in reach, as the other transports have it."""
+        """Find and connect. Raises SMPTransportDisconnected when the sensor is not in reach or has no SMP service."""
         try:
             found = await self._radio.scan(timeout_s, lambda seen: 0.0 if _meant(seen, address) else None)
             if (one := _meant(found, address)) is None:

@@ -1,6 +1,7 @@
-"""Where samples come from. A source runs until it fails or is through, and hands what it reads to a sink.
+"""Where samples come from. A source runs until it fails or ends, and passes what it reads to a sink.
 
-Times are the host's monotonic clock in ns, accelerations m/s² with gravity; no source knows the time of day.
+Times are the host's monotonic clock in ns; accelerations are in m/s² including gravity. No source knows the time of
+day.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 class SensorInfo(NamedTuple):
-    """What is known of the sensor: `kind` is the part or the sort of recording, the rest may be unknown."""
+    """What is known about the sensor: `kind` is the part or the kind of recording; the rest may be unknown."""
 
     name: str
     kind: str
@@ -24,10 +25,10 @@ class SensorInfo(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """`t_ns` float64[n], `xyz` float64[n, 3] m/s²; `lost` samples are missing before these by the sensor's count.
+    """`t_ns` float64[n]; `xyz` float64[n, 3] in m/s²; `lost`: samples missing before these by the sensor's own count.
 
-    `error_ms`: how far the times may be off; `tick`: the sensor's own counter at the newest sample, `tick_ns` long each
-    (None: it has no clock, and the counter is that of its samples).
+    `error_ms`: how far the times may be off. `tick`: the sensor's counter at the newest sample; `tick_ns`: length of a
+    tick, or None for a sensor without a clock, whose counter counts samples.
     """
 
     t_ns: Floats
@@ -40,7 +41,7 @@ class Reading(NamedTuple):
 
 
 class EcgReading(NamedTuple):
-    """An electrocardiogram beside the samples, on the same clock: `t_ns` and `microvolts` float64[n]."""
+    """An electrocardiogram on the same clock as the samples: `t_ns` and `microvolts` float64[n]."""
 
     t_ns: Floats
     microvolts: Floats
@@ -49,7 +50,7 @@ class EcgReading(NamedTuple):
 
 
 class Sink(Protocol):
-    """Called on the event loop."""
+    """What a source passes its readings to; called on the event loop."""
 
     def sensor(self, info: SensorInfo) -> None: ...
 
@@ -60,20 +61,22 @@ class Source(Protocol):
     name: str
 
     async def run(self, sink: Sink) -> None:
-        """Read until through (a recording) or until something fails: SourceError, and the supervisor runs it again."""
+        """Read until a recording ends, or something fails with SourceError, after which the supervisor calls
+        it again.
+        """
         ...
 
     async def set_rate(self, hz: float) -> float:
-        """The rate now in effect, Hz; CommandRefused when it cannot be set."""
+        """Set the rate; returns the one now in effect, in Hz. CommandRefused when it cannot be set."""
         ...
 
     async def identify(self) -> SensorInfo:
-        """Ask the sensor anew who it is; CommandRefused when there is nobody to ask."""
+        """Ask the sensor to identify itself again; CommandRefused when none can answer."""
         ...
 
     @property
     def samples(self) -> int:
-        """How many were read since the start."""
+        """Number of samples read since the start."""
         ...
 
     def figures(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A serial port in one thread of its own: bytes with the moment they were read, and writes between the reads.
+"""A serial port in its own thread: reads bytes with their arrival time, and writes between the reads.
 
-The thread stamps bytes where the kernel hands them over, so that a busy event loop adds nothing to arrival times.
-What the loop does not fetch in time is dropped oldest first, and counted.
+The thread timestamps bytes as the kernel delivers them, so a busy event loop does not delay arrival times. What the
+loop does not fetch in time is dropped, oldest first, and counted.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import serial
 from agent.errors import PortError
 
 READ_TIMEOUT_S = 0.05
-"""How long a write may have to wait for the read before it."""
+"""Longest time a write waits for the read in progress."""
 WRITE_TIMEOUT_S = 1.0
 MAX_CHUNKS = 1024
-"""Ten seconds of a fast sensor; an event loop that is behind by more is not going to catch up."""
+"""Ten seconds of a fast sensor; an event loop further behind will not catch up."""
 MAX_READ = 4096
 
 
 class Port:
-    """Used once: `start`, then `chunks` until it raises PortError, then `close`."""
+    """For single use: `start`, then `chunks` until it raises PortError, then `close`."""
 
     def __init__(self, path: str, baud: int) -> None:
         self.path = path
@@ -45,7 +45,10 @@ class Port:
         self._thread.start()
 
     async def chunks(self, within_s: float) -> list[tuple[bytes, int]]:
-        """Waits for what comes, (bytes, host-monotonic ns) each; PortError when the port is gone or silent."""
+        """Wait for bytes, as (bytes, host-monotonic ns) pairs;
+
+        PortError when the port is gone or silent for `within_s`.
+        """
         try:
             async with asyncio.timeout(within_s):
                 await self._something()
@@ -61,7 +64,9 @@ class Port:
         return found
 
     async def _something(self) -> None:
-        """Until there are chunks, or the port has ended. Looked at again after `clear`: the thread does not wait."""
+        """Wait for chunks or the end of the port; checked again after `clear`, since the thread may have added some
+        meanwhile.
+        """
         while True:
             self._news.clear()
             if self._chunks or self._ended.done():
@@ -69,7 +74,9 @@ class Port:
             await self._news.wait()
 
     def write(self, data: bytes, written: Callable[[int], None] | None = None) -> None:
-        """Write between two reads; `written` is told, in the port's thread, the moment before the bytes went out."""
+        """Write between two reads; `written` is called in the port's thread with the time just before the bytes are
+        sent.
+        """
         self._writes.append((data, written))
 
     async def close(self) -> None:
@@ -117,7 +124,7 @@ class Port:
 
 
 def _explained(path: str, error: Exception) -> PortError:
-    """pyserial's errors with the remedy beside the cause."""
+    """pyserial's errors as a PortError with the remedy."""
     number = getattr(error, "errno", None)
     if number == errno.ENOENT:
         return PortError(

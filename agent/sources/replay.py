@@ -1,7 +1,7 @@
-"""A recording sent as if it were measured now: its own spacing, paced by its own times, from now on.
+"""A recording sent as if it were measured now, with its own spacing and pace.
 
-At speed 1 the first sample is now. Faster, the recording begins so far in the past that its last sample is sent the
-moment it is due: spacing stays true at any speed, and no sample is from the future.
+At speed 1 its first sample is now. At higher speeds it starts far enough in the past that the last sample is sent when
+it is due: the spacing stays true at any speed, and no sample lies in the future.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEP_S = 0.05
 
 
 class ReplaySource:
-    """`run` returns when the recording is through, and never when it loops."""
+    """`run` returns at the end of the recording, or never when it loops."""
 
     def __init__(self, settings: Replay, path: Path, *, monotonic_ns: Monotonic = time.monotonic_ns) -> None:
         self.name = "replay"
@@ -61,7 +61,9 @@ class ReplaySource:
         return {"file": self._path.name, "samples": self._sent, "rounds": self._rounds}
 
     async def _once(self, sink: Sink, recording: Recording, begin_ns: int) -> None:
-        """Each sample when it is due; what the file has out of order stays so, due with the latest before it."""
+        """Send each sample when it is due; samples out of order stay so, and are due with the latest one
+        before them.
+        """
         speed = self._settings.speed
         offset_ms = recording.t_ms - recording.t_ms.min()
         due_ns = np.maximum.accumulate(offset_ms) * 1e6 / speed

@@ -1,7 +1,7 @@
-"""One sensor's events, whatever brings them: samples get times and go to the sink, answers go to who asked.
+"""One sensor's events, over any transport: samples get times and go to the sink, replies go to whoever is waiting.
 
-A sensor that speaks our protocol is asked who it is, set as configured and pinged a few times for the one-way delay;
-pinged again each half minute. What other families are set to is written when their connection opens.
+A sensor that speaks our protocol is identified, configured and pinged to measure the one-way delay, again every half
+minute by default. Other families are configured by what is written when their connection opens.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ PING_APART_S = 0.06
 
 Written = Callable[[int], None]
 Write = Callable[[bytes, Written | None], None]
-"""Sends a frame of ours; `Written` is told the moment before it went out, host-monotonic ns."""
+"""Sends a frame of ours; `Written` is called with the time just before it is sent, in host-monotonic ns."""
 
 
 class Wanted(Protocol):
-    """What the settings ask of a sensor."""
+    """What the settings request of a sensor."""
 
     @property
     def rate_hz(self) -> float | None: ...
@@ -50,9 +50,9 @@ class Wanted(Protocol):
 
 
 class Sensing:
-    """Lives as long as its source: the clock and the counts go on over reconnections. `where` is for people.
+    """Lives as long as its source, so that clock and counts continue across reconnections. `where` is the name in logs.
 
-    `ecg` hears an electrocardiogram, from a sensor that sends one.
+    `ecg` receives the electrocardiogram of a sensor that sends one.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Sensing:
         self._replies: dict[int, asyncio.Future[Reply]] = {}
 
     def connected(self, sink: Sink, write: Write | None) -> None:
-        """`write` is None for a sensor that does not take our commands."""
+        """A connection was made. `write` is None for a sensor that does not take our commands."""
         self._sink, self._write = sink, write
         self.times.returned()
 
@@ -84,7 +84,7 @@ class Sensing:
         self._write = None
 
     async def converse(self) -> None:
-        """The whole conversation of one connection, beside the samples that flow meanwhile; never returns."""
+        """Identify, configure and then ping the sensor, while its samples arrive; never returns."""
         if await self._identity() is None:
             log.warning("sensor_does_not_answer", where=self._where)
             self.tell(SensorInfo("unknown", "unknown"))
@@ -218,7 +218,7 @@ class Sensing:
         return reply
 
     async def _ping(self) -> None:
-        """A burst; the shortest round trip counts."""
+        """Send a burst of pings; the one with the shortest round trip counts."""
         self._pings.clear()
         for _ in range(PINGS):
             token = next(self._tokens) & commands.MAX_TOKEN

@@ -1,7 +1,7 @@
-"""A sensor on a serial line: bytes to samples with times, in our own frame or in another dialect.
+"""A sensor on a serial line: bytes to samples with times, in our own frame format or another dialect.
 
-What ends the port (unplugged, silent) ends `run`, and the supervisor opens it again; the decoder stays, so that what
-was missed meanwhile is counted.
+When the port ends (unplugged, silent), so does `run`, and the supervisor opens it again; the decoder is kept, so that
+samples missed meanwhile are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from firmware_bridge.families import COMMANDED, DIALECTS, USUAL_HZ
 
 
 class SerialSource:
-    """One sensor on one port; `run` for every time it is plugged in."""
+    """One sensor on one port; `run` for each time it is plugged in."""
 
     def __init__(self, settings: Serial, path: str, open_port: Callable[[], Port]) -> None:
         self.name = "serial"
@@ -77,7 +77,7 @@ class SerialSource:
             await self._sensing.converse()
 
     def _anonymous(self) -> SensorInfo:
-        """What a sensor that answers nothing can be called."""
+        """The name of a sensor that cannot be asked."""
         return SensorInfo(self._path.rsplit("/", 1)[-1], self._settings.dialect)
 
     def _write(self, frame: bytes, written: Written | None) -> None:

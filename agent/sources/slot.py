@@ -1,6 +1,6 @@
-"""A slot one frame deep between a camera and everybody who looks: the newest wins, and nobody waits for anybody.
+"""A slot one frame deep between a camera and its readers: the newest frame wins, and nobody waits for anybody.
 
-A frame that was replaced before anybody took it counts as dropped. Frames are shared and never changed.
+A frame replaced before anyone took it counts as dropped. Frames are shared and must not be changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Frame(NamedTuple):
 
 
 class Slot:
-    """`put` from any thread; `newest` from any number of event loops, each reader with its own `after`."""
+    """`put` from any thread; `newest` from any event loop, each reader with its own `after`."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -39,7 +39,7 @@ class Slot:
 
     @property
     def latest(self) -> Frame | None:
-        """What is in the slot now, looked at without taking it."""
+        """The current frame, without counting it as taken."""
         return self._frame
 
     def put(self, frame: Frame) -> None:
@@ -52,7 +52,7 @@ class Slot:
                 future.get_loop().call_soon_threadsafe(_settle, future)
 
     async def newest(self, after: int = 0) -> Frame:
-        """The newest frame with a number above `after`, as soon as there is one."""
+        """The newest frame with a number above `after`; waits until there is one."""
         while True:
             with self._lock:
                 if self._frame is not None and self._frame.number > after:

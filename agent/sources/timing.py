@@ -1,6 +1,6 @@
-"""Samples of a packet get their times: by the sensor's own clock where it has one, by their arrivals where not.
+"""Assigns times to a packet's samples: by the sensor's own clock if it has one, otherwise by arrival times.
 
-The clock is kept over a reconnection, so that its fit need not warm up again, and made anew when the sensor restarted.
+The clock is kept across a reconnection, so that its fit stays good, and replaced when the sensor has restarted.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from firmware_bridge.decoders import Ecg, Samples
 STANDARD_GRAVITY = 9.80665
 """m/s² in one g, exact (3rd CGPM, 1901)."""
 RESTARTED_NS = 1e9
-"""A clock that differs by more than this from where it should be after a pause is not the one that was fitted."""
+"""If, after a pause, the clock is off by more than this, the sensor has restarted and the old fit is discarded."""
 
 
 class SampleTimes:
-    """`tick_ns` None: the sensor has no clock. `segment` counts the clocks there were."""
+    """`tick_ns` None: the sensor has no clock. `segment` increases with every restart of the clock."""
 
     def __init__(self, tick_ns: float | None) -> None:
         self.delay = OneWayDelay()
@@ -37,11 +37,11 @@ class SampleTimes:
         return clock.error_ms if clock is not None else None
 
     def returned(self) -> None:
-        """A new connection: whether it is the same clock still, its first packet tells."""
+        """A new connection; its first packet will show whether the clock is still the same."""
         self._returned, self._packets = True, None
 
     def restart(self) -> None:
-        """The sensor began anew, and its clock with it."""
+        """The sensor restarted, and its clock with it."""
         if self._tick_ns is not None:
             self._device = DeviceClock(self._tick_ns)
         self._packets = None
@@ -49,7 +49,7 @@ class SampleTimes:
         self.delay.restart()
 
     def set_delay(self) -> float | None:
-        """Take off the least one-way delay, once pings have told it; ns."""
+        """Apply the least one-way delay once pings have measured it; returns it in ns."""
         delay = self.delay.estimate()
         if delay is not None and self._device is not None:
             self._device.set_delay(delay)
@@ -69,7 +69,7 @@ class SampleTimes:
         return _reading(packet, self._device.to_ns(packet.ticks), self.error_ms, newest, self._tick_ns)
 
     def beside(self, ecg: Ecg) -> EcgReading | None:
-        """By the clock that the samples tell; None before the first of them."""
+        """An electrocardiogram timed by the samples' clock; None before the first sample."""
         if self._device is None:
             return None
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""MQTT: the live lane, the paced history lane, acknowledgements and commands down."""
+"""MQTT: the live lane, the paced backfill lane, acknowledgements and commands."""
 
 from agent.uplink.uplink import Counts, Uplink
 

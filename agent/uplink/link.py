@@ -1,8 +1,8 @@
-"""One MQTT connection, from CONNECT to its end; never reconnected, never reused, so no queue of paho's outlives it.
+"""One MQTT connection, from CONNECT to its end; never reconnected or reused, so none of paho's queues outlives it.
 
-paho runs its own network thread; everything it has to say is handed to the event loop here. MQTT 5 is preferred
-because a refused publish is silent in 3.1.1. Brokers without it are told by `speaks_5`, a connection with no last
-will: amqtt takes the properties of an MQTT 5 will for its topic and then never answers.
+paho runs its own network thread; its callbacks are handed to the event loop here. MQTT 5 is preferred, because MQTT
+3.1.1 gives no sign of a refused publish. `speaks_5` recognises brokers without it by a trial connection that has no
+last will: amqtt mistakes an MQTT 5 will's properties for its topic, and then never answers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNLIMITED = 65_535
 
 
 class Listener(Protocol):
-    """Called on the event loop, in the order things happened."""
+    """Called on the event loop, in the order of events."""
 
     def on_taken(self, mid: int, refused: str | None) -> None: ...
 
@@ -46,7 +46,7 @@ class Listener(Protocol):
 
 
 class Link:
-    """Made by `open`. `in_flight_limit` is how many publishes the broker allows without its PUBACK."""
+    """Created by `open`. `in_flight_limit`: publishes that the broker allows before its PUBACK."""
 
     def __init__(
         self,
@@ -85,9 +85,10 @@ class Link:
         alias: str = "",
         lanes: tuple[Lane, ...] = TO_KITS,
     ) -> Link:
-        """Connected and subscribed to `lanes`. Raises BrokerUnreachable, BrokerRefused or ProtocolRefused.
+        """Connect and subscribe to `lanes`. Raises BrokerUnreachable, BrokerRefused or ProtocolRefused.
 
-        One client id is connected once: with an `alias` the agent's own connection is left alone.
+        A client id can be connected only once; an `alias` gives another id, which leaves the agent's own connection
+        alone.
         """
         link = cls(broker, kit, version, will=will, listener=listener, alias=alias, lanes=lanes)
         try:
@@ -105,7 +106,7 @@ class Link:
 
     @classmethod
     async def speaks_5(cls, broker: Broker, kit: str, alias: str = "") -> bool:
-        """Whether the broker takes an MQTT 5 connection. Raises BrokerUnreachable or BrokerRefused."""
+        """Whether the broker accepts an MQTT 5 connection. Raises BrokerUnreachable or BrokerRefused."""
         link = cls(broker, kit, V5, alias=alias)
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
@@ -126,18 +127,18 @@ class Link:
         return self._answered.done() and not self._closed.done()
 
     def publish(self, lane: Lane, body: bytes, *, retain: bool = False) -> int:
-        """Hand a message to the network thread, QoS 1; the id `on_taken` will name."""
+        """Hand a message to the network thread, QoS 1; returns the id that `on_taken` will be called with."""
         return self._client.publish(topic(self._kit, lane), body, qos=1, retain=retain).mid
 
     async def close(self, within_s: float) -> None:
-        """An orderly DISCONNECT, so that the broker keeps the last will to itself."""
+        """Disconnect in order, so that the broker does not publish the last will."""
         self._given_up = True
         self._client.disconnect()
         await asyncio.wait([self._closed], timeout=within_s)
         self.abort()
 
     def abort(self) -> None:
-        """Let go at once, whatever state it is in; the network thread ends by itself."""
+        """Disconnect at once, in any state; the network thread then ends by itself."""
         self._given_up = True
         self._client.disconnect()
         with suppress(OSError, AttributeError):
@@ -180,7 +181,7 @@ class Link:
         return f"{self._broker.scheme}://{self._broker.host}:{self._broker.port}"
 
     async def _dial(self) -> None:
-        """Name look-up, TCP and TLS block: they get a thread that nobody has to wait for at exit."""
+        """Connect in a daemon thread, because name lookup, TCP and TLS block and must not delay exiting."""
 
         def dial() -> None:
             try:
@@ -261,7 +262,9 @@ class Link:
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """paho drops a socket whose handshake failed without closing it; a broker knocked at for days has that a lot."""
+    """Closes the socket after a failed handshake, which paho forgets: file descriptors would leak during a
+    long outage.
+    """
 
     def do_handshake(self, block: bool = False) -> None:
         try:
@@ -272,10 +275,10 @@ class _TlsSocket(ssl.SSLSocket):
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:
-    """The broker is always verified; there is no way to ask for less.
+    """The TLS context for the broker, which is always verified; there is no option for less.
 
-    A clock that stands outside the life of this kit's own certificate cannot judge the broker's: then dates are left
-    out, and what the broker must prove is the signature of the authority that enrolment named.
+    If this machine's clock lies outside the validity of the kit's own certificate, it cannot judge the broker's dates:
+    they are ignored then, and the broker must still prove the signature of the authority named at enrolment.
     """
     try:
         context = ssl.create_default_context(cafile=broker.tls.ca)

@@ -1,8 +1,8 @@
-"""From the outbox to the relay and back: live first, history paced beside it, both until the relay says `ack`.
+"""Between outbox and relay: live messages first, paced history beside them, each until the relay sends `ack`.
 
-Reconnects for ever with growing, jittered pauses. A message counts as in flight from its publish to the relay's
-acknowledgement; after `ack_timeout_s`, or when the connection ends, it is history to be sent again. What the broker
-says (PUBACK) only opens its own window.
+Reconnects forever with growing, jittered pauses. A message is in flight from its publish to the relay's
+acknowledgement; after `ack_timeout_s`, or when the connection ends, it is sent again as history. The broker's PUBACK
+only limits how many publishes may be outstanding.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from core.contracts.topics import Lane
 log = structlog.get_logger(__name__)
 
 LIVE_WINDOW = 64
-"""Live messages without the relay's ack: 6 s of them. Later ones are history; the present is not queued."""
+"""Live messages awaiting the relay's ack, about 6 s of them. Later ones become history instead of queueing."""
 BROKER_WINDOW = 128
-"""Publishes without the broker's PUBACK, where it does not ask for fewer; a quarter is kept free for live ones."""
+"""Publishes awaiting the broker's PUBACK, unless it asks for fewer; a quarter is reserved for live messages."""
 TICK_S = 0.25
 REFILL_BLOCKS = 16
 RETRY_FIRST_S, RETRY_MOST_S = 0.5, 30.0
@@ -70,7 +70,7 @@ class _Flight:
 
 @dataclass(slots=True)
 class Counts:
-    """Since this start, for status."""
+    """Counts since this start, for status."""
 
     connections: int = 0
     sent: int = 0
@@ -81,7 +81,7 @@ class Counts:
 
 
 class Uplink:
-    """`run` until `stop`. `status(state)` gives the body to publish on the status lane."""
+    """`run` until `stop`. `status(state)` returns the body for the status lane."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Uplink:
         self._pace = Pace()
         self._link: Link | None = None
         self._version: MQTTProtocolVersion | None = None
-        """What the broker speaks; None before it was asked."""
+        """The broker's version of MQTT; None until known."""
         self._flights: dict[tuple[str, int], _Flight] = {}
         self._flying = {Lane.LIVE: 0, Lane.BACKFILL: 0}
         self._untaken: dict[int, float] = {}
@@ -115,7 +115,7 @@ class Uplink:
 
     @property
     def protocol(self) -> str | None:
-        """The version of MQTT spoken, None before a broker answered."""
+        """The version of MQTT in use; None until a broker has answered."""
         return None if self._version is None else "5" if self._version == V5 else "3.1.1"
 
     async def run(self) -> None:
@@ -137,12 +137,12 @@ class Uplink:
             await self._sleep(pause)
 
     def stop(self) -> None:
-        """Say `offline`, disconnect in order, and let `run` return; within FAREWELL_S when connected."""
+        """Publish `offline`, disconnect in order and let `run` return, within FAREWELL_S when connected."""
         self._stopping = True
         self._outbox.wake.set()
 
     def publish_status(self) -> None:
-        """Status as it is now, retained; nothing when not connected."""
+        """Publish the current status, retained; does nothing while disconnected."""
         if self._link is not None and self._link.is_open:
             self._publish(self._link, Lane.STATUS, self._status("online"), retain=True)
 
@@ -156,7 +156,9 @@ class Uplink:
         self._outbox.wake.set()
 
     def on_message(self, lane: Lane, body: bytes, *, retained: bool = False) -> None:
-        """A command is for the moment it is given in: one the broker kept would be carried out at every connection."""
+        """Handle a message from the relay. Retained commands are ignored: they would be carried out again at every
+        connection.
+        """
         if retained and lane is Lane.COMMAND:
             self.counts.malformed += 1
             log.warning("retained_command_ignored", remedy="publish commands without retain, and clear this one")
@@ -182,7 +184,9 @@ class Uplink:
         self._outbox.wake.set()
 
     def _lasted(self, seconds: float) -> bool:
-        """Brokers let the later of two clients of one name in and the earlier out, and most do not say so."""
+        """Whether the connection lasted. Connections that keep ending early suggest a second client of the same name:
+        brokers then disconnect the earlier one, mostly without saying why.
+        """
         self._short = 0 if seconds > STEADY_AFTER_S else self._short + 1
         if self._short == SHORT_IN_A_ROW and not self._stopping:
             log.error("connections_keep_ending", kit=self._kit, remedy="is another agent running under this name?")
@@ -240,7 +244,7 @@ class Uplink:
         return mid
 
     async def _refill(self) -> bool:
-        """Whether history was brought from the disk, so that there is more to send at once."""
+        """Load history from disk; returns whether there is now more to send at once."""
         if self._outbox.due >= self._pace.window or not self._outbox.has_more:
             return False
         try:
@@ -306,7 +310,7 @@ class Uplink:
         self._outbox.wake.set()
 
     def _troubled(self, code: str, text: str, pause: float) -> None:
-        """One line when the reason changes, not one an attempt: a night without network must not fill the journal."""
+        """Log a reason only when it changes, so that a night without network does not fill the journal."""
         if self.problem != text:
             log.warning(code.lower(), reason=text, retry_s=round(pause, 1))
         self.problem = text
@@ -321,7 +325,9 @@ class Uplink:
         await link.close(FAREWELL_S / 2)
 
     async def _sleep(self, seconds: float) -> None:
-        """Until there is something to do, or for so long; while not connected only `stop` counts as something."""
+        """Wait until the outbox has something new, or for so long; while disconnected only `stop` ends the
+        wait early.
+        """
         deadline = self._clock() + seconds
         while not self._stopping and (left := deadline - self._clock()) > 0:
             with suppress(TimeoutError):

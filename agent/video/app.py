@@ -1,4 +1,4 @@
-"""The kit's camera at the relay put together from its settings; asked for only where a relay for it is set."""
+"""Builds the video publisher from the settings, if a relay for it is set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agent.video.publisher import Target, VideoPublisher
 
 
 def build_video(settings: AgentSettings, slot: Slot, gate: Gate) -> VideoPublisher | None:
-    """None where no relay is to show the camera."""
+    """The publisher, or None when no relay is to show the camera."""
     target = target_of(settings)
     return VideoPublisher(slot, gate, target) if target is not None else None
 
@@ -41,7 +41,7 @@ def target_of(settings: AgentSettings) -> Target | None:
 
 
 def _token(settings: AgentSettings) -> str | None:
-    """Read anew for each connection, so that a new one needs no restart."""
+    """The token, read again for each connection, so that a new one needs no restart."""
     if settings.video.token_file is None:
         return settings.broker.login(settings.kit)[1]
     return _first_line(settings.video.token_file)
@@ -55,7 +55,7 @@ def _first_line(path: Path) -> str:
 
 
 def _trust(settings: AgentSettings) -> ssl.SSLContext:
-    """The authority and the certificate the kit uses towards its broker as well."""
+    """The same authority and certificate that the kit uses towards its broker."""
     tls = settings.broker.tls
     context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
     if tls.cert is not None and tls.key is not None:

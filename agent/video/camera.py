@@ -1,8 +1,8 @@
-"""The slot's frames as a track of encoded packets: what the gate forbids never reaches the encoder.
+"""The slot's frames as a track of encoded packets. Frames that the gate forbids never reach the encoder.
 
-The gate is asked for every frame; an encoder may hold some, and ends with the level they were for. Encoding happens in
-a thread; a frame that comes meanwhile is not waited for: the newest wins. The camera's own clock makes the timestamps,
-so that a pose finds its frame.
+The gate is asked for every frame. Since an encoder may hold frames back, it is discarded whenever the level changes.
+Encoding runs in a thread; of the frames that arrive meanwhile, only the newest is used. Timestamps come from the
+capture times, so that a pose can be matched to its frame.
 """
 
 from __future__ import annotations
@@ -23,21 +23,23 @@ from agent.video.steps import Steps
 from agent.video.veil import Points, veiled
 
 REMEMBERED = 128
-"""Frames whose timestamps are kept for poses: four seconds."""
+"""Frames whose timestamps are remembered to match poses: about four seconds."""
 LOOK_S = 0.25
 POSE_HOLDS_NS = 400_000_000
-"""A body found longer ago than this says nothing about where it is now."""
+"""A body found longer ago than this no longer shows where it is now."""
 
 
 class Gate(Protocol):
-    """What the patient lets out of the home now."""
+    """What the patient currently allows to leave the home."""
 
     @property
     def level(self) -> Level: ...
 
 
 class CameraTrack(MediaStreamTrack):
-    """What aiortc's sender reads. `landmarks` gives the newest pose found and when its picture was taken, or None."""
+    """The track that aiortc's sender reads. `landmarks` returns the newest pose and its picture's capture time, or
+    None.
+    """
 
     kind = "video"
 
@@ -63,13 +65,13 @@ class CameraTrack(MediaStreamTrack):
         self._last_pts = 0
         self._origin: int | None = None
         self.last_sent: Callable[[], int | None] = lambda: None
-        """The RTP timestamp of the packet sent last; set by whoever knows the sender."""
+        """Returns the RTP timestamp of the last packet sent; set by the owner of the sender."""
 
     def want_keyframe(self) -> None:
         self._wants_key = True
 
     def timestamp_of(self, captured_ns: int) -> int | None:
-        """The RTP timestamp the frame taken then went out with, if it did."""
+        """The RTP timestamp with which the frame captured then was sent, if it was."""
         pts = self._pts.get(captured_ns)
         return None if pts is None or self._origin is None else (self._origin + pts) & 0xFFFFFFFF
 
@@ -89,7 +91,7 @@ class CameraTrack(MediaStreamTrack):
             self._wants_key = self._wants_key or key or bool(data)
 
     async def _allowed(self) -> Frame:
-        """The newest frame, once the gate lets pictures out."""
+        """The newest frame; waits while the gate lets no picture out."""
         while self.readyState == "live":
             frame = await self._slot.newest(self._after)
             self._after = frame.number
@@ -100,7 +102,7 @@ class CameraTrack(MediaStreamTrack):
         raise MediaStreamError
 
     def _asked(self) -> Level:
-        """What may leave now. Another level than before begins with an encoder that has seen nothing yet."""
+        """The current level. On a change, the encoder is discarded, so that nothing of another level remains in it."""
         level = self._gate.level
         if level is not self._level:
             self._level, self._encoder, self._wants_key = level, None, True

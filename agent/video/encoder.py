@@ -1,7 +1,7 @@
-"""A camera's pictures to H.264 or VP8, without delay: by the Pi's hardware where there is one, else in software.
+"""Encodes a camera's pictures as H.264 or VP8 without delay, by the Pi's hardware if present, else in software.
 
-An encoder has one bit rate and one size for life; another rate or size is another encoder. Made and used in one thread
-at a time.
+An encoder has one bit rate and one size for life; for others, another is created. It may be used from different
+threads, one at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from agent.sources.slot import Image
 Codec = Literal["H264", "VP8"]
 CLOCK = Fraction(1, 90_000)
 KEY_EVERY = 300
-"""Frames between keyframes that nobody asked for: ten seconds."""
+"""Frames between keyframes that were not requested: ten seconds at 30 per second."""
 BY_PREFERENCE: Mapping[Codec, tuple[tuple[str, dict[str, str]], ...]] = {
     "H264": (
         ("h264_v4l2m2m", {"num_output_buffers": "8", "num_capture_buffers": "8"}),
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Encoder:
-    """`encode` gives the picture's packet, or nothing while the hardware fills its queue."""
+    """`encode` returns the picture's packet, or nothing while the hardware fills its queue."""
 
     def __init__(self, codec: Codec, width: int, height: int, rate_bps: int, fps: float) -> None:
         self.size = width, height
@@ -42,7 +42,10 @@ class Encoder:
         self._repeats_headers = self.name == "h264_v4l2m2m"
 
     def encode(self, image: Image, pts: int, *, key: bool) -> bytes:
-        """`image` uint8[height, width, 3], blue-green-red; `pts` counts 90 kHz and grows. VideoError when it fails."""
+        """`image` uint8[height, width, 3], blue-green-red; `pts` in units of 1/90000 s, increasing.
+
+        VideoError on failure.
+        """
         frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format="yuv420p")
         frame.pts, frame.time_base = pts, CLOCK
         frame.pict_type = PictureType.I if key else PictureType.NONE
@@ -53,7 +56,7 @@ class Encoder:
         return b"".join(self._whole(packet) for packet in packets)
 
     def _whole(self, packet: Any) -> bytes:
-        """The packet; a keyframe with its parameter sets, which hardware sends once only."""
+        """The packet; keyframes get the parameter sets prepended, which hardware encoders send only once."""
         headers = self._context.extradata if self._repeats_headers and packet.is_keyframe else None
         return bytes(headers or b"") + bytes(packet)
 

@@ -1,8 +1,8 @@
 # ruff: noqa: SLF001  this is the one module of the agent that touches private parts
-"""Every private part of aiortc the kit leans on, here and nowhere else; each has a test of its own. Pinned: ~=1.16.
+"""The only module that uses private parts of aiortc; each use has a test of its own. Pinned: ~=1.16.
 
-The kit encodes by itself and hands packets to aiortc, which is public. What a sender is told by its peer (keyframes
-wanted, bandwidth) and where its timestamps begin is not.
+The kit encodes by itself and hands packets to aiortc, through its public interface. There is none for what a peer tells
+a sender (keyframe requests, bandwidth estimates) or for where the sender's timestamps begin.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPack
 
 
 def listen(sender: RTCRtpSender, *, keyframe: Callable[[], None], estimate: Callable[[int], None]) -> None:
-    """`keyframe` is called when the peer needs one, `estimate` with the bit rate (bits a second) its line takes."""
+    """Call `keyframe` when the peer requests one, and `estimate` with its bandwidth estimate in bits per second."""
     inside = cast("Any", sender)
     heard: Callable[[Any], Awaitable[None]] = inside._handle_rtcp_packet
 
@@ -31,7 +31,7 @@ def listen(sender: RTCRtpSender, *, keyframe: Callable[[], None], estimate: Call
 
 
 def last_timestamp(sender: RTCRtpSender) -> int | None:
-    """The RTP timestamp of the packet sent last; None before the first."""
+    """The RTP timestamp of the last packet sent; None before the first."""
     inside = cast("Any", sender)
     return int(inside._RTCRtpSender__rtp_timestamp) if inside._RTCRtpSender__packet_count else None
 

@@ -1,7 +1,6 @@
-"""Which way pictures can take from here: straight to the relay, by what STUN tells, or through a TURN server.
+"""Finds out how video can reach the relay: directly, with an address from STUN, or through a TURN server.
 
-The ladder is climbed rung by rung, each with its own deadline, and every rung says what it found and what to do.
-Nothing is sent to anybody but the servers in the settings.
+Each step has its own deadline and says what it found and what to do. Nothing is sent except to the configured servers.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ WITHIN_S = 8.0
 
 
 class Rung(NamedTuple):
-    """`ok` None says it was not tried, for want of a setting."""
+    """One step; `ok` None means that it was not tried, because a setting is missing."""
 
     name: str
     ok: bool | None
@@ -31,7 +30,7 @@ class Rung(NamedTuple):
 
 
 async def climb(target: Target | None) -> list[Rung]:
-    """All rungs, in the order a connection prefers them."""
+    """All steps, in the order in which a connection prefers them."""
     if target is None:
         return [Rung("relay", None, "no relay is set to show the camera (video.relay, or --relay)")]
     found = await _relay(target)
@@ -43,13 +42,13 @@ async def climb(target: Target | None) -> list[Rung]:
 
 
 def passable(rungs: list[Rung]) -> bool:
-    """Whether pictures would get through: the relay answers, and one way to it is open."""
+    """Whether video would get through: the relay answers, and at least one path to it is open."""
     there = any(rung.ok for rung in rungs if rung.name == "relay")
     return there and any(rung.ok for rung in rungs if rung.name.startswith(("host", "turn")))
 
 
 async def _relay(target: Target) -> list[Rung]:
-    """The relay's WHEP of its sample, over this host's own addresses alone."""
+    """Ask the relay for its sample stream by WHEP, using only this host's own addresses."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     url = target.url.rsplit("/whip/", 1)[0] + "/whep/sample"
     resource = None

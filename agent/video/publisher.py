@@ -1,7 +1,8 @@
-"""The kit's camera at the relay, by WHIP: one connection after the other, for as long as the kit runs.
+"""Publishes the kit's camera to the relay by WHIP, one connection after another, as long as the kit runs.
 
-A connection ends when the network or the relay goes; the supervisor begins the next. While the patient lets no picture
-out the connection stays, and carries poses alone. The level is told with each change, so that viewers can say why.
+A connection ends when the network or the relay fails; the supervisor starts the next. While the patient allows no
+pictures, the connection stays open and carries only poses. The level is sent regularly, so that viewers can show the
+reason.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ POSES_WAITING_BYTES = 65_536
 FIRST_BPS = 1_000_000
 MEASURED_S = 1.5
 SILENT_S = 7.0
-"""The relay says something every two seconds; one that says nothing for so long is gone."""
+"""The relay sends something every two seconds; after this long without, it is considered gone."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to publish. `url` is the relay's WHIP endpoint of this kit; `token` is asked for each time."""
+    """Where and how to publish. `url`: the relay's WHIP endpoint for this kit; `token` is called each time."""
 
     url: str
     token: Callable[[], str | None]
@@ -52,7 +53,7 @@ class Target:
 
 
 class VideoPublisher:
-    """`run` publishes once, until the connection ends; `pose` sends what was found in a frame along with it."""
+    """`run` publishes until the connection ends; `pose` sends what was found in a frame alongside the pictures."""
 
     def __init__(self, slot: Slot, gate: Gate, target: Target) -> None:
         self.connected = False
@@ -65,7 +66,7 @@ class VideoPublisher:
         self._attempts = 0
 
     def figures(self) -> dict[str, Any]:
-        """For the kit's status."""
+        """Figures for the kit's status."""
         track = self._track
         return {
             "connected": self.connected,
@@ -77,16 +78,17 @@ class VideoPublisher:
         }
 
     def pose(self, captured_ns: int, body: dict[str, Any], landmarks: Points | None = None) -> None:
-        """What was found in the frame taken then.
+        """Send what was found in the frame captured then.
 
-        `landmarks` float32[33, >=3] keeps the body clear when blurring; without them nothing is from now on.
+        `landmarks` float32[33, >=3] keep the body visible when blurring; None means that everything is blurred from now
+        on.
         """
         self._newest = (landmarks, captured_ns) if landmarks is not None else None
         track = self._track
         self._tell({**body, "rtp": track.timestamp_of(captured_ns) if track is not None else None})
 
     async def run(self) -> None:
-        """One connection from offer to end. VideoError when it does not come about, or breaks."""
+        """One connection from offer to end. VideoError when it cannot be made or breaks."""
         target = self._target
         steps = Steps(target.most_bps, FIRST_BPS)
         peer = RTCPeerConnection(RTCConfiguration(iceServers=self._servers()))
@@ -112,7 +114,7 @@ class VideoPublisher:
             await asyncio.shield(self._leave(peer, resource))
 
     def _servers(self) -> list[RTCIceServer]:
-        """aiortc heeds one TURN server: with each attempt the next of them, as they were given."""
+        """aiortc uses a single TURN server: each attempt takes the next one of those configured."""
         known = self._target.servers
         turn = [server for server in known if str(server.urls).startswith("turn")]
         chosen = turn[self._attempts % len(turn)] if turn else None
@@ -131,7 +133,7 @@ class VideoPublisher:
         return answer.resource
 
     async def _stay(self, peer: RTCPeerConnection, ended: asyncio.Event) -> None:
-        """Tell the level now and then, until the connection ends."""
+        """Send the level regularly, until the connection ends."""
         began = asyncio.get_running_loop().time()
         while not ended.is_set():
             with suppress(TimeoutError):
@@ -163,7 +165,7 @@ class VideoPublisher:
         self._heard_s = now_s
 
     def _prefer(self, peer: RTCPeerConnection) -> None:
-        """One codec alone, so that every viewer gets what is encoded."""
+        """Offer a single codec, so that every viewer receives exactly what is encoded."""
         known = RTCRtpSender.getCapabilities("video").codecs
         wanted = (f"video/{self._target.codec}", "video/rtx")
         transceiver = peer.getTransceivers()[0]
@@ -181,7 +183,7 @@ class VideoPublisher:
 
 
 class Sent:
-    """How much has been sent of late, for judging what the line is said to take."""
+    """Measures the bit rate sent recently, against which bandwidth estimates are judged."""
 
     def __init__(self, track: CameraTrack, now_s: float) -> None:
         self._track = track

@@ -1,7 +1,8 @@
-"""Bit rates come in steps: an encoder is made anew for another rate, and begins with a keyframe, so that must be rare.
+"""Chooses the video bit rate from fixed steps, rarely, as each change needs a new encoder and begins with a keyframe.
 
-Down as soon as the line takes clearly less than is sent, up a step at a time after it has taken more for a while. A
-quiet picture needs little, and an estimate made from little is low: that alone is no reason. Pure: time is an argument.
+Down as soon as the connection carries clearly less than is sent; up one step after it has carried more for a while. A
+still picture needs few bits, and an estimate based on few bits is low: that alone is no reason. Pure: time is an
+argument.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 LADDER_BPS = (200_000, 350_000, 600_000, 1_000_000, 1_600_000, 2_500_000)
 UP_AFTER_S = 8.0
 HEADROOM = 1.15
-"""A step is taken when the line takes this much more than the step needs."""
+"""A step is taken when the estimate exceeds its rate by this factor."""
 
 CLEARLY = 0.9
-"""Both figures waver by some percent; a line that is full is told of by 0.85 of what came through."""
+"""Tolerance: both figures vary by some percent, while a saturated line is reported at 0.85 of what got through."""
 AT_ITS_CAP = 1.4
-"""An estimator says no more than one and a half times what comes through: near that it has seen no limit."""
+"""An estimator reports at most 1.5 times what got through; an estimate near that means that no limit was found."""
 
 
 class Steps:
-    """`rate_bps` is what to encode at; `estimated` hears what the line takes."""
+    """`rate_bps` is the rate to encode at; call `estimated` with each bandwidth estimate."""
 
     def __init__(self, most_bps: int, first_bps: int = 1_000_000) -> None:
         self._ladder = tuple(step for step in LADDER_BPS if step <= most_bps) or LADDER_BPS[:1]
@@ -30,7 +31,7 @@ class Steps:
         return self._ladder[self._at]
 
     def estimated(self, bps: float, now_s: float, sent_bps: float) -> bool:
-        """Whether the step has changed; `sent_bps` is what has really been sent of late."""
+        """Take an estimate; returns whether the step has changed. `sent_bps` is the rate actually sent recently."""
         fits = max((at for at, step in enumerate(self._ladder) if step * HEADROOM <= bps), default=0)
         if fits < self._at and bps < min(self.rate_bps, CLEARLY * sent_bps):
             self._at, self._since_s = fits, None

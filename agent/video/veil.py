@@ -1,7 +1,7 @@
-"""A picture without who is in it: everything is blurred but the body, and of the body the head.
+"""Makes a picture anonymous: everything is blurred except the body, and the head is always blurred.
 
-Where no body was found in the last moments, or more than one, or one that is head down, everything is blurred. The
-blur throws details away (the picture is made small and large again); it cannot be undone by who gets it.
+Where no body was found recently, more than one, or one that is upside down, everything is blurred. Blurring discards
+detail (the picture is scaled down and up again), so a recipient cannot undo it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,28 @@ from agent.sources.slot import Image
 
 Points = NDArray[np.float32]
 GRAIN = 24
-"""Pixels of a 640-wide picture that become one."""
+"""Pixels of a 640-wide picture that are merged into one."""
 HEAD = range(11)
 """BlazePose's landmarks of the face."""
 TRUNK_AND_LIMBS = ((11, 13, 15, 19), (12, 14, 16, 20), (23, 25, 27, 31), (24, 26, 28, 32), (11, 12, 24, 23, 11))
 KNEES = [25, 26]
 SEEN_FROM = 0.3
 BREADTH = 0.66
-"""Of shoulders to trunk: a body seen from the side is as thick, and its head as large, as one seen from the front."""
+"""Shoulder width as a share of trunk length, used for bodies seen from the side, which are as thick, with heads as
+large."""
 
 
 def shown(landmarks: Points, people: int) -> bool:
-    """Whether a body found may be told from its head: not where another's face may be before it, nor head down, which
-    is how a pose looks that was taken the wrong way round, its feet where the face is."""
+    """Whether the body may be shown unblurred: not if another person's face may be in front of it, nor if it is upside
+    down. A pose detected the wrong way round looks like that, with the feet where the face really is.
+    """
     return people == 1 and bool(landmarks[0, 1] < landmarks[KNEES, 1].min())
 
 
 def veiled(image: Image, landmarks: Points | None) -> Image:
-    """`landmarks` float32[33, >=3]: x, y as shares of the picture, and visibility in the last column; or None."""
+    """The veiled picture. `landmarks` float32[33, >=3]: x, y as shares of the picture, visibility in the last column;
+    or None.
+    """
     height, width = image.shape[:2]
     grain = max(4, width * GRAIN // 640)
     small = cv2.resize(image, (max(1, width // grain), max(1, height // grain)), interpolation=cv2.INTER_AREA)
@@ -45,7 +49,7 @@ def veiled(image: Image, landmarks: Points | None) -> Image:
 
 
 def _body(landmarks: Points, width: int, height: int) -> NDArray[np.uint8]:
-    """A mask of limbs and trunk as thick as the body, with the head taken out."""
+    """A mask of limbs and trunk as thick as the body, with the head cut out."""
     mask = np.zeros((height, width), np.uint8)
     at = (landmarks[:, :2] * (width, height)).astype(np.int32)
     seen = landmarks[:, -1] >= SEEN_FROM
@@ -63,7 +67,7 @@ def _body(landmarks: Points, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def _breadth(at: NDArray[np.int32]) -> float:
-    """Pixels from shoulder to shoulder, also of a body that stands sideways."""
+    """Shoulder width in pixels, estimated from the trunk for a body seen from the side."""
     trunk = at[[11, 12]].mean(axis=0) - at[[23, 24]].mean(axis=0)
     return max(float(np.linalg.norm(at[11] - at[12])), BREADTH * float(np.linalg.norm(trunk)))
 

@@ -1,4 +1,4 @@
-"""A WHIP client (RFC 9725): an offer posted, an answer read, the resource deleted at the end. Outbound only."""
+"""A WHIP client (RFC 9725): post an offer, read the answer, delete the resource at the end. Outbound requests only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ MOST_ANSWER = 262_144
 
 
 class Answer(NamedTuple):
-    """The relay's SDP, and where the session is deleted."""
+    """The relay's SDP answer, and the URL at which the session is deleted."""
 
     sdp: str
     resource: str
 
 
 def publish(url: str, sdp: str, token: str | None, context: ssl.SSLContext | None) -> Answer:
-    """Blocks for WITHIN_S at most. VideoError, saying why, when the relay does not take the picture."""
+    """Post an offer; blocks for at most WITHIN_S.
+
+    Raises VideoError with the reason when the relay does not accept it.
+    """
     body, location = _ask(url, "POST", sdp.encode(), token, context)
     if not location:
         raise VideoError(f"{url} answered without a Location; it is no WHIP endpoint", url=url)

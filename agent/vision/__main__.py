@@ -1,4 +1,4 @@
-"""`homeside bench vision`: how fast this very machine looks at pictures."""
+"""`homeside bench vision`: measures how fast this machine analyses pictures."""
 
 from __future__ import annotations
 

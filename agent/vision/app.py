@@ -1,6 +1,6 @@
-"""The kit's eyes put together: camera, the process that looks, the exercise, and what may leave the home.
+"""The vision side of a kit: camera, analysing process, exercise, fingerspelling, and what may leave the home.
 
-The agent's own wiring (agent/app.py) asks for this only where a camera is set; it runs with and without other sensors.
+Created by the agent's wiring (agent/app.py) only if a camera is set; works with and without other sensors.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Arguments = dict[str, Any]
 
 
 class Watch:
-    """`run` until a video file is through, or for ever. `changed` is called when status is to be told anew."""
+    """`run` until a video file ends, or forever. `changed` is called when status should be published again."""
 
     def __init__(
         self, settings: AgentSettings, outbox: Outbox, wall: WallClock, *, changed: Callable[[], None] = lambda: None
     ) -> None:
         self.slot = Slot()
         self.seen: Callable[[Seen], None] = lambda _: None
-        """Who else wants to hear what was seen: set by the wiring."""
+        """A further receiver of results, set by the wiring."""
         camera = settings.source.camera
         self.camera = CameraSource(camera, partial(device_of, camera), self.slot)
         self.privacy = Privacy(
@@ -60,7 +60,7 @@ class Watch:
         self._problems: dict[str, tuple[str, int]] = {}
 
     async def run(self) -> None:
-        """Raises CameraUnusable for a file that cannot be played, ModelsMissing when nothing can be seen."""
+        """Raises CameraUnusable for a file that cannot be played, ModelsMissing when a model is missing."""
         self.privacy.begin()
         if self._usual == "hands":
             self.spelling.begin(*signing_session({}))
@@ -92,7 +92,7 @@ class Watch:
         return {"set_privacy": self.privacy.command, "look": self._look}
 
     async def start_session(self, args: Arguments) -> dict[str, Any]:
-        """A planned exercise: from now on poses are its frames."""
+        """Start a planned exercise: poses are its frames from now on."""
         session, name = session_of(args)
         self._agreed_no_longer(session)
         self.spelling.end()
@@ -101,7 +101,7 @@ class Watch:
         return {"session": session, "exercise": name}
 
     def end_session(self) -> str | None:
-        """The exercise's, if one was going on; what is looked for is again what the settings say."""
+        """End the exercise and return its session, if one was running; the configured mode applies again."""
         session = self.exercise.session
         self._agreed_no_longer(None)
         self.exercise.end()
@@ -109,12 +109,12 @@ class Watch:
         return session
 
     def _agreed_no_longer(self, session: str | None) -> None:
-        """Who agreed did so for one exercise: the next may be somebody else's, and after it nobody is asked to look."""
+        """Withdraw consent when the exercise changes or ends: it was given for that one only."""
         if session != self.exercise.session and self.privacy.level is not Level.SKELETON:
             self.privacy.withdraw("end of the exercise")
 
     def figures(self) -> dict[str, Any]:
-        """For status."""
+        """Figures for status."""
         return {
             "camera": {**self.camera.figures(), "problem": self._problem("camera", self.camera.frames)},
             "vision": {**self.eyes.figures(), "problem": self._problem("vision", self.eyes.looked)},
@@ -163,7 +163,7 @@ class Watch:
         await supervise(name, duty, Backoff(*RETRY_S), troubled=troubled, fatal=fatal, progress=count)
 
     def _problem(self, name: str, count: int) -> str | None:
-        """What was the matter is over once pictures come again."""
+        """The problem last reported, until `count` shows progress again."""
         text, then = self._problems.get(name, (None, 0))
         return text if count <= then else None
 
@@ -185,7 +185,7 @@ class Watch:
         self._changed()
 
     async def _expire(self) -> None:
-        """Consent runs out, and its light goes out, whether or not somebody asks."""
+        """Check regularly, so that expired consent ends and its light goes out even if nobody asks."""
         while True:
             await asyncio.sleep(EXPIRY_EVERY_S)
             _ = self.privacy.level

@@ -1,4 +1,4 @@
-"""Detections of MediaPipe's SSD detectors: anchors, decoding, and non-maximum suppression that averages by score.
+"""Detections from MediaPipe's SSD detectors: anchors, decoding, and non-maximum suppression weighted by score.
 
 After the BlazeFace paper (Bazarevsky et al., 2019, section 3.3) and the options of MediaPipe's pose and palm graphs.
 """
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 LEAST_SCORE = 0.5
 SAME_FROM = 0.3
-"""Boxes that overlap by more than this show the same body or hand."""
+"""Boxes that overlap by more than this belong to the same body or hand."""
 MOST_CANDIDATES = 200
-"""Noise can make every anchor fire; what is suppressed beyond this many is no person."""
+"""Bound for noise that makes every anchor fire."""
 
 
 class Detection(NamedTuple):
-    """Shares (0..1) of the square that was looked at: `box` is centre x, y, width, height; `points` float32[n, 2]."""
+    """Coordinates as shares (0..1) of the input square: `box` is centre x, y, width, height; `points` float32[n, 2]."""
 
     score: float
     box: Floats
@@ -28,7 +28,7 @@ class Detection(NamedTuple):
 
 
 def anchors(size: int, strides: Sequence[int]) -> Floats:
-    """Centres of a detector's anchors as shares of its input, float32[n, 2]: two for each cell of each layer."""
+    """Centres of a detector's anchors as shares of its input, float32[n, 2]: two per cell for each layer."""
     layers: list[Floats] = []
     for stride in dict.fromkeys(strides):
         side = -(-size // stride)
@@ -39,7 +39,7 @@ def anchors(size: int, strides: Sequence[int]) -> Floats:
 
 
 def decode(raw: Floats, scores: Floats, centres: Floats, size: int) -> list[Detection]:
-    """The detections in a detector's output, best first; those that overlap are one, averaged by their scores."""
+    """The detections in a detector's output, best first; overlapping ones are merged, weighted by score."""
     certain = 1 / (1 + np.exp(-np.clip(scores[:, 0], -80, 80)))
     chosen = np.flatnonzero(certain >= LEAST_SCORE)
     chosen = chosen[np.argsort(-certain[chosen], kind="stable")][:MOST_CANDIDATES]
@@ -66,7 +66,7 @@ def _merged(scores: Floats, boxes: Floats, points: Floats) -> list[Detection]:
 
 
 def _overlaps(box: Floats, boxes: Floats) -> Floats:
-    """Intersection over union with each."""
+    """Intersection over union with each box."""
     low = np.maximum(box[:2] - box[2:] / 2, boxes[:, :2] - boxes[:, 2:] / 2)
     high = np.minimum(box[:2] + box[2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2)
     both = np.prod(np.maximum(0, high - low), axis=1)

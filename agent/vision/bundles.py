@@ -1,8 +1,8 @@
-"""Model bundles as MediaPipe's Tasks want them, put together from the locked models: a stored zip of two of them.
+"""Assembles the model bundles that MediaPipe's Tasks expect from the locked models: a zip of two, stored uncompressed.
 
-Tasks ask how an input is to be normalised, and the models as published do not say: the answer, mean 0 and deviation
-255 (0..255 to 0..1; for the pose detector 127.5 and 127.5, to -1..1), is appended as TFLite metadata. A deviation of 1
-loads as well, runs, and gives wrong landmarks.
+Tasks need to know how an input is normalised, and the published models do not say. So TFLite metadata is added: mean 0
+and deviation 255 (0..255 to 0..1), or 127.5 and 127.5 for the pose detector (to -1..1). A deviation of 1 also loads and
+runs, but gives wrong landmarks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mediapipe.tasks.metadata import schema_py_generated as schema
 LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7)."""
 ALIGNED_TO = 16
-"""Entries that begin elsewhere are copied to the heap by whoever maps the bundle."""
+"""Entries with another alignment would be copied to the heap when the bundle is mapped."""
 METADATA, FILE_IDENTIFIER = "TFLITE_METADATA", b"TFL3"
 
 
 class Part(NamedTuple):
-    """A model in a bundle: the name Tasks look for, the file, and its input's normalisation."""
+    """A model in a bundle: the name that Tasks look for, the file, and its input's normalisation."""
 
     name: str
     model: bytes
@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 def bundle(*parts: Part) -> bytes:
-    """The parts as one .task file."""
+    """The parts as the bytes of one .task file."""
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
         for part in parts:
@@ -46,7 +46,7 @@ def bundle(*parts: Part) -> bytes:
 
 
 def described(part: Part) -> bytes:
-    """The model with its metadata in place of any it had."""
+    """The model with our metadata in place of its own."""
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(part.model), 0))
     kept = [(one, model.buffers[one.buffer]) for one in model.metadata or () if one.name != METADATA.encode()]
     note = schema.MetadataT()
@@ -81,7 +81,7 @@ def _normalisation(mean: float, deviation: float) -> bytes:
 
 
 def _padding(size: int) -> bytes:
-    """An extra field (APPNOTE 4.5) of nothing; a header of four bytes is the least there can be."""
+    """A zip extra field (APPNOTE 4.5) used as padding; its header alone takes four bytes."""
     if size == 0:
         return b""
     if size < 4:

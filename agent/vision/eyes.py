@@ -1,7 +1,7 @@
-"""Pictures in, poses or hands out: the agent's side of the process that looks, which may die, hang or swell.
+"""Runs the process that finds poses or hands in pictures, and survives its dying, hanging or growing too large.
 
-One picture is under way at a time and the next is always the newest, so nothing queues and a slow model skips pictures.
-Memory is shared without a name, so nothing is left behind whoever dies. `run` ends with VisionLost and is run again.
+One picture is processed at a time and the next is always the newest, so nothing queues and a slow model skips pictures.
+The shared memory has no name, so nothing is left behind by a crash. `run` ends with VisionLost and is then run again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 
 
 class Seen(NamedTuple):
-    """What was in one picture: a pose or none, or hands; `frame` is the picture, `took_ms` the model's time."""
+    """The result for one picture: a pose or None, or hands; `frame` is the picture, `took_ms` the processing time."""
 
     frame: Frame
     mode: Mode
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 class Eyes:
-    """`run` looks at what is in `slot` while a mode is set, and tells `seen`. Without a mode there is no process."""
+    """`run` analyses the frames in `slot` while a mode is set, and calls `seen`. Without a mode there is no process."""
 
     def __init__(self, settings: Vision, slot: Slot, seen: Callable[[Seen], None]) -> None:
         self.starts = 0
@@ -68,7 +68,7 @@ class Eyes:
         self._rss = 0
         self._last = 0
         self._loaded: tuple[str, str] | None = None
-        """Mode and size of the model the process holds: the first look with another takes as long as a start."""
+        """Mode and size of the model loaded in the process. The first picture with another takes as long as a start."""
         self._temperature_at = 0.0
         self._temperature: float | None = None
         self._wanted = asyncio.Event()
@@ -77,7 +77,7 @@ class Eyes:
 
     @property
     def mode(self) -> Mode | None:
-        """What is looked for: set at any time, in effect with the next picture."""
+        """What to look for; may be set at any time, and applies from the next picture on."""
         return self._mode
 
     @mode.setter
@@ -89,13 +89,13 @@ class Eyes:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Raises VisionLost when the process has to be started again, ModelsMissing when that would not help."""
+        """Raises VisionLost when the process must be started again, ModelsMissing when that would not help."""
         while True:
             await self._wanted.wait()
             await self._look_on()
 
     async def _look_on(self) -> None:
-        """With one process: until no mode is set, or it has grown too large."""
+        """Run one process until no mode is set or it has grown too large."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = os.memfd_create("homeside-picture", os.MFD_CLOEXEC)
         os.truncate(memory, MEMORY_BYTES)
@@ -117,7 +117,7 @@ class Eyes:
                 await _ended(child, leaving)
 
     def figures(self) -> dict[str, Any]:
-        """For status: the rate and the age that results really have."""
+        """Figures for status: the measured rate and the measured age of results."""
         ages = sorted(age for _, age in self._ages)
         return {
             "mode": self.mode,
@@ -137,7 +137,7 @@ class Eyes:
 
     @property
     def fps(self) -> float:
-        """Pictures looked at a second, over the last few seconds."""
+        """Pictures analysed per second, over the last few seconds."""
         if len(self._ages) < 2 or time.monotonic() - self._ages[-1][0] > 5.0:
             return 0.0
         return (len(self._ages) - 1) / max(1e-3, self._ages[-1][0] - self._ages[0][0])
@@ -170,7 +170,7 @@ class Eyes:
         return False
 
     async def _next(self, leaving: asyncio.Task[int]) -> Frame | None:
-        """The newest picture; None when none is wanted any more. VisionLost when the process ends meanwhile."""
+        """The newest picture; None when no mode is set any more. VisionLost when the process ends meanwhile."""
         while self.mode is not None:
             coming = asyncio.create_task(self._slot.newest(self._last))
             try:
@@ -239,7 +239,7 @@ class Eyes:
 
 
 def temperature() -> float | None:
-    """The processor's, in °C; None where the kernel does not tell."""
+    """The processor's temperature in °C; None where the kernel does not provide it."""
     try:
         return int(THERMAL.read_text()) / 1000
     except (OSError, ValueError):
@@ -247,7 +247,9 @@ def temperature() -> float | None:
 
 
 async def _ended(child: asyncio.subprocess.Process, leaving: asyncio.Task[int]) -> None:
-    """It ends when its socket is closed; if not, it is killed. Either way it is waited for: no zombies."""
+    """Wait for the process, which ends when its socket is closed, and kill it if it does not; always reaped, so no
+    zombies.
+    """
     try:
         await asyncio.wait([leaving], timeout=END_WITHIN_S)
     finally:

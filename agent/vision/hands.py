@@ -1,7 +1,7 @@
 """Hands in pictures, by MediaPipe's palm and hand models through LiteRT.
 
-A palm is looked for only while fewer hands are followed than wanted; a hand that was seen is followed by the region its
-landmarks span. Regions, anchors and thresholds are those of MediaPipe's hand graphs, so that the results are, too.
+Palms are searched for only while fewer hands are tracked than wanted; a tracked hand is looked for around its last
+landmarks. Regions, anchors and thresholds are those of MediaPipe's hand graphs, so that the results agree.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ Size = Literal["lite", "full"]
 LANDMARKS = 21
 PRESENT_FROM = 0.5
 SAME_HAND_FROM = 0.5
-"""Regions that overlap by more than this hold one hand."""
+"""Regions that overlap by more than this contain the same hand."""
 FORGET_AFTER_NS = 500_000_000
-"""After a longer pause a hand is looked for anew; where it was says nothing any more."""
+"""After a longer pause tracking starts anew, as the last position means nothing any more."""
 STRIDES = (8, 16, 16, 16)
 WRIST, MIDDLE_FINGER = 0, 2
-"""Of a palm's seven points, the two that say where the fingers point."""
+"""The two of a palm's seven points that give its direction."""
 SPANNED_BY = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
-"""Landmarks that hardly move with the fingertips: the next region is drawn around them."""
+"""Landmarks that hardly move with the fingertips; the next region is drawn around them."""
 DEPTH_SHARE = 0.4
 
 
 class Hand(NamedTuple):
-    """`landmarks` float32[21, 3]: x, y as shares (0..1) of the picture, z on x's scale, towards the camera negative.
+    """`landmarks` float32[21, 3]: x, y as shares (0..1) of the picture; z on the scale of x, negative towards the
+    camera.
 
-    `world` float32[21, 3]: metres around the hand's middle. `handedness` is anatomical for a picture that is not
-    mirrored; `score` says how surely a hand is there, `side_score` how surely it is that one.
+    `world` float32[21, 3]: metres around the hand's middle. `handedness` is anatomical, for a picture that is not
+    mirrored. `score`: confidence that there is a hand; `side_score`: confidence in its handedness.
     """
 
     landmarks: Floats
@@ -51,14 +52,14 @@ class Hand(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """Where one person's hands were last, for a detector that looks at several people's pictures in turn."""
+    """Where one person's hands were last, for a detector that serves several people in turn."""
 
     regions: tuple[Region, ...] = ()
     last_ns: int | None = None
 
 
 class HandDetector:
-    """Follows up to `most` hands from picture to picture. Used from one thread at a time."""
+    """Tracks up to `most` hands from picture to picture. Used from one thread at a time."""
 
     def __init__(self, models: Models | None = None, *, size: Size = "full", most: int = 1, threads: int = 2) -> None:
         models = models or Models()
@@ -72,13 +73,13 @@ class HandDetector:
         self._last_ns: int | None = None
 
     def reset(self) -> None:
-        """Look for hands anew with the next picture."""
+        """Forget the tracked hands; the next picture is searched anew."""
         self._regions = []
 
     def follow(self, image_bgr: Image, t_ns: int, followed: Followed | None) -> tuple[list[Hand], Followed]:
-        """Like `detect`, for one of several people: their own trace (None at first) goes in and comes back.
+        """Like `detect`, for one of several people: their own state goes in (None at first) and comes back.
 
-        A hand that is no longer where it was is looked for in the same picture.
+        If a hand is no longer where it was, the same picture is searched anew.
         """
         self._regions, self._last_ns = (list(followed.regions), followed.last_ns) if followed else ([], None)
         hands = self.detect(image_bgr, t_ns)
@@ -88,9 +89,9 @@ class HandDetector:
         return hands, Followed(tuple(self._regions), self._last_ns)
 
     def detect(self, image_bgr: Image, t_ns: int) -> list[Hand]:
-        """Hands in the picture, uint8[h, w, 3]. `t_ns` is when it was taken, on any steady clock.
+        """Hands in the picture, uint8[h, w, 3], taken at `t_ns` on any monotonic clock.
 
-        Single photographs, too: with a `reset` before each, nothing is carried over.
+        For single photographs, call `reset` before each.
         """
         if self._last_ns is not None and abs(t_ns - self._last_ns) > FORGET_AFTER_NS:
             self.reset()
@@ -114,7 +115,7 @@ class HandDetector:
         return chosen[: self._most]
 
     def _known(self, region: Region) -> bool:
-        """Two regions may have slipped onto one hand: it is one."""
+        """Whether another region already tracks this hand: two regions may have moved onto one."""
         return any(region.overlap(other) > SAME_HAND_FROM for other in self._regions)
 
     def _palms(self, image: Image) -> list[Region]:
@@ -125,7 +126,7 @@ class HandDetector:
         return [_around(detection, seen) for detection in detections[: self._most]]
 
     def _look(self, image: Image, region: Region) -> tuple[Hand, Region] | None:
-        """The hand in a region, and where to look next time."""
+        """The hand in a region, and the region for the next picture."""
         crop(image, region, self._hand.size, self._hand_crop)
         self._hand.compute(self._hand_crop)
         score = float(self._hand.output(1)[0])
@@ -144,7 +145,7 @@ class HandDetector:
 
 
 def _around(palm: Detection, seen: Region) -> Region:
-    """The whole hand's region from its palm."""
+    """The region of the whole hand, derived from its palm."""
     points = seen.to_picture(palm.points)
     x, y = seen.to_picture(palm.box[:2])
     width, height = palm.box[2:] * np.float32(seen.width)
@@ -153,7 +154,7 @@ def _around(palm: Detection, seen: Region) -> Region:
 
 
 def _spanned(pixels: Floats) -> Region:
-    """The region around a hand's landmarks, its fingers up."""
+    """The region around a hand's landmarks, with the fingers up."""
     knuckles = (pixels[5] + pixels[13]) / 2
     angle = direction(pixels[0], (knuckles + pixels[9]) / 2)
     points = pixels[list(SPANNED_BY)]

@@ -1,4 +1,4 @@
-"""What answers in the process that looks at pictures: the detector asked for last, and no other, on shared memory."""
+"""Answers requests in the vision process, with the picture in shared memory; holds only the detector last requested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Detectors(Protocol):
-    """How a back end makes its detectors: only those that are asked for are ever made."""
+    """How a back end creates its detectors, on demand."""
 
     def pose(self, size: str) -> Any: ...
 
@@ -60,7 +60,7 @@ class Tasks:
 
 
 class Looker:
-    """Answers each `Look` with a `Saw`; holds the detector of the mode and size asked for last, and no other."""
+    """Answers each `Look` with a `Saw`; holds only the detector of the mode and size last requested."""
 
     def __init__(self, detectors: Detectors, memory: mmap.mmap) -> None:
         self._detectors, self._memory = detectors, memory
@@ -86,7 +86,7 @@ class Looker:
 
 
 def rss_bytes() -> int:
-    """What this process holds in memory, from /proc."""
+    """Resident memory of this process in bytes, from /proc."""
     with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123  read with every picture, so without a Path
         return int(statm.read().split()[1]) * PAGE
 

@@ -1,6 +1,6 @@
-"""How fast this machine looks at pictures: each model by itself, and a whole picture from camera to landmarks.
+"""Measures how fast this machine analyses pictures: each model alone, and whole pictures from camera to landmarks.
 
-For whoever owns a kit: what is printed was measured there, then, and nowhere else.
+The figures hold for this machine and this moment only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stage(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What it was measured on, and how it stood afterwards."""
+    """The machine measured, and its temperature and memory afterwards."""
 
     name: str
     python: str
@@ -54,7 +54,7 @@ def machine() -> Machine:
 
 
 def models_alone(threads: int, rounds: int) -> Iterator[Stage]:
-    """Every model on noise: how long a model takes does not depend on what it sees."""
+    """Every model on noise, as the time does not depend on the content."""
     models, rng = Models(), np.random.default_rng(1)
     bodies = {f"pose {size}, the model": without_output(models.read(f"pose_landmark_{size}"), MASK) for size in SIZES}
     bodies |= {
@@ -69,7 +69,7 @@ def models_alone(threads: int, rounds: int) -> Iterator[Stage]:
 
 
 def whole_pictures(video: Path, threads: int, rounds: int) -> Iterator[Stage]:
-    """A person followed through a video: colours, crop, model, refinement and smoothing, as the kit does it."""
+    """Whole pictures of a person in a video: colours, crop, model, refinement and smoothing, as on a kit."""
     images = pictures(video, rounds + WARM)
     rounds = len(images) - WARM
     for size in SIZES:
@@ -101,7 +101,7 @@ def timed(name: str, work: Callable[[], object], rounds: int) -> Stage:
 
 
 def pictures(video: Path, most: int) -> list[Image]:
-    """The first pictures of a video, none larger than a camera's. CameraUnusable when there are too few."""
+    """The first pictures of a video, scaled to at most a camera's size. CameraUnusable when there are too few."""
     capture, found = cv2.VideoCapture(str(video)), list[Image]()
     while len(found) < most:
         there, image = capture.read()
@@ -116,7 +116,7 @@ def pictures(video: Path, most: int) -> list[Image]:
 
 
 def _processor() -> str:
-    """The board's name where there is one (a Raspberry Pi's device tree), else the processor's."""
+    """The board's name if there is one (a Raspberry Pi's device tree), else the processor's."""
     for path, mark in ((Path("/proc/device-tree/model"), ""), (Path("/proc/cpuinfo"), "model name")):
         try:
             lines = path.read_text("utf-8", "replace").strip("\x00").splitlines()

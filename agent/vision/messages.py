@@ -1,6 +1,6 @@
-"""What the agent and the process that looks at pictures say to each other: one message a picture, one answer.
+"""Messages between the agent and the vision process: one request per picture, one answer.
 
-The picture itself lies in shared memory; messages go over a socket pair that keeps their bounds.
+The picture itself is in shared memory; the socket pair preserves message boundaries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_MESSAGE = 65_536
 
 
 class Look(msgspec.Struct, array_like=True):
-    """Look at the picture in shared memory."""
+    """Request to analyse the picture in shared memory."""
 
     number: int
     captured_ns: int
@@ -29,7 +29,7 @@ class Look(msgspec.Struct, array_like=True):
 
 
 class Ready(msgspec.Struct, array_like=True, tag="ready"):
-    """The first thing said: no network is within reach, and looking may begin."""
+    """The first message: the network is closed and work may begin."""
 
     pid: int
     backend: str
@@ -54,7 +54,7 @@ class Fingers(msgspec.Struct, array_like=True):
 
 
 class Saw(msgspec.Struct, array_like=True, tag="saw"):
-    """What was in a picture, how long it took, and how much memory the process holds."""
+    """The result for a picture, the time it took, and the process's memory."""
 
     number: int
     captured_ns: int
@@ -65,7 +65,7 @@ class Saw(msgspec.Struct, array_like=True, tag="saw"):
 
 
 class Failed(msgspec.Struct, array_like=True, tag="failed"):
-    """Why there will be no answers: the models are missing, or the network could not be closed."""
+    """Why there will be no results: the models are missing, or the network could not be closed."""
 
     code: str
     text: str

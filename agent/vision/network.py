@@ -1,4 +1,4 @@
-"""One TFLite model through LiteRT on the CPU: a picture in, its tensors out, nothing copied twice."""
+"""One TFLite model through LiteRT on the CPU: a picture in, its tensors out, with as few copies as possible."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Floats = NDArray[np.float32]
 
 
 class Network:
-    """`size` is the side of its square input in pixels. `low` and `high` are what black and white become.
+    """`size`: side of the square input in pixels. `low` and `high`: the input values for black and white.
 
-    `threads` 0 measures how many are quickest here.
+    `threads` 0 measures how many are fastest here.
     """
 
     def __init__(self, model: bytes, threads: int, *, low: float = 0.0, high: float = 1.0) -> None:
@@ -32,7 +32,7 @@ class Network:
         self._rgb: Image = np.empty((self.size, self.size, 3), np.uint8)
 
     def compute(self, crop_bgr: Image) -> None:
-        """Compute with a picture of `size` by `size`; `output` then gives what came of it."""
+        """Run the model on a picture of `size` by `size`; then read the results with `output`."""
         cv2.cvtColor(crop_bgr, cv2.COLOR_BGR2RGB, dst=self._rgb)
         tensor = self._interpreter.tensor(self._input)()[0]
         np.multiply(self._rgb, self._gain, out=tensor)
@@ -42,11 +42,11 @@ class Network:
         self._interpreter.invoke()
 
     def output(self, number: int) -> Floats:
-        """A copy of the tensor, without its batch axis."""
+        """A copy of an output tensor, without its batch axis."""
         tensor: Floats = self._interpreter.get_tensor(self._outputs[number])[0]
         return tensor
 
     def gather(self, number: int, index: tuple[Any, ...]) -> Floats:
-        """Elements of a tensor by index arrays, so that a large one need not be copied."""
+        """Elements of an output tensor by index arrays, without copying the whole tensor."""
         found: Floats = self._interpreter.tensor(self._outputs[number])()[0][index]
         return found

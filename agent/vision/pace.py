@@ -1,7 +1,7 @@
-"""Which model and how often: as good as this machine can do steadily, and less when it is hot. Pure; times in seconds.
+"""Which model to use and how often: as good as this machine sustains, and less when it is hot. Pure; times in seconds.
 
-A kit that cannot keep up takes a smaller model first, then fewer pictures. Changes are rare: a larger model is tried
-only after a while of being idle enough, and never when it was too slow a little while ago.
+A kit that cannot keep up switches to a smaller model first, then analyses fewer pictures. Changes are rare: a larger
+model is tried only with enough idle time, and not soon after it was found too slow.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import Literal
 
 Choice = Literal["auto", "lite", "full", "heavy"]
 BUSY_TO, IDLE_BELOW = 0.8, 0.3
-"""Shares of the time between two pictures: above the first it is too much, below the second there is room."""
+"""Shares of the time between two pictures: above the first a model is too slow, below the second there is room for
+more."""
 SETTLE_S, AGAIN_S = 3.0, 60.0
 HOT_C, COOL_C = 80.0, 72.0
-"""A Raspberry Pi slows itself down from 80 °C on (Raspberry Pi documentation, "Frequency management")."""
+"""A Raspberry Pi throttles itself from 80 °C (Raspberry Pi documentation, "Frequency management")."""
 WEIGHT = 0.1
 
 
 class Pace:
-    """`took` after each picture; `size` and `interval_s` say what to do with the next."""
+    """Call `took` after each picture; `size` and `interval_s` apply to the next."""
 
     def __init__(self, wanted: Choice, fps: float) -> None:
         self.hot = False
@@ -34,7 +35,7 @@ class Pace:
 
     @property
     def interval_s(self) -> float:
-        """The least time from one picture to the next; twice as long when hot."""
+        """The least time between two pictures; twice as long when hot."""
         needed = (self._mean_s or 0.0) / BUSY_TO
         return max(self._target_s, needed) * (2.0 if self.hot else 1.0)
 
@@ -50,7 +51,7 @@ class Pace:
             self._change("full", now_s)
 
     def temperature(self, celsius: float | None) -> None:
-        """The processor's; None where it cannot be read."""
+        """Report the processor's temperature; None where it cannot be read."""
         if celsius is not None:
             self.hot = celsius >= (COOL_C if self.hot else HOT_C)
 

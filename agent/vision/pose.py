@@ -1,7 +1,7 @@
-"""Poses in pictures, by MediaPipe's pose models through LiteRT: one person, followed.
+"""Poses in pictures, by MediaPipe's pose models through LiteRT: one person, tracked.
 
-The detector runs only while nobody is followed; from then on the landmark model's own two auxiliary points say where to
-look next. Regions, refinement and smoothing are those of MediaPipe's pose graphs, so that the results are, too.
+The detector runs mainly while nobody is tracked; then two auxiliary points of the landmark model tell where to look
+next. Regions, refinement and smoothing are those of MediaPipe's pose graphs, so that the results agree.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ Complexity = Literal["lite", "full", "heavy"]
 
 LANDMARKS, ALL_POINTS = 33, 39
 AUXILIARY = slice(33, 35)
-"""The middle of the hips, and a point as far from it as the body reaches: the next region is drawn by these two."""
+"""The middle of the hips, and a point as far from it as the body reaches; they define the next region."""
 PRESENT_FROM = 0.5
 FORGET_AFTER_NS = 1_000_000_000
 STRIDES = (8, 16, 32, 32, 32)
 MASK = 2
-"""The output nobody asks for, in the model as published; these are the places of the others without it."""
+"""The unused mask output of the published model; the next line gives the positions of the others once it is removed."""
 POINTS, PRESENCE, HEAT, WORLD = 0, 1, 2, 3
 GROWN = 1.25
 HEATMAP, REACH = 64, 3
 REFINED_FROM = 0.5
 COUNT_EVERY_NS = 2_000_000_000
-"""How often people are counted while one is followed: a second one may have come into view."""
+"""How often people are counted while one is tracked, as another may have come into view."""
 TILTED_FROM, DOUBT_EVERY_NS = math.radians(75), 200_000_000
 SAME_PLACE_FROM = 0.3
-"""Regions that overlap by more than this are about the same body."""
+"""Regions that overlap by more than this belong to the same body."""
 IN_THE_PICTURE = Tuning(least_hz=0.05, beta=70.0)
 IN_THE_WORLD = Tuning(least_hz=0.1, beta=40.0)
 VISIBILITY_WEIGHT = 0.1
 
 
 class Pose(NamedTuple):
-    """`landmarks` float32[33, 3]: x, y as shares (0..1) of the picture, z on x's scale; they may lie outside it.
+    """`landmarks` float32[33, 3]: x, y as shares (0..1) of the picture, possibly outside it; z on the scale of x.
 
-    `visibility` float32[33] 0..1; `world` float32[33, 3]: metres around the hips' middle, y down, z away from the
-    camera; `score` how surely somebody is there; `people` how many were counted last.
+    `visibility` float32[33] 0..1. `world` float32[33, 3]: metres around the middle of the hips, y down, z away from the
+    camera. `score`: confidence that somebody is there; `people`: number of people when last counted.
     """
 
     landmarks: Floats
@@ -61,7 +61,7 @@ class Pose(NamedTuple):
 
 
 class PoseDetector:
-    """Follows one person from picture to picture. Used from one thread at a time."""
+    """Tracks one person from picture to picture. Used from one thread at a time."""
 
     def __init__(self, models: Models | None = None, *, size: Complexity = "lite", threads: int = 2) -> None:
         models = models or Models()
@@ -79,12 +79,15 @@ class PoseDetector:
         self._people = 0
 
     def reset(self) -> None:
-        """Whoever was followed is forgotten."""
+        """Forget the tracked person."""
         self._lose()
         self._left_at = None
 
     def detect(self, image_bgr: Image, t_ns: int) -> Pose | None:
-        """The pose in the picture, uint8[h, w, 3], taken at `t_ns` on any steady clock; None when nobody is there."""
+        """The pose in the picture, uint8[h, w, 3], taken at `t_ns` on any monotonic clock;
+
+        None when nobody is there.
+        """
         if self._last_ns is not None and abs(t_ns - self._last_ns) > FORGET_AFTER_NS:
             self.reset()
         self._last_ns = t_ns
@@ -104,7 +107,7 @@ class PoseDetector:
         return found
 
     def _is_time(self, t_ns: int, region: Region) -> bool:
-        """To look at the whole picture again: sooner while whoever is followed seems to lie, or to be head down."""
+        """Whether to run the detector again: more often while the tracked person seems to be lying or upside down."""
         every_ns = DOUBT_EVERY_NS if abs(region.angle) > TILTED_FROM else COUNT_EVERY_NS
         return self._counted_ns is None or t_ns - self._counted_ns >= every_ns
 
@@ -114,7 +117,7 @@ class PoseDetector:
         self._world.reset()
 
     def _seen(self, image: Image) -> list[Region]:
-        """Everybody's region, the surest first."""
+        """The regions of all people detected, most confident first."""
         seen = whole(image)
         crop(image, seen, self._detector.size, self._whole, border=cv2.BORDER_CONSTANT)
         self._detector.compute(self._whole)
@@ -123,7 +126,7 @@ class PoseDetector:
         return [_around(seen.to_picture(one.points[:2])) for one in found]
 
     def _chosen(self, regions: list[Region], image: Image) -> Region | None:
-        """The one who was followed a moment ago; else who is largest and nearest to the middle."""
+        """The person tracked a moment ago; otherwise the largest and most central one."""
         if not regions:
             return None
         last, middle = self._left_at, image.shape[1] / 2
@@ -158,7 +161,7 @@ class PoseDetector:
         return self._visibility
 
     def _refined(self, share: Floats) -> Floats:
-        """Landmarks moved to the weighted middle of their heat map's surroundings, where that is confident."""
+        """Landmarks moved to the weighted centre of their heat map's neighbourhood, where that is confident."""
         cells = (share * HEATMAP).astype(np.int64)
         inside = ((cells >= 0) & (cells < HEATMAP)).all(axis=1)
         around = np.clip(cells, 0, HEATMAP - 1)[:, :, None] + np.arange(-REACH, REACH + 1)
@@ -175,9 +178,9 @@ class PoseDetector:
 
 
 def _upright_instead(region: Region, seen: list[Region]) -> Region | None:
-    """Somebody upright where a tilted body is followed, or would be.
+    """An upright person detected where a tilted one is being tracked.
 
-    A region that is upside down confirms itself with every pose: the model finds a body in it either way.
+    An upside-down region keeps confirming itself, because the model finds a body in it either way.
     """
     if abs(region.angle) <= TILTED_FROM:
         return None
@@ -186,7 +189,7 @@ def _upright_instead(region: Region, seen: list[Region]) -> Region | None:
 
 
 def _around(points: Floats) -> Region:
-    """The square around a body, from the middle of its hips to as far as it reaches, its head up."""
+    """The square around a body, from the middle of the hips as far as the body reaches, head up."""
     middle, reach = points
     side = 2 * math.hypot(float(reach[0] - middle[0]), float(reach[1] - middle[1]))
     return Region(float(middle[0]), float(middle[1]), side, side, direction(middle, reach)).grown(GROWN)

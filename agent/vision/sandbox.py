@@ -1,7 +1,7 @@
-"""A process that can reach no network, whatever its libraries try: a seccomp filter that refuses every new socket.
+"""Denies a process all network access, whatever its libraries try: a seccomp filter refuses every new socket.
 
-Set once, before such a library is imported; it cannot be taken back and holds for all threads and children. What was
-opened before (the pipe to the agent) goes on working. See seccomp(2); io_uring would be a way around, so it is refused.
+Set once, before such a library is imported; it cannot be undone and covers all threads and children. What was opened
+before (the socket to the agent) keeps working. See seccomp(2); io_uring could bypass it, so it is refused too.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 NUMBER_AT, ARCHITECTURE_AT = 0, 4
 """Offsets in struct seccomp_data."""
 X32_FROM = 0x40000000
-"""x86_64 answers a second set of numbers from here on; nobody needs it."""
+"""From here on, x86_64 has a second set of system call numbers (x32), which nothing here needs."""
 
 
 class Machine(NamedTuple):
-    """AUDIT_ARCH of a machine and the numbers of socket and io_uring_setup on it."""
+    """A machine's AUDIT_ARCH, and its system call numbers of socket and io_uring_setup."""
 
     audit: int
     socket: int
@@ -42,7 +42,7 @@ MACHINES = {
 
 
 def close_network() -> None:
-    """From now on no socket can be made in this process. Raises VisionError when that is not to be had."""
+    """Refuse all new sockets in this process from now on. Raises VisionError where that is not possible."""
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise VisionError(f"pictures are not looked at on {platform.machine()}: its network cannot be closed here")
@@ -57,12 +57,12 @@ def close_network() -> None:
 
 
 def end_with_parent() -> None:
-    """This process is killed when the one that started it ends, however it ends."""
+    """Have this process killed when its parent ends, however that happens."""
     _prctl(ctypes.CDLL(None, use_errno=True), PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def reaches_network() -> bool:
-    """Whether a socket of any family that leads out can be made here."""
+    """Whether this process can create a socket of any family that leads outside."""
     for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         try:
             socket.socket(family, socket.SOCK_STREAM).close()
@@ -73,7 +73,7 @@ def reaches_network() -> bool:
 
 
 def _filter(machine: Machine) -> list[bytes]:
-    """The BPF program: jumps count instructions to skip when true and when false."""
+    """The BPF program; jumps give the number of instructions to skip when true and when false."""
     refused = RET_ERRNO | errno.EACCES
     return [
         _step(LOAD, ARCHITECTURE_AT),

@@ -1,7 +1,7 @@
-"""The 1€ filter on arrays: still things stay still, quick ones are not late.
+"""The 1€ filter on arrays: slow movement is smoothed, fast movement is not delayed.
 
 Casiez, Roussel and Vogel, "1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems",
-CHI 2012. Speeds are measured in sizes of the body a second, so that distance from the camera changes nothing.
+CHI 2012. Speeds are in body sizes per second, so that the distance to the camera does not matter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FIRST_STEP_S = 1 / 30
 
 
 class Tuning(NamedTuple):
-    """Cut-off frequencies in Hz; `beta` is Hz for each size a second of speed."""
+    """Cut-off frequencies in Hz; `beta` is in Hz per body size per second."""
 
     least_hz: float
     beta: float
@@ -25,7 +25,7 @@ class Tuning(NamedTuple):
 
 
 class OneEuro:
-    """One filter for a whole array of values, each on its own."""
+    """Filters an array of values, each by itself."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
@@ -38,7 +38,7 @@ class OneEuro:
         self._last_ns = None
 
     def apply(self, values: Floats, t_ns: int, size: float = 1.0) -> Floats:
-        """The values smoothed; `size` is how large the body is, in the values' own unit."""
+        """The smoothed values; `size` is the size of the body, in the values' own unit."""
         if self._last_ns is None:
             self._last_ns, self._raw, self._smooth, self._speed = t_ns, values, values, np.zeros_like(values)
             return values

@@ -1,7 +1,7 @@
-"""The same interface by MediaPipe's own Tasks (1.2), for those who want its graphs, and to be compared with.
+"""The same detectors by MediaPipe's own Tasks (1.2), for those who prefer its graphs, and for comparison.
 
-Its library looks up its maker's host to report how it is used, and has no switch: this module belongs into the process
-without network (see worker.py) and nowhere else. Imported only when it is chosen.
+The library resolves its maker's host name to report usage, which cannot be switched off. So this module may only be
+used in the process without network (see worker.py), and is imported only when chosen.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from agent.vision.pose import Complexity, Floats, Pose
 from agent.vision.weights import Models
 
 SMALLEST = 32
-"""Pictures smaller than this are refused by the Tasks' own steps; nobody is in them."""
+"""The Tasks refuse pictures smaller than this, in which nobody could be recognised anyway."""
 
 
 class TasksPoseDetector:
-    """As PoseDetector. Tasks want times that rise, in ms; two pictures of one ms count as one ms apart."""
+    """Like PoseDetector. Tasks require rising times in ms, so each picture is at least 1 ms after the one before."""
 
     def __init__(self, models: Models | None = None, *, size: Complexity = "lite") -> None:
         self._models, self._size = models or Models(), size
@@ -61,7 +61,7 @@ class TasksPoseDetector:
 
 
 class TasksHandDetector:
-    """As HandDetector."""
+    """Like HandDetector."""
 
     def __init__(self, models: Models | None = None, *, size: HandSize = "full", most: int = 1) -> None:
         models = models or Models()

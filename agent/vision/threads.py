@@ -1,6 +1,7 @@
-"""How many threads a model is given, and where: the number that is quickest here, each on a processor of its own.
+"""How many threads a model gets, and on which processors: the fastest number here, each thread on a processor of its
+own.
 
-More threads must be clearly quicker: what they gain little time with, video and the heart's samples lose.
+More threads must be clearly faster, because they take processor time from video and the heart's samples.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 MOST = 4
-"""The models are small: beyond four threads they only wait for each other."""
+"""The models are small: with more than four threads they only wait for each other."""
 ROUNDS = 3
 WORTH = 0.8
-"""The share of the time that twice the threads may take at most, to be worth them."""
+"""The greatest share of the time that doubling the threads may take to be worthwhile."""
 
 
 def quickest(model: bytes) -> int:
-    """Measures with 1, 2, 4 threads, as far as there are processors; some tens of ms for a small model."""
+    """Measure with 1, 2 and 4 threads, as far as there are processors; takes tens of ms for a small model."""
     chosen, best_s = 1, _median_s(model, 1)
     number = 2
     while number <= min(MOST, len(os.sched_getaffinity(0))):
@@ -34,15 +35,15 @@ def quickest(model: bytes) -> int:
 
 
 def running() -> set[int]:
-    """This process's threads, as the kernel numbers them (proc(5))."""
+    """The ids of this process's threads (proc(5))."""
     return {int(task.name) for task in Path("/proc/self/task").iterdir()}
 
 
 def apart(made: set[int], processors: set[int]) -> None:
-    """Gives the calling thread and those `made` for its models a processor each; without any made it may use all.
+    """Pin the calling thread, and the threads `made` for its models, to a processor each; with none made, unpin it.
 
-    Between two pictures a model's threads sleep. Woken together, they are often put on one processor and take turns
-    there for the whole of a picture (sched(7): sched_setaffinity). Where that is not permitted nothing changes.
+    A model's threads sleep between pictures. When woken together they are often put on one processor and take turns
+    there for the whole picture (sched(7): sched_setaffinity). Where pinning is not permitted, nothing changes.
     """
     first, *others = sorted(processors, reverse=True)
     with suppress(OSError):

@@ -1,7 +1,7 @@
-"""A model without what nobody asks of it: the operators that lead to an unwanted output only, and that output.
+"""Removes an unneeded output from a model, with the operators that only serve it.
 
-The pose models draw a mask of the person as well, at the picture's full size. Without it the light model takes a third
-of the time here, and every other output stays the same to the last bit (tests/agent/vision/test_vision_pose.py).
+The pose models also draw a full-size mask of the person. Without it the light model takes a third of the time here, and
+every other output is identical to the last bit (tests/agent/vision/test_vision_pose.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILE_IDENTIFIER = b"TFL3"
 
 
 def without_output(model: bytes, number: int) -> bytes:
-    """A TFLite model of one graph, less its output `number`; the others move up."""
+    """The TFLite model (of one graph) without its output `number`; later outputs move up by one."""
     whole: Any = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
     graph = whole.subgraphs[0]
     graph.outputs = [tensor for place, tensor in enumerate(graph.outputs) if place != number]
@@ -27,7 +27,10 @@ def without_output(model: bytes, number: int) -> bytes:
 
 
 def _leading_to(operators: list[Any], wanted: set[int]) -> list[Any]:
-    """Operators stand in the order of computing: backwards, each is kept whose result is wanted by a later one."""
+    """The operators needed for the wanted tensors.
+
+    They are stored in order of execution, so one backward pass finds them.
+    """
     kept = []
     for operator in reversed(operators):
         if wanted.intersection(int(tensor) for tensor in operator.outputs):

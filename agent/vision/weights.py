@@ -1,6 +1,6 @@
-"""The model files: each is the one named in models.json, byte for byte, or nothing is computed with it.
+"""The model files: each must match its hash in models.json, or it is not used.
 
-They are fetched by lock when Homeside is installed or built (hatch_build.py), and lie beside this module.
+They are fetched by that lock when Homeside is installed or built (hatch_build.py), into a folder beside this module.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ REMEDY = "run `make models` in the source folder, or install the homeside wheel 
 
 
 class Models:
-    """A folder of models. `read` gives a file's bytes only when they are the locked ones."""
+    """A folder of models; `read` returns only files that match their locked hash."""
 
     def __init__(self, folder: Path = HERE / "models") -> None:
         self._folder = folder
         self._locked = {name: str(model["sha256"]) for name, model in _lock().items()}
 
     def read(self, name: str) -> bytes:
-        """The model called `name` (without .tflite). Raises ModelsMissing, saying what to do."""
+        """The model called `name` (without .tflite). Raises ModelsMissing with the remedy."""
         file = self._folder / f"{name}.tflite"
         try:
             body = file.read_bytes()

@@ -1,7 +1,7 @@
-"""The process that looks at pictures: no network, low priority, ended with the agent, one picture at a time.
+"""The vision process: no network, low priority, one picture at a time; it ends with the agent.
 
 Started by agent.vision.eyes as `python -m agent.vision.worker SOCKET MEMORY BYTES BACKEND THREADS`. It closes its own
-network before it imports any library that could use one, and says nothing but `Failed` when it cannot.
+network before importing any library that could use one; if that fails, it only answers `Failed`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOWER_PRIORITY = 5
 
 
 def work(channel: socket.socket, memory: mmap.mmap, backend: str, threads: int) -> None:
-    """Until the agent closes its end."""
+    """Answer requests until the agent closes its end."""
     import cv2
 
     from agent.vision import messages

@@ -1,1 +1,1 @@
-"""The documented APIs as models, one module a document, and the topics that carry them over MQTT."""
+"""The documented APIs as models, one module per document, and the MQTT topics that carry their messages."""

@@ -1,6 +1,7 @@
-"""Reading a release's bundle from any stream: nothing of a file is believed before the signature over its hash is.
+"""Reads a release bundle from a stream. Nothing in it is used before the signature of its manifest has been verified.
 
-Refused: no signature or another's; a file more, less, longer or other than the manifest says; a link; an end too soon.
+Refused: a missing or unknown signature; a file that is missing, unlisted or differs from the manifest in size or hash;
+a link; a truncated archive.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ Write = Callable[[str, Iterator[bytes]], None]
 
 
 def read_bundle(stream: IO[bytes], keys: Iterable[Ed25519PublicKey], write: Write | None = None) -> Manifest:
-    """Check a whole bundle, giving each file to `write` as it is read; what was written counts only on return.
+    """Verify a whole bundle, passing each file to `write` as it is read. Until this returns, what was written is
+    unverified.
 
-    `write` must use up what it is given. InvalidMessage says why a bundle is refused.
+    `write` must consume its iterator completely. Raises InvalidMessage, which says why the bundle is refused.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
@@ -36,7 +38,7 @@ def read_bundle(stream: IO[bytes], keys: Iterable[Ed25519PublicKey], write: Writ
 
 
 def read_manifest(stream: IO[bytes], keys: Iterable[Ed25519PublicKey]) -> Manifest:
-    """Only the signed list at the bundle's beginning."""
+    """Read and verify only the signed manifest at the start of the bundle."""
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             return _head(archive, keys)

@@ -1,7 +1,7 @@
-"""Samples at rest: four columns, bit-exact, as small as their own decimals allow.
+"""Stored samples: four columns packed without loss, in as few bytes as their decimal places allow.
 
-Sensors and phones send decimals of a few places. A column whose every value is a multiple of 1, 10⁻³ or 10⁻⁶ is kept
-as differences of integers in the narrowest width; any other as it came. Then zlib over all of it.
+Sensors and phones send decimals of a few places. A column whose values are all multiples of 1, 10⁻³ or 10⁻⁶ is kept as
+differences of integers in the narrowest width; any other as float64. zlib then compresses the whole.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _PLACES = (0, 3, 6)
 _RAW = 255
 _WIDTHS: tuple[np.dtype[np.signedinteger], ...] = tuple(np.dtype(f"<i{size}") for size in (1, 2, 4, 8))
 _EXACT = 2**53
-"""Beyond it a float no longer counts every integer, so scaling cannot be undone."""
+"""Above this a float64 cannot represent every integer, so the scaling could not be undone exactly."""
 
 
 class DamagedColumns(ContractError):
-    """Bytes that are no packed columns, or not whole."""
+    """The bytes are not packed columns, or are incomplete."""
 
     code = "DAMAGED_CHUNK"
 
 
 def pack(columns: Columns) -> bytes:
-    """Columns of equal length n as bytes; `unpack` gives the same floats back, NaN included."""
+    """Columns of equal length n >= 1 as bytes; `unpack` returns the same floats bit for bit, NaN included."""
     parts = [_pack_column(column) for column in (columns.t, columns.ax, columns.ay, columns.az)]
     return _HEADER.pack(_VERSION, len(columns)) + zlib.compress(b"".join(parts), level=6)
 
 
 def unpack(data: bytes) -> Columns:
-    """The columns packed into `data`; DamagedColumns when it is cut short or of another version."""
+    """The columns packed into `data`. Raises DamagedColumns when it is truncated or has another version."""
     try:
         version, count = _HEADER.unpack_from(data)
         if version != _VERSION:
@@ -57,7 +57,7 @@ def unpack(data: bytes) -> Columns:
 
 
 def join(parts: list[Columns]) -> Columns:
-    """Several batches as one, in the order given."""
+    """Concatenate batches in the order given."""
     if len(parts) == 1:
         return parts[0]
     return Columns(

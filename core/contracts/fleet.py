@@ -1,6 +1,6 @@
-"""How a kit is: what its status message says, as the fleet's operators need it. No patient is in it.
+"""A kit's status message, reduced to what the operators of a fleet need. It contains no patient data.
 
-`report` reads any status message, of older and newer kits too: what is missing or malformed is simply not known.
+`report` accepts status messages of older and newer kits: a field that is missing or malformed counts as unknown.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 _T = TypeVar("_T")
 _Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 TEXT = 300
-"""Longest sentence of a kit that is kept: a kit that is broken must not fill the relay."""
+"""Characters kept of any text from a kit, so that a faulty kit cannot fill the relay's storage."""
 
 
 class ConfigurationState(StrEnum):
-    """What became of a configuration on a kit. `taken`: on its disk, for the restart that comes now."""
+    """State of a configuration on a kit. `taken`: saved to disk, and the kit is about to restart with it."""
 
     TAKEN = "taken"
     TRYING = "trying"
@@ -29,7 +29,7 @@ class ConfigurationState(StrEnum):
 
 
 class UpdateState(StrEnum):
-    """What became of a release on a kit."""
+    """State of a release on a kit."""
 
     FETCHING = "fetching"
     UNPACKING = "unpacking"
@@ -40,7 +40,7 @@ class UpdateState(StrEnum):
 
 
 class Configured(msgspec.Struct, omit_defaults=True, frozen=True):
-    """The newest configuration a kit heard of, and what came of it. `version` counts up with every change."""
+    """The newest configuration a kit has received, and its state. `version` increases with every change."""
 
     version: int
     state: ConfigurationState
@@ -48,7 +48,7 @@ class Configured(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class Updated(msgspec.Struct, omit_defaults=True, frozen=True):
-    """The newest release a kit heard of, and what came of it."""
+    """The newest release a kit was told to install, and its state."""
 
     version: str
     state: UpdateState
@@ -56,7 +56,9 @@ class Updated(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class Certified(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """The certificate a kit holds: its end, when it is to be renewed (epoch ms), and why that did not succeed yet."""
+    """The kit's certificate: when it expires and when to renew it (epoch ms), and why the last renewal failed, if it
+    did.
+    """
 
     ends_ms: _Moment
     renew_ms: _Moment
@@ -64,9 +66,10 @@ class Certified(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True)
 
 
 class Report(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """Times in ms, temperature in degrees Celsius, battery in percent of the sensor with the least.
+    """Times in ms, temperature in °C, free disk in bytes; `battery` is the lowest of the kit's sensors, in percent.
 
-    `packages` is the digest of the list of what is installed, `platform` what releases must fit: cp311-aarch64.
+    `packages` is the digest of the list of installed packages; `platform` is what releases must match, such as
+    cp311-aarch64.
     """
 
     version: str = ""
@@ -89,7 +92,7 @@ class Report(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
 
 
 def report(payload: Mapping[str, Any]) -> Report:
-    """A status message's payload as a report."""
+    """The report for a status message's payload."""
     sources = [one for one in _list(payload, "sources") if isinstance(one, Mapping)]
     first: Mapping[str, Any] = sources[0] if sources else {}
     outbox, machine = _part(payload, "outbox"), _part(payload, "machine")
@@ -116,7 +119,7 @@ def report(payload: Mapping[str, Any]) -> Report:
 
 
 def _problem(payload: Mapping[str, Any], sources: list[Mapping[str, Any]]) -> str:
-    """The first sentence that says what is the matter: of a sensor, else of the connection."""
+    """The first problem reported, looking at the sensors before the connection."""
     found = [_text(one, "problem") for one in sources] + [_text(_part(payload, "uplink"), "problem")]
     return next((text for text in found if text), "")
 

@@ -1,7 +1,8 @@
-"""Enrolment of a kit: what it and the relay say to each other, and the bytes a kit signs to show that it holds its key.
+"""Enrolment of a kit: the messages between kit and relay, and the bytes a kit signs to prove that it holds its key.
 
-A claim is a code an operator made for one kit. The kit spends it once, for a certificate on a key that never leaves it;
-later it shows that key, and no claim. Times are epoch seconds by the relay's clock: a kit's own may be years off.
+A claim is a one-time code that an operator creates for one kit. The kit exchanges it for a certificate on a key that
+never leaves the kit; from then on that key proves who it is. Times are epoch seconds of the relay, since a kit's may be
+wrong.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from core.contracts.topics import valid_kit
 
 PREFIX = "/identity/v1"
 MAX_BODY_BYTES = 16_384
-"""A request of a kit: a P-256 CSR takes 500 bytes."""
+"""Longest request body accepted from a kit. A P-256 certificate request takes about 500 bytes."""
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32: no I, L, O, U, so that a printed code can be typed."""
+"""Crockford's base 32, without I, L, O and U, so that a printed code can be typed without confusion."""
 CODE_LENGTH = 25
 GROUP = 5
 RESERVED = frozenset({"relay"})
-"""Names on the broker that are not kits'."""
+"""Names on the broker that no kit may have."""
 _READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _T = TypeVar("_T")
 
@@ -33,14 +34,16 @@ Proof = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class EnrolRequest(msgspec.Struct):
-    """`csr` is PEM (PKCS #10, RFC 2986) on a P-256 key; its common name is the kit the claim was made for."""
+    """`csr` is PEM (PKCS #10, RFC 2986) for a P-256 key; its common name is the kit the claim was created for."""
 
     claim: Annotated[str, msgspec.Meta(max_length=64)]
     csr: Pem
 
 
 class RenewRequest(msgspec.Struct):
-    """`proof`: base64 of the signature (ECDSA, SHA-256) of `renewal_statement` by the key of certificate `serial`."""
+    """`proof`: base64 of the signature (ECDSA, SHA-256) over `renewal_statement`, made with the key of certificate
+    `serial`.
+    """
 
     serial: Serial
     csr: Pem
@@ -48,7 +51,7 @@ class RenewRequest(msgspec.Struct):
 
 
 class TokenRequest(msgspec.Struct):
-    """`at` is the relay's time as the kit knows it; `proof` signs `token_statement`."""
+    """`at` is the kit's estimate of the relay's time; `proof` is the signature over `token_statement`."""
 
     serial: Serial
     at: int
@@ -56,7 +59,10 @@ class TokenRequest(msgspec.Struct):
 
 
 class Identity(msgspec.Struct, rename="camel"):
-    """The answer to the first two, all PEM: `certificate` with its issuer, and whom to trust from now on."""
+    """The answer to enrolment and renewal.
+
+    PEM: `certificate` with its issuer; `authority` and `broker`, whom to trust.
+    """
 
     kit: str
     serial: str
@@ -70,7 +76,9 @@ class Identity(msgspec.Struct, rename="camel"):
 
 
 class Authority(msgspec.Struct):
-    """Whom to trust, once `fingerprint` (SHA-256 of one of the certificates, DER) was compared; and what time it is."""
+    """The certificates to trust, once `fingerprint` (SHA-256 of one of them, DER) has been compared; and the current
+    time.
+    """
 
     certificates: str
     fingerprint: str
@@ -85,7 +93,7 @@ class Token(msgspec.Struct, rename="camel"):
 
 
 def decode(body: bytes, kind: type[_T]) -> _T:
-    """Raises MalformedMessage or InvalidMessage, naming the field."""
+    """Decode a body. Raises MalformedMessage or InvalidMessage, which names the field."""
     try:
         return decoded(body, kind)
     except msgspec.ValidationError as error:
@@ -95,23 +103,23 @@ def decode(body: bytes, kind: type[_T]) -> _T:
 
 
 def claimable(kit: str) -> bool:
-    """Whether a kit may bear this name."""
+    """Whether a kit may have this name: valid, and not reserved."""
     return valid_kit(kit) and kit.lower() not in RESERVED
 
 
 def code_of(number: int) -> str:
-    """125 bits as a claim's code, in groups of five."""
+    """125 bits written as a claim code, in groups of five characters."""
     letters = [ALPHABET[(number >> (5 * place)) & 31] for place in range(CODE_LENGTH)]
     return "-".join("".join(letters[start : start + GROUP]) for start in range(0, CODE_LENGTH, GROUP))
 
 
 def plain_code(typed: str) -> str:
-    """A code as somebody typed it, without dashes and spaces, and with the letters meant for look-alikes."""
+    """A typed code without dashes and spaces, in upper case, with O, I and L read as the digits they resemble."""
     return re.sub(r"[\s-]", "", typed).upper().translate(_READ_AS)
 
 
 def plain_fingerprint(typed: str) -> str:
-    """64 lower-case hexadecimal digits, however they were grouped; InvalidMessage when they are none."""
+    """64 lower-case hexadecimal digits, however they were grouped. Raises InvalidMessage for anything else."""
     plain = re.sub(r"[\s:-]", "", typed).lower().removeprefix("sha256")
     if re.fullmatch(r"[0-9a-f]{64}", plain) is None:
         raise InvalidMessage("a fingerprint is 64 hexadecimal digits (SHA-256)")
@@ -119,7 +127,7 @@ def plain_fingerprint(typed: str) -> str:
 
 
 def renewal_statement(serial: str, csr_der: bytes) -> bytes:
-    """What proves a renewal: only the holder of the old key can have asked for exactly this new one."""
+    """The bytes signed for a renewal: they bind the old certificate to exactly this new request."""
     return b"homeside renew v1\0" + serial.encode() + b"\0" + csr_der
 
 

@@ -1,7 +1,7 @@
 """JSON has one kind of number (RFC 8259 section 6): 600000.0 is as whole as 600000, and some languages write only that.
 
-What a decoder takes at once costs nothing here. What it refuses is read again with whole floats as integers, and then
-refused for what is still wrong with it.
+A message that decodes at the first attempt costs nothing extra. One that is refused is decoded again with whole floats
+turned into integers, and refused only for what is still wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from pydantic import BeforeValidator
 
 MOST = 2**53
-"""Beyond it a double no longer knows every integer (RFC 7493 section 2.2)."""
+"""Above this a double cannot represent every integer (RFC 7493 section 2.2)."""
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 
@@ -25,11 +25,11 @@ def _number(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
-"""In a pydantic model: neither true nor "5" is a number, whatever Python says; 5.0 is a whole one."""
+"""An integer field of a pydantic model: refuses true and "5", which pydantic would convert; accepts 5.0."""
 
 
 def decoded(data: bytes | str | msgspec.Raw, kind: type[_T]) -> _T:
-    """As `msgspec.json.decode`, with its errors."""
+    """Like `msgspec.json.decode`, with the same errors."""
     which: Any = kind
     decoder: msgspec.json.Decoder[_T] = _decoder_of(which)
     try:

@@ -1,7 +1,7 @@
-"""The physiotherapy document as models: what is posted, bounds included, and the frames that stream in.
+"""The physiotherapy document as models: request bodies with their bounds, and the frames that are streamed in.
 
-Small bodies are checked whole, so that an answer can name every bad field. Frames are the hot path: they are decoded
-and validated in one pass, and only a body that fails is looked at frame by frame, to say which and why.
+Small bodies are validated completely, so that an answer can name every bad field. Frames are the hot path: a body is
+decoded and validated in one pass, and only one that fails is examined frame by frame, to say which and why.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.contracts.numbers import Whole, decoded
 from core.contracts.text import NO_NUL
 
 MAX_FRAMES = 5_000
-"""Frames in one body: five minutes at 15 a second. More is a mistake or an attack; send several bodies."""
+"""Frames in one body: five minutes at 15 per second. Senders with more must split it into several bodies."""
 MAX_TIMESTAMP_MS = 2**53 - 1
 MAX_PROBLEMS = 20
 EXERCISES = ("squat", "squat_front", "shoulder_raise", "glute_bridge", "wall_sit")
@@ -59,13 +59,13 @@ LandmarkName = Literal[
     "LEFT_FOOT_INDEX",
     "RIGHT_FOOT_INDEX",
 ]
-"""BlazePose's 33 landmarks, in the order of their numbers."""
+"""BlazePose's 33 landmarks, in the order of their indices."""
 Severity = Literal["LOW", "MEDIUM", "HIGH"]
 IssueType = Literal["ANGLE_WARNING", "ASYMMETRY_WARNING", "DEPTH_WARNING", "TEMPO_WARNING", "VISIBILITY_WARNING"]
 
 
 class Invalid(InvalidMessage):
-    """Fields that break the contract: (field, what is wrong) each."""
+    """Several fields break the contract; `problems` holds (field, what is wrong) pairs."""
 
     code = "VALIDATION_ERROR"
 
@@ -83,7 +83,7 @@ Joint = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class Landmark(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Normalised picture coordinates (x, y in 0..1 inside the picture), z on x's scale."""
+    """Coordinates as shares of the picture (x and y are 0..1 inside it); z is on the scale of x."""
 
     type: LandmarkName
     x: Coordinate
@@ -100,9 +100,10 @@ class FormIssue(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Processing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """How a frame came about, an extra: `picture` is the width and height its coordinates are shares of, in pixels.
+    """An optional extra on how a frame was made: `picture` is the width and height in pixels that the coordinates refer
+    to.
 
-    `interpolated`: nobody was seen in this picture; the pose is made of those before and after.
+    `interpolated`: nobody was detected in this picture; the pose is interpolated from the frames before and after.
     """
 
     picture: tuple[Pixels, Pixels] | None = None
@@ -110,7 +111,7 @@ class Processing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One pose; `timestamp` in ms, `angles` in degrees 0..180 by joint."""
+    """One pose: `timestamp` in ms, `angles` in degrees 0..180 by joint."""
 
     timestamp: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIMESTAMP_MS)]
     landmarks: Annotated[list[Landmark], msgspec.Meta(max_length=33)]
@@ -123,7 +124,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class PoseData(msgspec.Struct, frozen=True):
-    """The body of `POST …/data`. What the sender says of the whole is kept, never shown as measured."""
+    """The body of `POST …/data`. The sender's `summary_statistics` are stored, but never shown as measured."""
 
     frames: Annotated[list[Frame], msgspec.Meta(min_length=1, max_length=MAX_FRAMES)]
     summary_statistics: dict[str, Any] | None = None
@@ -138,7 +139,7 @@ _raw_decoder = msgspec.json.Decoder(_RawPoseData)
 
 
 def decode_pose_data(data: bytes) -> PoseData:
-    """The body, validated. Raises Invalid naming up to MAX_PROBLEMS fields, by frame."""
+    """Decode and validate the body. Raises Invalid, which names up to MAX_PROBLEMS fields by frame."""
     try:
         return decoded(data, PoseData)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -162,7 +163,7 @@ def _problems(data: bytes, error: Exception) -> list[tuple[str, str]]:
 
 
 def _problem(error: Exception, within: str = "") -> tuple[str, str]:
-    """msgspec says `Expected …, got … - at `$.field``; the path becomes the field."""
+    """Split a message of msgspec (``Expected …, got … - at `$.field` ``) into field and text."""
     text, _, path = str(error).partition(" - at `")
     field = path.rstrip("`").removeprefix("key` in `").removeprefix("$").lstrip(".")
     return ".".join(part for part in (within, field) if part) or "body", text
@@ -172,7 +173,8 @@ def _problem(error: Exception, within: str = "") -> tuple[str, str]:
 
 
 YEARS = (1900, 2200)
-"""Beyond them a date is a slip of the pen; at the very ends of the calendar no zone and no hour can be added."""
+"""Dates outside are taken for typing errors; at the calendar's very ends, adding hours or a time zone
+would overflow."""
 
 
 def _utc(moment: datetime) -> datetime:
@@ -200,7 +202,7 @@ Seconds = Annotated[Whole, Field(ge=1, le=86_400)]
 
 
 class Body(BaseModel):
-    """Unknown fields are passed over, so that what was read can be changed and put back whole."""
+    """Unknown fields are ignored, so that a client may send back a whole object it has read and changed."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -236,7 +238,7 @@ class GenerateUrl(Body):
 
 
 class Feedback(Body):
-    """A remark at a moment of the session, `timestamp` in the frames' own ms."""
+    """A remark on one moment of the session; `timestamp` in ms, on the time scale of the frames."""
 
     timestamp: Annotated[Whole, Field(ge=0, le=MAX_TIMESTAMP_MS)]
     issue: Line
@@ -259,7 +261,7 @@ class SubmitReview(Body):
 
 
 class EmergencyContact(BaseModel):
-    """Free beyond the usual three: the document gives no shape."""
+    """Further keys are allowed beside the usual three: the document gives no shape."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,7 +1,7 @@
 """Files of recorded accelerations: bytes in, columns in m/s² out.
 
-What the file holds is kept as it stands: its order, duplicates, gaps and odd stamps are what a replay is for. Read are
-CSV as phones log it, NDJSON of `samples_batch` messages, and the Full Session Object; each may be gzipped.
+The content is kept as it is, with its order, duplicates, gaps and odd timestamps, because a replay must reproduce them.
+Formats: CSV as logged by phones, NDJSON of `samples_batch` messages, and the Full Session Object; each may be gzipped.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from core.contracts.errors import ContractError, RecordingError
 from core.contracts.scg import Columns, Floats, Sample, SamplesBatch, columns, decode_envelope, decode_payload
 
 STANDARD_GRAVITY = 9.80665
-"""m/s² in one g, exact (3rd CGPM, 1901)."""
+"""m/s² per g, exact (3rd CGPM, 1901)."""
 MAX_UNPACKED = 1 << 30
-"""Bytes a gzipped recording may grow to: a day at 100 Hz is half of it, a zip bomb stops there."""
+"""Bytes a gzipped recording may expand to, against zip bombs; a day at 100 Hz takes about half."""
 
 _TIMES = {"time": 1e-6, "t": 1.0, "seconds_elapsed": 1e3}
-"""Time columns of a CSV in order of preference, and what makes them ms: epoch ns, ms, seconds."""
+"""Time columns of a CSV in order of preference, with the factor to ms: epoch ns, ms, seconds."""
 _AXES = (("ax", "ay", "az"), ("x", "y", "z"))
 _Unit = Literal["m/s2", "g"]
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """`t_ms` float64[n] in file order, `xyz` float64[n, 3] in m/s² (NaN: not measured), `unit` the file was written in.
+    """`t_ms` float64[n] in file order; `xyz` float64[n, 3] in m/s² (NaN: not measured); `unit` as written in the file.
 
-    `sampling_rate_hz` is the mean rate outside gaps, computed from the stamps, whatever the file declares.
+    `sampling_rate_hz` is the mean rate outside gaps, computed from the timestamps whatever the file declares.
     """
 
     t_ms: Floats
@@ -45,16 +45,17 @@ class Recording:
 
 
 class _Session(msgspec.Struct):
-    """A Full Session Object: samples by name (0.1) or as tuples (0.2 and the phones' own 2.0)."""
+    """A Full Session Object: samples as objects (0.1) or as tuples (0.2, and the 2.0 that phone apps write)."""
 
     samples: list[Sample | tuple[float, float | None, float | None, float | None]]
     unit: _Unit = "m/s2"
 
 
 def parse_recording(data: bytes, name: str) -> Recording:
-    """The recording in `data`; `name` tells the format by its ending: .csv, .ndjson, .json, each with or without .gz.
+    """The recording in `data`. `name` gives the format by its extension: .csv, .ndjson or .json, each with or without
+    .gz.
 
-    Raises RecordingError, which says in which file and line what was wrong.
+    Raises RecordingError, which names the file and, where it applies, the line.
     """
     stem = name.lower()
     try:
@@ -67,7 +68,7 @@ def parse_recording(data: bytes, name: str) -> Recording:
 
 
 def sampling_rate(t_ms: Floats) -> float:
-    """Samples per second outside gaps (steps over three times the usual one); stamps may repeat or be out of order."""
+    """Samples per second outside gaps (steps over three times the median); timestamps may repeat or be out of order."""
     steps = np.diff(np.sort(t_ms))
     forward = steps[steps > 0]
     if not len(forward):

@@ -1,7 +1,7 @@
-"""A release: the files it is made of, who signed that list, and which of two is newer. Bytes in, meaning out.
+"""A release: its files, the signature over the list of them, and how versions are ordered. Pure functions on bytes.
 
-A bundle is a tar archive whose first two members are `manifest.json` and `manifest.sig`; the manifest names every
-other file with its size and SHA-256, so that one Ed25519 signature (RFC 8032) over its exact bytes covers all.
+A bundle is a tar archive whose first two members are `manifest.json` and `manifest.sig`. The manifest names every other
+file with its size and SHA-256, so one Ed25519 signature (RFC 8032) over its exact bytes covers everything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.contracts.errors import InvalidMessage
 FORMAT = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 DOMAIN = b"homeside release\n"
-"""Stands before what is signed, so that no signature made for another purpose can pass for one of a release."""
+"""Prepended to the signed bytes, so that a signature made for another purpose is never valid for a release."""
 MAX_MANIFEST = 1 << 20
 MAX_FILES = 2000
 MAX_BYTES = 8 << 30
@@ -31,14 +31,14 @@ _STAGES = {"a": 0, "b": 1, "rc": 2, None: 3}
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
-    """A file of a release: its digest in hexadecimal, its size in bytes."""
+    """A file of a release: SHA-256 in hexadecimal, size in bytes."""
 
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     size: Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    """`python` and `machine` say what it runs on, such as cp311 and x86_64 or aarch64; empty for anywhere."""
+    """`python` and `machine` say what the release runs on, such as cp311 and aarch64; an empty string means any."""
 
     format: int
     version: str
@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """The manifest, checked as far as it can be by itself. InvalidMessage says what is wrong."""
+    """Decode the manifest and check its own consistency. Raises InvalidMessage, which says what is wrong."""
     try:
         found = msgspec.json.decode(data, type=Manifest)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
@@ -71,7 +71,10 @@ def decode_manifest(data: bytes) -> Manifest:
 
 
 def parse_version(text: str) -> tuple[int, int, int, int, int, int]:
-    """`1.4.2`, `1.5.0rc1` or `1.4.2.post1` as numbers that sort (a subset of PEP 440). InvalidMessage otherwise."""
+    """`1.4.2`, `1.5.0rc1` or `1.4.2.post1` as a sortable tuple (a subset of PEP 440).
+
+    Raises InvalidMessage otherwise.
+    """
     found = _VERSION.fullmatch(text)
     if found is None:
         raise InvalidMessage(f"{text[:40]!r} is no version; expected one such as 1.4.2, 1.5.0rc1 or 1.4.2.post1")
@@ -80,7 +83,7 @@ def parse_version(text: str) -> tuple[int, int, int, int, int, int]:
 
 
 def newer(one: str, other: str) -> bool:
-    """Whether `one` is a later version than `other`; anything that is no version is older than any that is."""
+    """Whether `one` is a later version than `other`; a text that is not a version is older than any version."""
     return _order(one) > _order(other)
 
 
@@ -92,7 +95,7 @@ def _order(text: str) -> tuple[int, ...]:
 
 
 def signed_by(manifest: bytes, signature: bytes, keys: Iterable[Ed25519PublicKey]) -> bool:
-    """Whether one of the keys signed these very bytes."""
+    """Whether one of the keys made this signature over exactly these bytes."""
     for key in keys:
         try:
             key.verify(signature, DOMAIN + manifest)
@@ -103,12 +106,15 @@ def signed_by(manifest: bytes, signature: bytes, keys: Iterable[Ed25519PublicKey
 
 
 def encode_key(key: Ed25519PublicKey, name: str) -> str:
-    """A public key as one line of a file of trusted keys."""
+    """A public key as one line of a trusted-keys file."""
     return f"ed25519 {base64.b64encode(key.public_bytes_raw()).decode()} {name}"
 
 
 def decode_keys(text: str) -> list[Ed25519PublicKey]:
-    """The keys of such a file; empty lines and lines that begin with # say nothing. InvalidMessage names a bad line."""
+    """The keys of a trusted-keys file, ignoring empty lines and # comments.
+
+    Raises InvalidMessage, naming the bad line.
+    """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()

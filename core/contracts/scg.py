@@ -1,7 +1,8 @@
-"""OpenSCG v0.1 as models: what a patient's side sends, what viewers get, and how both look as JSON.
+"""OpenSCG v0.1 as models: what the patient's side sends, what viewers receive, and the JSON of both.
 
-One body for every transport: a kit publishes over MQTT the same JSON a phone sends over its WebSocket, and adds
-`session`, `boot` and `seq` beside `type` and `payload` so that the relay can acknowledge and never store twice.
+Every transport carries the same body: a kit publishes over MQTT the JSON that a phone sends over its WebSocket, and
+adds `session`, `boot` and `seq` beside `type` and `payload`, so that the relay can acknowledge it and never stores it
+twice.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from core.contracts.text import NO_NUL
 
 FORMAT_VERSION = "0.1"
 MAX_SAMPLES_PER_BATCH = 10_000
-"""A batch is 0.1 to 1 s of samples; this bound stops one message from holding the relay for a second."""
+"""A batch usually covers 0.1 to 1 s; the bound keeps one message from occupying the relay for a second."""
 
 Floats = NDArray[np.float64]
 Text = Annotated[str, msgspec.Meta(pattern=NO_NUL)]
@@ -30,7 +31,9 @@ _T = TypeVar("_T")
 
 
 class Sample(msgspec.Struct, gc=False):
-    """One raw sample: `t` in ms (epoch or page-relative, integer or not), acceleration in the session's unit."""
+    """One raw sample: `t` in ms (since the epoch or page load, not necessarily whole), acceleration in the session's
+    unit.
+    """
 
     t: float
     az: float | None
@@ -39,11 +42,12 @@ class Sample(msgspec.Struct, gc=False):
 
 
 class ClockNote(msgspec.Struct, omit_defaults=True):
-    """How a kit came by the times of a batch: kept with it, so that a recording can be refitted later.
+    """How a kit derived the times of a batch; stored with it, so that the clock of a recording can be fitted again
+    later.
 
-    `packets`: for each packet of the sensor the device's counter at its newest sample, the host-monotonic arrival in
-    ns, and how many samples it held. A tick is `tick_ns` long, None for a sensor without a clock. `offset_ns`: time of
-    day minus the host's monotonic clock.
+    `packets`: per sensor packet, the device counter at its newest sample, the arrival on the host's monotonic clock in
+    ns, and the number of samples. `tick_ns`: length of a counter tick, None for a sensor without a clock. `offset_ns`:
+    time of day minus the host's monotonic clock.
     """
 
     error_ms: float | None = msgspec.field(default=None, name="errorMs")
@@ -55,7 +59,7 @@ class ClockNote(msgspec.Struct, omit_defaults=True):
 
 
 class SamplesBatch(msgspec.Struct, omit_defaults=True):
-    """Payload of `samples_batch`. `lost` counts samples the sensor's own counter says never arrived before these."""
+    """Payload of `samples_batch`. `lost`: samples missing just before these, according to the sensor's own counter."""
 
     samples: list[Sample]
     clock: ClockNote | None = None
@@ -63,14 +67,14 @@ class SamplesBatch(msgspec.Struct, omit_defaults=True):
 
 
 class Device(msgspec.Struct, rename="camel"):
-    """Who measured. The two documented keys; a kit's sensor may add its name and nominal rate."""
+    """The device that measured: the document's two keys."""
 
     user_agent: Text = ""
     platform: Text = ""
 
 
 class Sensor(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What measured: its name, its family, its nominal rate in Hz and its range in g."""
+    """The sensor: name, family, nominal rate in Hz and range in g."""
 
     name: Text = ""
     kind: Text = ""
@@ -79,19 +83,19 @@ class Sensor(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class DeviceSaid(Device):
-    """Payload of `device`: what a browser that measures says of itself. `unit` is m/s2 unless it says g."""
+    """Payload of `device`: how a measuring browser describes itself. `unit` is m/s2 unless given as g."""
 
     unit: Unit = "m/s2"
 
 
 class Ping(msgspec.Struct):
-    """Payload of `ping`; `sent` comes back as it was, beside the relay's time."""
+    """Payload of `ping`; `sent` is returned unchanged beside the relay's time."""
 
     sent: float
 
 
 class SessionStarted(msgspec.Struct, rename="camel", omit_defaults=True):
-    """Payload of a kit's `session_started`: the first thing the relay hears of a session begun on a kit."""
+    """Payload of a kit's `session_started`, the first message the relay receives about a session begun on a kit."""
 
     started_at: str
     device: Device = msgspec.field(default_factory=Device)
@@ -100,13 +104,13 @@ class SessionStarted(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class SessionEnded(msgspec.Struct, rename="camel"):
-    """Payload of a kit's `session_ended`; ISO 8601."""
+    """Payload of a kit's `session_ended`; `ended_at` in ISO 8601."""
 
     ended_at: str
 
 
 class Envelope(msgspec.Struct, omit_defaults=True):
-    """Any message towards the relay, before its payload is looked at."""
+    """Any message to the relay, before its payload is decoded."""
 
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
@@ -116,7 +120,7 @@ class Envelope(msgspec.Struct, omit_defaults=True):
 
     @property
     def number(self) -> tuple[str, int] | None:
-        """(boot, seq) of a sender that numbers its messages, and wants them acknowledged."""
+        """(boot, seq) if the sender numbers its messages and so expects acknowledgements, else None."""
         return None if self.boot is None or self.seq is None else (self.boot, self.seq)
 
 
@@ -150,7 +154,9 @@ def decode_envelope(data: bytes | str) -> Envelope:
 
 
 def _lenient_envelope(data: bytes | str) -> Envelope:
-    """NaN and Infinity are no JSON, yet real clients send them: one such sample must not cost its whole batch."""
+    """Accept NaN and Infinity as null: they are not JSON, yet real clients send them, and the rest of the batch is
+    good.
+    """
     try:
         found = json.loads(data, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
@@ -162,7 +168,7 @@ def _lenient_envelope(data: bytes | str) -> Envelope:
 
 
 def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
-    """The payload as one of the models above; InvalidMessage names the field that is wrong."""
+    """The payload as one of the models above. Raises InvalidMessage, which names the field."""
     try:
         return decoded(raw, kind)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -170,7 +176,7 @@ def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
 
 
 def columns(batch: SamplesBatch) -> Columns:
-    """A batch's samples as columns; InvalidMessage when there are none or too many, or a time is not finite."""
+    """A batch's samples as columns. Raises InvalidMessage when there are none or too many."""
     if not batch.samples:
         raise InvalidMessage("Expected at least one sample - at `$.payload.samples`")
     if len(batch.samples) > MAX_SAMPLES_PER_BATCH:
@@ -183,7 +189,7 @@ def columns(batch: SamplesBatch) -> Columns:
 
 
 def number(value: float) -> float | int | None:
-    """A float as a reader of JSON expects it: null for NaN, no `.0` on whole numbers."""
+    """A float as JSON readers expect it: null for NaN and infinities, no `.0` on whole numbers."""
     if not math.isfinite(value):
         return None
     return int(value) if value.is_integer() else value
@@ -194,7 +200,7 @@ def message(kind: str, payload: dict[str, Any], **beside: Any) -> bytes:
 
 
 def interpolated_batch(t: NDArray[np.int64], az: Floats) -> bytes:
-    """The documented broadcast; `t` strictly increasing multiples of 10 ms, `az` to a millionth of its unit."""
+    """The documented broadcast. `t`: strictly increasing multiples of 10 ms; `az` is rounded to six decimals."""
     samples = [{"t": when, "az": round(value, 6)} for when, value in zip(t.tolist(), az.tolist(), strict=True)]
     return message("interpolated_batch", {"interpolatedSamples": samples})
 
@@ -212,16 +218,18 @@ def error(code: str, text: str) -> bytes:
 
 
 def ack(boot: str, ranges: list[list[int]]) -> bytes:
-    """Committed to the relay's database: every `seq` in the inclusive `ranges` of that `boot`."""
+    """Acknowledges that every `seq` in the inclusive `ranges` of `boot` is committed to the relay's database."""
     return message("ack", {"boot": boot, "seq": ranges})
 
 
 def reject(boot: str, seq: int, code: str, text: str) -> bytes:
-    """Will never be stored, however often it is sent again: the sender keeps it aside and says so."""
+    """Says that this message will never be stored, however often it is sent; the sender sets it aside and
+    reports it.
+    """
     return message("reject", {"boot": boot, "seq": seq, "code": code, "message": text})
 
 
 def iso(moment_ms: float) -> str:
-    """Epoch ms as `2025-07-21T14:30:00.123Z`, the document's own spelling."""
+    """Epoch ms in the document's spelling, `2025-07-21T14:30:00.123Z`."""
     moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
-"""Sequence numbers as sorted inclusive ranges: how acknowledgements are counted, kept and written.
+"""Sets of sequence numbers as sorted inclusive ranges: the form in which acknowledgements are counted, stored and sent.
 
-A day without loss is one pair of numbers; each hole costs one more.
+A day without loss is one pair of numbers; each hole adds one pair.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from bisect import bisect_right
 
 
 class SeqRanges:
-    """Which sequence numbers were seen, as sorted inclusive ranges: a day without loss is one pair of numbers."""
+    """The sequence numbers seen so far, as sorted inclusive ranges."""
 
     def __init__(self, ranges: list[list[int]] | None = None) -> None:
         self._starts: list[int] = []
@@ -27,7 +27,7 @@ class SeqRanges:
     __hash__ = None  # type: ignore[assignment]
 
     def add(self, seq: int) -> bool:
-        """Take `seq` in; False when it was there already."""
+        """Add `seq`; returns False when it was already present."""
         if seq in self:
             return False
         self._absorb(seq, seq)

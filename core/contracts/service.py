@@ -1,7 +1,7 @@
-"""What systemd and a service say to each other, as bytes: signs of life (sd_notify) and log entries with fields.
+"""What a service and systemd exchange, as bytes: notifications (sd_notify) and journal entries with fields.
 
-The journal's native protocol: KEY=value lines, or KEY, a line's end, the length in 64 bits little-endian and the value
-for one that holds lines (systemd, "Journal Native Protocol").
+The journal's native protocol (systemd, "Journal Native Protocol"): `KEY=value` lines; a value with line breaks is sent
+as KEY, a newline, its length as 64-bit little-endian, and the value.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ _BESIDE = ("event", "level", "timestamp", "exception")
 
 
 class Manager(NamedTuple):
-    """The service manager a program runs under: where it listens, and how often it wants a sign of life."""
+    """The service manager: the address of its socket, and the interval in seconds within which it expects a sign of
+    life.
+    """
 
     address: str | None
     within_s: float | None
 
 
 def manager_of(environment: Mapping[str, str], pid: int) -> Manager:
-    """As systemd tells it in the environment (sd_notify, sd_watchdog_enabled); empty elsewhere."""
+    """Read from systemd's environment variables (sd_notify, sd_watchdog_enabled); both fields None elsewhere."""
     given = environment.get("WATCHDOG_USEC", "")
     ours = environment.get("WATCHDOG_PID", str(pid)) == str(pid)
     within_s = int(given) / 1e6 if given.isdigit() and int(given) and ours else None
@@ -33,7 +35,7 @@ def manager_of(environment: Mapping[str, str], pid: int) -> Manager:
 
 
 def journal_entry(event: Mapping[str, Any], program: str) -> bytes:
-    """A log event as the journal takes it, each of its values a field HOMESIDE_… that journalctl can search by."""
+    """A log event in the journal's format; every value becomes a field HOMESIDE_… that journalctl can filter by."""
     said = " ".join(f"{key}={value}" for key, value in event.items() if key not in _BESIDE)
     message = "\n".join(filter(None, [f"{event.get('event', '')} {said}".strip(), str(event.get("exception", ""))]))
     fields = {

@@ -1,4 +1,4 @@
-"""The Full Session Object, written in slices: a day of samples is never one string in memory."""
+"""The Full Session Object, generated in slices: a day of samples is never held in memory as one string."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ SLICE = 5_000
 
 
 def full_session(head: dict[str, Any], columns: Columns | None, *, tuples: bool = False) -> Iterator[bytes]:
-    """The object as UTF-8 JSON: `head` after `version`, then `samples`, as {t,ax,ay,az} or (0.2) as [t,ax,ay,az]."""
+    """The object as UTF-8 JSON: `version`, the keys of `head`, then `samples` as {t,ax,ay,az} or, with `tuples` (0.2),
+    [t,ax,ay,az].
+    """
     versioned = {"version": TUPLE_VERSION if tuples else FORMAT_VERSION, **head}
     yield from samples_object(msgspec.json.encode(versioned)[:-1] + b",", columns, tuples=tuples)
 
 
 def samples_object(opening: bytes, columns: Columns | None, *, tuples: bool = False) -> Iterator[bytes]:
-    """`opening` (an unclosed JSON object), `"samples":[…]` and the closing brace."""
+    """Yields `opening` (a JSON object not yet closed), `"samples":[…]` and the closing brace."""
     yield opening + b'"samples":['
     count = len(columns) if columns is not None else 0
     for start in range(0, count, SLICE):

@@ -1,7 +1,8 @@
-"""What programs are told, layer over layer, and what is wrong with it in words: one language for all of them.
+"""Settings in layers (files, environment, options) and readable descriptions of what is wrong with them, for all
+programs.
 
-Pure: the texts of files, the environment and the settings' own class are given. An unknown key is an error that names
-the nearest known one, in a file, in the environment and among options alike.
+Pure: the contents of files, the environment and the settings class are arguments. An unknown key is an error that
+suggests the nearest known one, whichever layer it came from.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Where = tuple[int | str, ...]
 
 
 def table_of(content: bytes, name: str) -> dict[str, Any]:
-    """The TOML file called `name`; InvalidMessage tells where it is none."""
+    """Parse the TOML file called `name`. Raises InvalidMessage, which says where it is malformed."""
     try:
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -28,7 +29,7 @@ def table_of(content: bytes, name: str) -> dict[str, Any]:
 
 
 def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` wins, section by section."""
+    """Both layers merged section by section; values of `over` win."""
     both = dict(under)
     for key, value in over.items():
         below = both.get(key)
@@ -37,14 +38,14 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def problems(error: ValidationError, settings: type[BaseModel]) -> str:
-    """Every key that is wrong, and how."""
+    """A text that names every wrong key and its problem."""
     told = (_problem(settings, found["loc"], found["type"], found["msg"]) for found in error.errors())
     return f"{'; '.join(told)}. docs/settings.md lists every key."
 
 
 def know_all(environment: Mapping[str, str], prefix: str, settings: type[BaseModel]) -> None:
-    """InvalidMessage for a variable of `prefix` that is no setting, which pydantic-settings passes over in silence, and
-    for one that is to be JSON and is not.
+    """Check the environment variables that start with `prefix`. Raises InvalidMessage for one that is no setting, which
+    pydantic-settings would ignore, and for one that must be JSON and is not.
     """
     for variable, value in environment.items():
         if variable.startswith(prefix):
@@ -65,7 +66,7 @@ def _problem(settings: type[BaseModel], where: Where, kind: str, text: str) -> s
 
 
 def _keys(settings: type[BaseModel], where: Where) -> list[str]:
-    """The names of what stands in the section at `where`; none when there is no such section."""
+    """The keys of the section at `where`; empty when there is no such section."""
     section = _section(settings, where)
     return list(section.model_fields) if section else []
 
@@ -83,7 +84,7 @@ def _section(section: type[BaseModel], where: Where) -> type[BaseModel] | None:
 
 
 def _in_json(kind: Any) -> bool:
-    """Whether the environment tells such a value as JSON: a list, a table, a whole section."""
+    """Whether the environment gives such a value as JSON: a list, a table or a section."""
     return get_origin(kind) in (dict, list, tuple) or (isinstance(kind, type) and issubclass(kind, BaseModel))
 
 

@@ -1,7 +1,7 @@
 """The fingerspelling document as models: frames and commands in, detections and translations out.
 
-Field names are the document's. What it does not name is optional here, so that a client written from it works
-unchanged.
+Field names are the document's. Fields that the document does not name are optional here, so that a client written from
+the document works unchanged.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _T = TypeVar("_T")
 
 
 class Message(msgspec.Struct):
-    """What a client's socket sends."""
+    """A message from a client's WebSocket."""
 
     type: Annotated[str, msgspec.Meta(max_length=64)]
     payload: msgspec.Raw
 
 
 class Frame(msgspec.Struct):
-    """A picture. `mirrored` says that the camera's picture was flipped, as selfie previews are."""
+    """A picture. `mirrored` says that it was flipped horizontally, as selfie previews are."""
 
     image: str
     timestamp: int | Timestamp
@@ -44,8 +44,8 @@ class Frame(msgspec.Struct):
 
 
 class Command(msgspec.Struct):
-    """`watch` follows another's session; `calibration` names whose calibration to read with; `extras` asks for the
-    letters so far and the likely alternatives with each detection.
+    """`watch` follows another client's session; `calibration` names the calibration to use; `extras` adds the letters
+    so far and the likely alternatives to each detection.
     """
 
     action: Literal["start", "stop", "clear", "watch"]
@@ -57,8 +57,8 @@ class Command(msgspec.Struct):
 
 
 class KitLetters(msgspec.Struct, rename="camel"):
-    """What a kit tells of the signs it read: letters taken since it last told, and the sequence when it was
-    committed.
+    """Signs recognised by a kit: the letters since its last message and, once a sequence is committed,
+    that sequence.
     """
 
     session_id: SessionId
@@ -68,7 +68,7 @@ class KitLetters(msgspec.Struct, rename="camel"):
 
 
 class KitLetter(msgspec.Struct):
-    """A sign taken at `t` (epoch ms); `likely` are its chances, best first."""
+    """A sign recognised at `t` (epoch ms); `likely` are (sign, probability) pairs, most probable first."""
 
     sign: Annotated[str, msgspec.Meta(min_length=1, max_length=1)]
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -77,7 +77,7 @@ class KitLetter(msgspec.Struct):
 
 
 def decode_message(data: bytes | str) -> Message:
-    """Raises MalformedMessage or InvalidMessage."""
+    """Decode a message. Raises MalformedMessage or InvalidMessage."""
     try:
         return decoded(data, Message)
     except msgspec.ValidationError as error:
@@ -87,7 +87,7 @@ def decode_message(data: bytes | str) -> Message:
 
 
 def decode_payload(raw: msgspec.Raw, kind: type[_T]) -> _T:
-    """A payload as its kind. InvalidMessage names the field that does not fit."""
+    """Decode a payload as `kind`. Raises InvalidMessage, which names the field."""
     try:
         return decoded(raw, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -111,7 +111,7 @@ class TranslationRequest(BaseModel):
 
 
 class TranslationResponse(BaseModel):
-    """`fallback` is true when the offline speller answered, and `reason` says why."""
+    """`fallback` is true when the offline speller gave the answer; `reason` says why."""
 
     translation: str
     confidence: float = Field(ge=0, le=1)
@@ -190,7 +190,7 @@ class BatchStatus(BaseModel):
 
 
 class Problem(BaseModel):
-    """Every error of this API; `code` is left out where the document shows none."""
+    """Body of every error of this API; `code` is omitted where the document shows none."""
 
     error: str
     message: str
@@ -198,7 +198,7 @@ class Problem(BaseModel):
 
 
 class Calibration(BaseModel):
-    """Frames of one person's letters: landmarks as detections show them (x, y, 0-1 of an unmirrored picture)."""
+    """Frames of one person's letters: landmarks as in detections (x and y 0..1 of a picture that is not mirrored)."""
 
     letters: dict[
         Annotated[str, Field(pattern="^[A-IK-Y]$")],

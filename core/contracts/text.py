@@ -1,6 +1,8 @@
-"""Text as every database keeps it: PostgreSQL has no NUL character, and what one sender says must not stop the rest."""
+"""Text that every database can store: PostgreSQL has no NUL character, and one sender's text must not
+stop the others.
+"""
 
 from __future__ import annotations
 
 NO_NUL = r"^[^\x00]*$"
-"""A pattern for msgspec.Meta."""
+"""A pattern for msgspec.Meta that refuses NUL."""

@@ -1,7 +1,7 @@
-"""SyncKairos 2.0 as models: what clients ask of a timer session, and its bounds.
+"""SyncKairos 2.0 as models: the requests of clients of a timer session, and their bounds.
 
-Ids are any text of 1 to 128 characters. Times are whole milliseconds. What is wrong with a request is said with the
-path of the field (`$.participants[1].total_time_ms`); keys nobody knows are ignored.
+Ids are any text of 1 to 128 characters. Times are whole milliseconds. Errors give the path of the field
+(`$.participants[1].total_time_ms`); unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class Mode(StrEnum):
-    """How time is shared out."""
+    """How the time is divided."""
 
     PER_PARTICIPANT = "per_participant"
     PER_CYCLE = "per_cycle"
@@ -43,7 +43,7 @@ class Mode(StrEnum):
 
 
 class Participant(msgspec.Struct, frozen=True):
-    """One who takes turns. Without an index, its place in the list; in `per_group`, a member of `group_id`."""
+    """A participant who takes turns. The index defaults to its place in the list; `group_id` is for `per_group`."""
 
     participant_id: Id
     participant_index: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
@@ -52,7 +52,7 @@ class Participant(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Participants who share a clock. Without members it takes turns itself, under its own name."""
+    """Participants who share a clock. A group without members takes turns itself, under its own id."""
 
     group_id: Id
     total_time_ms: TimeMs
@@ -60,14 +60,16 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """Time left at which TIME_WARNING is sent; 0 sends none."""
+    """Remaining times in ms at which TIME_WARNING is sent; 0 turns a warning off."""
 
     low: ThresholdMs = 10_000
     critical: ThresholdMs = 5_000
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """How much of a move's reported lag is given back: at most the quota, which regains by every move."""
+    """Lag compensation: per move, at most `most_ms` and what is left of `quota_ms`, which regains
+    `regain_ms` per move.
+    """
 
     quota_ms: LagMs = 500
     regain_ms: LagMs = 100
@@ -75,7 +77,7 @@ class Lag(msgspec.Struct, frozen=True):
 
 
 class CreateSession(msgspec.Struct, frozen=True):
-    """Body of Create Session. `action_on_timeout` keeps every key it was sent with."""
+    """Body of Create Session. `action_on_timeout` keeps all keys it was sent with."""
 
     session_id: Id
     sync_mode: Mode
@@ -94,7 +96,7 @@ class CreateSession(msgspec.Struct, frozen=True):
 
 
 class Switch(msgspec.Struct, frozen=True):
-    """Body of Switch Cycle; every key may be left out. `lag_ms` counts only where the session compensates lag."""
+    """Body of Switch Cycle; every key is optional. `lag_ms` counts only if the session compensates lag."""
 
     current_participant_id: Id | None = None
     next_participant_id: Id | None = None
@@ -103,7 +105,7 @@ class Switch(msgspec.Struct, frozen=True):
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """Body of those requests that need none: they may still say which version they mean."""
+    """Body of the requests that need none; they may still give the version they expect."""
 
     expected_version: Version | None = None
 
@@ -121,7 +123,9 @@ class UpdateTime(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What a socket says: the document puts fields beside `type`; a `payload` around them is understood as well."""
+    """A WebSocket message. The document puts the fields beside `type`; fields inside a `payload` are
+    accepted as well.
+    """
 
     type: str
     timestamp: int | float | None = None
@@ -131,7 +135,10 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def decode(body: bytes, kind: type[_T]) -> _T:
-    """A request's body; an empty one is `{}`. MalformedMessage when it is not JSON, InvalidMessage names the field."""
+    """Decode a request's body; an empty one counts as `{}`.
+
+    Raises MalformedMessage, or InvalidMessage naming the field.
+    """
     try:
         return decoded(body or b"{}", kind)
     except msgspec.ValidationError as error:
@@ -141,7 +148,7 @@ def decode(body: bytes, kind: type[_T]) -> _T:
 
 
 def check(request: CreateSession) -> CreateSession:
-    """What one field alone cannot show: InvalidMessage names the fields that do not go together."""
+    """Check fields against each other. Raises InvalidMessage, which names those that contradict."""
     if "/" in request.session_id or request.session_id in (".", ".."):
         raise InvalidMessage("Expected an id that can stand in a path, without '/' - at `$.session_id`")
     _check_mode(request)
@@ -181,7 +188,7 @@ def _check_participants(request: CreateSession) -> None:
 
 
 def _check_groups(request: CreateSession) -> None:
-    """Everybody is of a group, and everybody of a group without a time of its own says the same time."""
+    """Every participant has a group; in groups without a time of their own, all members give the same time."""
     known = {group.group_id for group in request.groups}
     members = {one for group in request.groups for one in group.members}
     times: dict[str, int] = {}
@@ -211,7 +218,7 @@ def _unique(names: Iterable[object], where: str, what: str) -> None:
 
 
 def hear(data: bytes | str) -> Said:
-    """A socket's message, the fields of its `payload` taken out beside `type`. Raises like `decode`."""
+    """Decode a WebSocket message, with the fields of its `payload` moved beside `type`. Raises like `decode`."""
     said = decode(data.encode() if isinstance(data, str) else data, Said)
     if said.payload is None:
         return said
@@ -222,12 +229,12 @@ def hear(data: bytes | str) -> Said:
 
 
 def message(kind: str, payload: dict[str, Any]) -> bytes:
-    """An event towards a socket, as the document wraps it."""
+    """An event for a WebSocket, wrapped as in the document."""
     return msgspec.json.encode({"type": kind, "payload": payload})
 
 
 def pong(client_timestamp: float | None, server_timestamp: int) -> bytes:
-    """The answer to PING; the document puts its fields beside `type`."""
+    """The answer to PING; as in the document, its fields stand beside `type`."""
     return msgspec.json.encode(
         {"type": "PONG", "client_timestamp": client_timestamp, "server_timestamp": server_timestamp}
     )

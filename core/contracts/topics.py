@@ -1,10 +1,10 @@
-"""MQTT topics, lanes and QoS between kits and the relay. A kit reads and writes below its own name only.
+"""MQTT topics, lanes and QoS between kits and the relay. A kit reads and writes only below its own name.
 
-homeside/v1/{kit}/live       kit -> relay, QoS 1  what is measured now
-homeside/v1/{kit}/backfill   kit -> relay, QoS 1  what an outage kept back, paced: history never delays the present
+homeside/v1/{kit}/live       kit -> relay, QoS 1  what is being measured now
+homeside/v1/{kit}/backfill   kit -> relay, QoS 1  what an outage held back, paced so that it never delays live data
 homeside/v1/{kit}/status     kit -> relay, QoS 1  retained; the last will says `offline`
-homeside/v1/{kit}/ack        relay -> kit, QoS 0  `ack` and `reject`; lost ones are repeated when the kit sends again
-homeside/v1/{kit}/command    relay -> kit, QoS 1  commands down
+homeside/v1/{kit}/ack        relay -> kit, QoS 0  `ack` and `reject`; repeated if lost, when the kit sends again
+homeside/v1/{kit}/command    relay -> kit, QoS 1  commands to the kit
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ KIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Lane(StrEnum):
-    """What goes on a topic: samples of now, samples of before, how a kit is; answers and commands down to it."""
+    """The last part of a topic: live samples, delayed samples and status from a kit; acknowledgements and commands to
+    it.
+    """
 
     LIVE = "live"
     BACKFILL = "backfill"
@@ -32,7 +34,7 @@ TO_KITS = (Lane.ACK, Lane.COMMAND)
 
 
 class Topic(NamedTuple):
-    """A topic taken apart."""
+    """A topic's parts."""
 
     kit: str
     lane: Lane
@@ -43,7 +45,9 @@ def valid_kit(name: str) -> bool:
 
 
 def topic(kit: str, lane: Lane) -> str:
-    """`kit` must be `valid_kit`: no slash, plus or hash can leave its own branch."""
+    """The topic of a lane. Raises ValueError unless `kit` is valid: '/', '+' or '#' would reach another
+    kit's topics.
+    """
     if not valid_kit(kit):
         raise ValueError(
             f"{kit!r} is no kit name: a letter or digit, then at most 63 of letters, digits, '.', '_' and '-'"
@@ -63,5 +67,5 @@ def parse(name: str) -> Topic | None:
 
 
 def subscription(lane: Lane) -> str:
-    """Every kit's topic of one lane, for the relay."""
+    """The subscription to one lane of all kits, for the relay."""
     return f"{ROOT}/+/{lane.value}"

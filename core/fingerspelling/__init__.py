@@ -1,1 +1,1 @@
-"""Fingerspelling: hand landmarks to letters, letters to a spelled sequence, the sequence to words, all offline."""
+"""Fingerspelling: from hand landmarks to letters, to a spelled sequence, to words; all offline."""

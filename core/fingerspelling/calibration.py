@@ -1,8 +1,8 @@
-"""One person's own hand: the network's last layer refitted on a few pictures of their letters, in a fraction of a
-second.
+"""Adapting to one person's hand: the network's last layer is refitted on a few pictures of their letters, in a fraction
+of a second.
 
-Embeddings of many people's letters are rehearsed beside them, each side with half the weight, so that letters which
-were not calibrated are not forgotten. Picture no one's first moments of a letter: the hand is still on its way.
+Embeddings of many other people's letters are trained along with them, each side with half the weight, so that letters
+not calibrated are not forgotten. Leave out the first moments of each letter, while the hand is still moving.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STEPS, RATE = 150, 0.02
 
 
 def refit(network: Network, embeddings: Floats, labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """A last layer for one person, from float32[n, 64] embeddings of their hands and the letters' indices in STATIC."""
+    """A last layer for one person, from float32[n, 64] embeddings of their hand and the letters' indices in STATIC."""
     weight, bias = (part.copy() for part in network.last)
     old, old_labels = network.arrays["rehearsal"], network.arrays["rehearsal_labels"].astype(np.int64)
     inputs = np.concatenate([embeddings, old])
@@ -28,13 +28,13 @@ def refit(network: Network, embeddings: Floats, labels: NDArray[np.int64]) -> tu
 
 
 def _even(labels: NDArray[np.int64]) -> Floats:
-    """Weights that give each letter the same say; their sum is 1."""
+    """Weights that give each letter the same influence; they sum to 1."""
     each = np.bincount(labels, minlength=len(STATIC))
     return np.asarray(1.0 / each[labels] / max((each > 0).sum(), 1), np.float32)
 
 
 def _descend(weight: Floats, bias: Floats, inputs: Floats, wanted: Floats, shares: Floats) -> tuple[Floats, Floats]:
-    """Adam on the weighted cross-entropy, over everything at once."""
+    """Adam on the weighted cross-entropy, full batch."""
     values = [weight, bias]
     mean = [np.zeros_like(one) for one in values]
     spread = [np.zeros_like(one) for one in values]

@@ -1,8 +1,7 @@
-"""Digits by geometry alone: which fingers are straight, which tip the thumb touches, whether fingers are fanned.
+"""Digits by geometry: which fingers are straight, which fingertip the thumb touches, whether the fingers are spread.
 
-No recorded digits were at hand, so nothing here is learned, and nothing claims more than MOST_SURE. Four digits are
-held like letters: 0 like O, 2 like V, 6 like W, 9 like F; which was meant is told by the alphabet asked for, or by
-the neighbours (`settle`).
+No recordings of digits were available, so nothing is learned, and no confidence exceeds MOST_SURE. Four digits look
+like letters (0 O, 2 V, 6 W, 9 F); the requested alphabet, or the neighbouring signs (`settle`), decides which is meant.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _STRAIGHT, _BENT, _CURLED = 0.93, 0.8, 0.5
 _TOUCHES = 0.32
 _APART = 0.75
 _FANNED = 0.42
-"""Mean distance of neighbouring fingertips, in palm lengths, from which fingers are spread and not together."""
+"""Mean distance between neighbouring fingertips, in palm lengths, from which the fingers count as spread."""
 
 
 def digit(hand: Floats) -> tuple[str | None, float]:
-    """The digit a normalised hand float32[21, 3] shows, and how clearly; None when it shows none."""
+    """The digit shown by a normalised hand float32[21, 3], with its confidence; (None, 0) when there is none."""
     reach = _reach(hand)
     up = tuple(bool(one >= _STRAIGHT) for one in reach)
     down = tuple(bool(one <= _BENT) for one in reach)
@@ -33,7 +32,9 @@ def digit(hand: Floats) -> tuple[str | None, float]:
 
 
 def _reach(hand: Floats) -> Floats:
-    """Straightness of index to pinky: tip to knuckle over the bones between, in all three dimensions."""
+    """Straightness of index to little finger: distance from knuckle to tip divided by the length of the
+    bones, in 3D.
+    """
     chains = [hand[base : base + 4] for base in MCPS]
     lengths = [float(np.linalg.norm(np.diff(chain, axis=0), axis=-1).sum()) for chain in chains]
     spans = [float(np.linalg.norm(chain[-1] - chain[0])) for chain in chains]
@@ -68,13 +69,16 @@ def _fan(hand: Floats) -> float:
 
 
 def _thumb_out(hand: Floats) -> bool:
-    """The thumb's tip stands away from the palm, beyond the index finger's side."""
+    """Whether the thumb's tip is away from the palm: at least 0.6 palm lengths from every knuckle of the fingers."""
     knuckles = hand[np.asarray([*MCPS, *PIPS]), :2]
     return float(np.linalg.norm(knuckles - hand[4, :2], axis=-1).min()) >= _APART * 0.8
 
 
 def settle(signs: Sequence[str]) -> list[str]:
-    """Letters held like digits become digits beside a digit: 1, O, 3 is 103. Between letters they stay letters."""
+    """Turn letters that look like digits into digits when next to one: 1, O, 3 becomes 103.
+
+    Next to letters they stay.
+    """
     settled = list(signs)
     for order in (range(len(settled)), range(len(settled) - 1, -1, -1)):
         for index in order:

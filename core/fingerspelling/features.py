@@ -1,7 +1,8 @@
-"""What a letter is told by: 274 numbers of a normalised hand, in which place and size are gone and shape is spread out.
+"""The 274 features by which letters are told apart, computed from a normalised hand; position and size no longer
+matter.
 
-Hidden thumbs tell A, S, T, M, N and E apart, so the thumb is measured against nine segments; crossing tells R from U,
-so neighbouring fingers' offsets are kept. Depth may be missing; then its numbers are 0 and the last feature is 0.
+A, S, T, M, N and E differ in where the thumb hides, so it is measured against nine finger segments; R and U differ in
+crossing, so the offsets of neighbouring fingers are included. Without depth, the depth features and the last one are 0.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _Z_WEIGHT = 1.5
 
 
 def features(hands: Floats, *, has_z: bool | Floats = True) -> Floats:
-    """float32[n, 274] of normalised hands float32[n, 21, 3]; `has_z` for all, or 1 and 0 as float32[n]."""
+    """float32[n, 274] for normalised hands float32[n, 21, 3]; `has_z` for all hands, or as float32[n] of 1 and 0."""
     flat = hands[:, :, :2]
     bones = flat[:, 1:] - flat[:, PARENTS]
     depth = np.broadcast_to(np.asarray(has_z, np.float32), (len(hands),))[:, None]
@@ -51,7 +52,7 @@ def _distances(flat: Floats) -> Floats:
 
 
 def _turns(flat: Floats) -> Floats:
-    """Sine and cosine of the turn at each joint, as the picture shows it."""
+    """Sine and cosine of the bend at each joint, as projected in the picture."""
     steps = np.diff(flat[:, _CHAINS], axis=2)
     before, after = steps[:, :, :-1], steps[:, :, 1:]
     size = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1) + _SOFT**2
@@ -60,7 +61,7 @@ def _turns(flat: Floats) -> Floats:
 
 
 def _thumb(flat: Floats) -> Floats:
-    """Thumb tip and last joint along and across each segment, from its start."""
+    """Position of the thumb's tip and last joint along and across each segment, relative to its start."""
     start, end = flat[:, _SEGMENTS[:, 0]], flat[:, _SEGMENTS[:, 1]]
     along = end - start
     along = along / (np.linalg.norm(along, axis=-1, keepdims=True) + _SOFT)
@@ -70,7 +71,9 @@ def _thumb(flat: Floats) -> Floats:
 
 
 def _reach(flat: Floats) -> Floats:
-    """Tip to first joint over the length of the finger between: 1 straight, near 0 curled."""
+    """Distance from first joint to fingertip divided by the bones' length: 1 for a straight finger, near 0 for a curled
+    one.
+    """
     chains = flat[:, _CHAINS[:, 1:]]
     length = np.linalg.norm(np.diff(chains, axis=2), axis=-1).sum(-1)
     return np.asarray(np.linalg.norm(chains[:, :, -1] - chains[:, :, 0], axis=-1) / (length + _SOFT), np.float32)

@@ -1,9 +1,8 @@
-"""A hand as 21 landmarks, brought to one side, one origin and one size, so that distance and place in the picture say
-nothing.
+"""A hand as 21 landmarks, normalised to one side, origin and size, so that its place and distance no longer matter.
 
-Landmarks are MediaPipe's: 0 the wrist, then four a finger from thumb to pinky, tips at 4, 8, 12, 16, 20. Pictures have
-y downwards. The canonical side is a left hand as an unmirrored camera sees it (with its palm to the camera, the
-thumb lies at smaller x); a right hand is mirrored.
+Landmarks are MediaPipe's: 0 is the wrist, then four per finger from thumb to little finger, with tips at 4, 8, 12, 16
+and 20; y points down. The canonical side is a left hand as an unmirrored camera sees it (palm to the camera, thumb at
+smaller x); a right hand is mirrored.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ TIPS = (4, 8, 12, 16, 20)
 MCPS = (5, 9, 13, 17)
 PIPS = (6, 10, 14, 18)
 PARENTS = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
-"""Of landmarks 1 to 20: the one nearer the wrist."""
+"""For landmarks 1 to 20, the neighbouring landmark towards the wrist."""
 _PALM_SPREAD = 0.6
-"""An index-to-pinky distance times this is no longer than the palm when the hand points at the camera."""
+"""The hand's size is at least this times its width (index to little finger), for when the palm is foreshortened."""
 _SMALLEST = 1e-6
 
 
 def normalise(landmarks: Floats, *, aspect: float, mirror: bool) -> Floats:
-    """float32[..., 21, 3] around the wrist, in palm lengths, canonical side; z on the scale of x.
+    """float32[..., 21, 3] relative to the wrist, in palm lengths, on the canonical side; z on the scale of x.
 
-    `landmarks` are normalised 0-1 by the picture's width and height, [..., 21, 2 or 3] (z 0 when absent); `aspect` is
+    `landmarks` [..., 21, 2 or 3] are shares (0..1) of the picture's width and height, z 0 when absent; `aspect` is
     width over height; `mirror` for a right hand. A hand without extent gives zeros.
     """
     given = np.asarray(landmarks, np.float32)
@@ -38,7 +37,7 @@ def normalise(landmarks: Floats, *, aspect: float, mirror: bool) -> Floats:
 
 
 def resize(hands: Floats) -> Floats:
-    """Wrist-centred hands in palm lengths."""
+    """Scale wrist-centred hands to palm lengths."""
     flat = hands[..., :2]
     palm = np.linalg.norm(flat[..., MCPS, :], axis=-1).mean(axis=-1)
     across = np.linalg.norm(flat[..., 5, :] - flat[..., 17, :], axis=-1)

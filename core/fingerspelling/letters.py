@@ -1,8 +1,8 @@
-"""Letters from hands: a small trained network, its honest confidence, and "unsure" below the confidence that was
-calibrated.
+"""Letters from hands: a small trained network with calibrated confidence; below a calibrated limit the answer is
+"unsure".
 
-The weights are bytes given to `Network.unpack`; this module reads no file. The network sees one frame at a time; what
-moves (J, Z) is `motion`'s, what holds is `sequence`'s.
+The weights are bytes given to `Network.unpack`; this module reads no file. The network sees one frame at a time:
+`motion` recognises the moving letters (J, Z), and `sequence` decides which letters were held long enough.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from core.fingerspelling.hand import Floats, normalise
 STATIC = "ABCDEFGHIKLMNOPQRSTUVWXY"
 """The letters that are held still; J and Z are drawn in the air."""
 WEIGHTS_FILE = "letters.weights"
-"""Beside this module; whoever has files reads it."""
+"""File name of the weights beside this module; the programs read it and pass its bytes."""
 _MAGIC = b"HSFL"
 _HEAD = struct.Struct("<4sI")
 
 
 class DamagedWeights(ValueError):
-    """Bytes that are no packed network, or not whole."""
+    """The bytes are not a packed network, or are incomplete."""
 
 
 def softmax(logits: Floats) -> Floats:
@@ -36,7 +36,10 @@ def softmax(logits: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a hand was read as. `letter` is None when unsure; `likely` holds the best letters with their chances."""
+    """The result for one hand.
+
+    `letter` is None when unsure; `likely` holds the most probable letters and their probabilities.
+    """
 
     letter: str | None
     confidence: float
@@ -45,8 +48,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Feature scaling, two hidden layers (SiLU) and a last one; `temperature` and `sure` were calibrated on people
-    the weights were not trained on. `rehearsal` are embeddings and labels that keep a refit from forgetting."""
+    """Feature scaling, two hidden layers (SiLU) and a last layer.
+
+    `temperature` and `sure` were calibrated on people not in the training data. The array `rehearsal` holds embeddings
+    (with labels) that keep a refit from forgetting.
+    """
 
     arrays: dict[str, Floats]
     temperature: float = 1.0
@@ -55,14 +61,14 @@ class Network:
 
     @classmethod
     def of(cls, mean: Floats, deviation: Floats, layers: list[tuple[Floats, Floats]]) -> Network:
-        """From mean and deviation [274] and (weight [in, out], bias [out]) of each layer."""
+        """Build from mean and deviation [274] and each layer's weight [in, out] and bias [out]."""
         arrays = {"mean": mean, "deviation": deviation}
         for index, (weight, bias) in enumerate(layers):
             arrays |= {f"w{index}": weight, f"b{index}": bias}
         return cls(arrays)
 
     def embed(self, given: Floats) -> Floats:
-        """float32[n, 64] of features float32[n, 274]: what the last layer, and a person's own, look at."""
+        """float32[n, 64] for features float32[n, 274]: the input of the last layer, common or personal."""
         flowing = (given - self.arrays["mean"]) / self.arrays["deviation"]
         for index in (0, 1):
             before = flowing @ self.arrays[f"w{index}"] + self.arrays[f"b{index}"]
@@ -74,7 +80,7 @@ class Network:
         return self.arrays["w2"], self.arrays["b2"]
 
     def pack(self) -> bytes:
-        """A header of JSON, then the arrays as float16 in its order."""
+        """A JSON header, then the arrays as float16 in the header's order."""
         shapes = {name: list(array.shape) for name, array in self.arrays.items()}
         head = {"arrays": shapes, "temperature": self.temperature, "sure": self.sure, "facts": self.facts}
         text = json.dumps(head).encode()
@@ -83,7 +89,7 @@ class Network:
 
     @classmethod
     def unpack(cls, data: bytes) -> Network:
-        """Raises DamagedWeights."""
+        """The network packed into `data`. Raises DamagedWeights."""
         try:
             magic, size = _HEAD.unpack_from(data)
             if magic != _MAGIC:
@@ -102,25 +108,29 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class LetterReader:
-    """Reads one person's hands; `last` is that person's own last layer when they have calibrated."""
+    """Reads one person's hands; `last` is that person's own last layer, if they have calibrated."""
 
     network: Network
     last: tuple[Floats, Floats] | None = None
 
     def chances(self, hands: Floats, *, has_z: bool) -> Floats:
-        """float32[n, 24] over STATIC, of normalised hands float32[n, 21, 3]."""
+        """Probabilities float32[n, 24] over STATIC, for normalised hands float32[n, 21, 3]."""
         weight, bias = self.last or self.network.last
         logits = self.network.embed(features(hands, has_z=has_z)) @ weight + bias
         return softmax(logits / np.float32(self.network.temperature))
 
     def read(self, landmarks: Floats, *, aspect: float, right: bool) -> Reading:
-        """One hand as a detector gives it: float32[21, 2 or 3], 0-1 of an unmirrored picture `aspect` wide to high."""
+        """Read one detected hand: float32[21, 2 or 3], 0..1 of an unmirrored picture whose width over height is
+        `aspect`.
+        """
         hand = normalise(landmarks, aspect=aspect, mirror=right)
         has_z = landmarks.shape[-1] > 2
         return self.judge(self.chances(hand[None], has_z=has_z)[0])
 
     def judge(self, chances: Floats) -> Reading:
-        """Chances float32[24] over STATIC as a reading: no letter below `sure`, and the three likeliest."""
+        """Turn probabilities float32[24] over STATIC into a reading with the three likeliest; no letter below
+        `sure`.
+        """
         order = np.argsort(chances)[::-1][:3]
         likely = tuple((STATIC[int(index)], round(float(chances[index]), 4)) for index in order)
         best, confidence = likely[0]

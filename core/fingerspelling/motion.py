@@ -1,8 +1,8 @@
-"""J and Z, the two letters that are drawn: by the path a fingertip takes across the picture.
+"""J and Z, the two letters drawn in the air, recognised by the path of a fingertip.
 
-J is the little finger going down and hooking back up to the thumb's side; Z is the index finger going across, back
-down, and across again. Paths are in palm lengths of the canonical side; no recorded motions were at hand, so the shapes
-of the paths are taken from how the letters are taught.
+J: the little finger moves down and hooks back up towards the thumb. Z: the index finger moves across, diagonally back
+down, and across again. Paths are in palm lengths on the canonical side. No recordings were available, so the shapes
+follow how the letters are taught.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.fingerspelling.hand import MCPS, Floats
 WITHIN_MS = 1600.0
 SHORTEST_MS = 250.0
 REST_MS = 700.0
-"""After a drawn letter, nothing is drawn for so long: the way back is not a letter."""
+"""Pause after a recognised letter, because the way back is not a letter."""
 SURE = 0.85
 _INDEX, _PINKY = 8, 20
 _STROKE = 0.45
@@ -36,14 +36,14 @@ class _Point:
 
 
 class Drawing:
-    """Follows the fingertips of one hand. `see` gives "J" or "Z" in the picture that completes one."""
+    """Follows the fingertips of one hand; `see` returns "J" or "Z" for the picture that completes one."""
 
     def __init__(self) -> None:
         self._path: deque[_Point] = deque(maxlen=128)
         self._quiet_until_ms = float("-inf")
 
     def see(self, t_ms: float, hand: Floats, wrist: tuple[float, float]) -> str | None:
-        """`hand` normalised float32[21, 3]; `wrist` where it is, in palm lengths, canonical side."""
+        """`hand`: normalised float32[21, 3]; `wrist`: its position in palm lengths, on the canonical side."""
         straight = _straight(hand)
         tips = [(wrist[0] + float(hand[tip, 0]), wrist[1] + float(hand[tip, 1])) for tip in (_INDEX, _PINKY)]
         index_only = straight[0] and not (straight[1] or straight[2] or straight[3])
@@ -60,7 +60,7 @@ class Drawing:
         return found
 
     def lost(self) -> None:
-        """The hand went out of sight."""
+        """The hand is no longer visible."""
         self._path.clear()
 
     def _drawn(self) -> str | None:
@@ -81,7 +81,9 @@ def _straight(hand: Floats) -> list[bool]:
 
 
 def _strokes(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The path as runs to one side: (across, down) each, in order; runs shorter than half a stroke are wobble."""
+    """The path as sideways strokes (across, down), in order; strokes shorter than half of _STROKE are dropped as
+    wobble.
+    """
     points = np.asarray(path)
     runs: list[list[float]] = []
     for dx, dy in np.diff(points, axis=0):
@@ -96,7 +98,9 @@ def _strokes(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _is_z(path: list[tuple[float, float]]) -> bool:
-    """Across, back and down, across: the last three strokes, the first and last the same way and much alike."""
+    """The last three strokes go across, back and down, and across again; the outer two are level and in the same
+    direction.
+    """
     strokes = _strokes(path)[-3:]
     if len(strokes) < 3:
         return False
@@ -108,7 +112,7 @@ def _is_z(path: list[tuple[float, float]]) -> bool:
 
 
 def _is_j(path: list[tuple[float, float]]) -> bool:
-    """Down, then round to one side and a little up again."""
+    """Down, then to one side and a little up again."""
     points = np.asarray(path)
     lowest = int(points[:, 1].argmax())
     down = points[lowest, 1] - points[: lowest + 1, 1].min()

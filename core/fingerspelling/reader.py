@@ -1,7 +1,6 @@
-"""One person's hand, picture after picture, as signs: letters by the network, digits by geometry, J and Z by their
-path.
+"""One person's hand, picture by picture, as signs: letters by the network, digits by geometry, J and Z by their path.
 
-Gives `Sight`s for `sequence`, with the chances of the best letters, so that nothing later has to look at landmarks.
+Each `Sight` carries the likeliest letters with their probabilities, so that later stages need no landmarks.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from core.fingerspelling.sequence import OPEN_HAND, Sight
 Alphabet = Literal["letters", "digits", "both"]
 _SMOOTHING, _SMALLEST = 0.1, 1e-6
 _PLAIN_DIGITS = frozenset("34578")
-"""Digits that no letter is held like, so that they are read beside letters."""
+"""Digits that look like no letter, so that they can be recognised along with letters."""
 
 
 class SignReader:
-    """Reads one hand. Not shared between people: it remembers the path of the fingertips."""
+    """Reads one hand. One instance per person: it keeps the path of the fingertips."""
 
     def __init__(self, letters: LetterReader, alphabet: Alphabet = "both") -> None:
         self._letters = letters
@@ -32,13 +31,13 @@ class SignReader:
         self._palm: float | None = None
 
     def nothing(self, t_ms: float) -> Sight:
-        """A picture without a hand."""
+        """Take in a picture without a hand."""
         self._drawing.lost()
         self._palm = None
         return Sight(t_ms, None, hand=False)
 
     def see(self, t_ms: float, landmarks: Floats, *, aspect: float, right: bool) -> Sight:
-        """A picture with a hand: float32[21, 2 or 3], 0-1 of the unmirrored picture."""
+        """Take in a picture with a hand: float32[21, 2 or 3], 0..1 of the unmirrored picture."""
         hand = normalise(landmarks, aspect=aspect, mirror=right)
         x, y = self._place(landmarks, aspect, right=right)
         drawn = self._drawing.see(t_ms, hand, (x, y)) if self._alphabet != "digits" else None
@@ -59,7 +58,10 @@ class SignReader:
         return reading.letter, reading.confidence, (*reading.likely, *extra)
 
     def _place(self, landmarks: Floats, aspect: float, *, right: bool) -> tuple[float, float]:
-        """Where the wrist is, in palm lengths, canonical side. The palm is smoothed: its noise is no motion."""
+        """Position of the wrist in palm lengths, on the canonical side.
+
+        The palm is smoothed, so its noise is not motion.
+        """
         flat = landmarks[:, :2] * np.asarray([-aspect if right else aspect, 1.0], np.float32)
         palm = max(float(np.linalg.norm(flat[list(MCPS)] - flat[0], axis=-1).mean()), _SMALLEST)
         self._palm = palm if self._palm is None else self._palm + _SMOOTHING * (palm - self._palm)

@@ -1,8 +1,8 @@
-"""Words to a sentence as people write it, in English, Russian and Kazakh.
+"""From words to a sentence as people write it, in English, Russian and Kazakh.
 
-The manual alphabet is the American one, so Russian and Kazakh are spelled in Latin letters as people type them, and
-turned back into Cyrillic: PRIVET is Привет. What has no Latin spelling of its own (ъ, ь, ё after e) comes from the
-dictionary, or is lost.
+The manual alphabet is American, so Russian and Kazakh are spelled in Latin letters and turned back into Cyrillic:
+PRIVET is Привет. Letters without a Latin spelling of their own (ъ, ь, ё as opposed to е) come from the dictionary or
+are lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHORT = {
     "they're", "youve": "you've", "whats": "what's", "wheres": "where's", "thats": "that's", "theres":
     "there's", "hes": "he's", "shes": "she's", "lets": "let's",
 }  # fmt: skip
-"""Contractions as they are spelled, without the apostrophe that has no sign."""
+"""Contractions as they are fingerspelled, without the apostrophe, for which there is no sign."""
 
 RUSSIAN = {
     "а": "a", "б": "b", "в": "v", "г": "g", "д": "d", "е": "e", "ё": "e", "ж": "zh", "з": "z", "и": "i", "й":
@@ -40,7 +40,7 @@ RUSSIAN = {
     "ф": "f", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ы": "y", "ь": "", "э": "e",
     "ю": "yu", "я": "ya",
 }  # fmt: skip
-"""After BGN/PCGN (1947), its signs left out."""
+"""BGN/PCGN romanisation (1947), without its diacritics and apostrophes."""
 KAZAKH = RUSSIAN | {"ә": "a", "ғ": "gh", "қ": "q", "ң": "ng", "ө": "o", "ұ": "u", "ү": "u", "һ": "h", "і": "i"}
 _BACK = {
     "ru": {"h": "х", "j": "й", "q": "к", "w": "в", "x": "кс", "c": "ц"},
@@ -56,11 +56,11 @@ KAZAKH_WORDS = tuple(
     кеш сау болыңыз
     """.split()  # noqa: SIM905  a list of words reads as one
 )
-"""The Kazakh words known offline; any other is only turned into Cyrillic letter by letter."""
+"""The Kazakh words known offline; others are turned into Cyrillic letter by letter."""
 
 
 def contracted(frequencies: Mapping[str, float]) -> dict[str, float]:
-    """A dictionary of a-z words, with contractions as they are spelled."""
+    """A dictionary of words in a-z, with contractions as they are fingerspelled."""
     plain = {word: share for word, share in frequencies.items() if word.isascii() and word.isalpha()}
     for spelled, written in _SHORT.items():
         plain[spelled] = max(plain.get(spelled, 0.0), frequencies.get(written.lower(), 0.0))
@@ -68,12 +68,12 @@ def contracted(frequencies: Mapping[str, float]) -> dict[str, float]:
 
 
 def latin(word: str, language: str) -> str:
-    """A Cyrillic word as it is spelled by hand."""
+    """A Cyrillic word as it is fingerspelled."""
     return "".join(SCRIPTS[language].get(letter, letter) for letter in word)
 
 
 def cyrillic(word: str, language: str) -> str:
-    """Letters of a word that no dictionary knows, the longest groups first."""
+    """A Cyrillic spelling for a word in no dictionary, replacing the longest letter groups first."""
     pairs = sorted(((to, from_) for from_, to in SCRIPTS[language].items() if to), key=lambda pair: -len(pair[0]))
     known: dict[str, str] = {}
     for to, from_ in pairs:
@@ -88,7 +88,7 @@ def cyrillic(word: str, language: str) -> str:
 
 
 def written(words: Sequence[str], language: str = "en", dictionary: Mapping[str, str] | None = None) -> str:
-    """The sentence: first letter large, names of days too, a question mark where it is asked."""
+    """The sentence for `words`: capitals, contractions and, for an English question, a question mark."""
     if language in SCRIPTS:
         found = [
             (dictionary or {}).get(word) or (word if word.isdigit() else cyrillic(word, language)) for word in words

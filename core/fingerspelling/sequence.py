@@ -1,9 +1,8 @@
-"""From what each picture was read as to the letters a person meant: held, taken once, doubled on purpose, ended by
-quiet.
+"""From per-picture readings to the letters meant: held long enough, counted once, doubled on purpose, ended by a pause.
 
-Time is an argument (ms that only grow). A letter is taken when the same sign is held still for HOLD_MS; the same letter
-is taken again only after a release (the hand goes, or shows something else) or a slide to the side. After QUIET_MS in
-which nothing new is shown, the sequence is committed.
+Times are arguments, in ms, never decreasing. A letter is taken once its sign was held still for HOLD_MS. The same
+letter is taken again only after a release (no hand, or another sign) or a slide to the side. When nothing new was shown
+for QUIET_MS, the sequence is committed.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from dataclasses import dataclass, field
 HOLD_MS = 320.0
 DOUBTFUL_HOLD_MS = 640.0
 DOUBTFUL = 0.45
-"""A letter the reader is not sure of counts, too, when it stays the likeliest by so much for DOUBTFUL_HOLD_MS: some
-people's letters are never sure, and the speller knows its chances."""
+"""Least probability at which an unsure reading is followed; its letter is taken after DOUBTFUL_HOLD_MS. Some people's
+letters are never sure, and the speller weighs the alternatives."""
 FEWEST = 3
-"""Pictures a held sign is seen in at least, however far apart they come."""
+"""Least number of pictures in which a held sign must be seen, whatever the frame rate."""
 QUIET_MS = 2000.0
 RELEASE_MS = 140.0
-"""Unseen or misread for longer, a hold has ended; the same letter after it is a double letter."""
+"""A sign not seen for longer has been released; the same letter after that is a double letter."""
 STILL = 1.6
-"""Palm lengths a second: a hand that moves faster is on its way to the next letter."""
+"""Speed in palm lengths per second above which a hand is moving to the next letter."""
 SLIDE = 0.55
-"""Palm lengths to the side that double a letter."""
+"""Sideways movement, in palm lengths, that doubles a letter."""
 SWIPE = 1.1
-"""Palm lengths an open hand moves to the side, within SWIPE_MS, to take the last letter back."""
+"""Sideways movement of an open hand, in palm lengths within SWIPE_MS, that deletes the last letter."""
 SWIPE_MS = 600.0
 LONGEST = 500
 
@@ -39,7 +38,7 @@ Chances = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One picture: the sign it was read as (None: unsure or no hand), and where the hand was, in palm lengths."""
+    """The reading of one picture: the sign (None: unsure or no hand), and the hand's position in palm lengths."""
 
     t_ms: float
     sign: str | None
@@ -52,7 +51,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A letter that counts; SPACE and BACKSPACE are signs, too."""
+    """A sign that was taken: a letter, a digit, SPACE or BACKSPACE."""
 
     sign: str
     confidence: float
@@ -62,7 +61,7 @@ class Taken:
 
 @dataclass(slots=True)
 class _Hold:
-    """A sign while it is shown: since when, how often, where it began, and whether it counted already."""
+    """A sign while it is being shown: since when, in how many pictures, where it began, and whether it was taken."""
 
     sign: str
     since_ms: float
@@ -86,7 +85,9 @@ class _Hold:
 
 
 class Sequence:
-    """One person's spelling. `see` each picture in order; `quiet` says whether to commit; `commit` hands it over."""
+    """One person's spelling: call `see` for each picture in order; when `quiet` says so, `commit` returns
+    the letters.
+    """
 
     def __init__(self, *, digits: bool = False) -> None:
         self._digits = digits
@@ -102,7 +103,7 @@ class Sequence:
         return list(self._letters)
 
     def see(self, sight: Sight) -> Taken | None:
-        """Take a picture in; gives the letter it completed, if any."""
+        """Take in a picture; returns the sign it completed, if any."""
         speed = self._speed(sight)
         self._path.append(sight)
         if sight.sign in MOTIONS:
@@ -117,11 +118,11 @@ class Sequence:
         return self._shown(sight, sign, speed)
 
     def quiet(self, t_ms: float) -> bool:
-        """Something was spelled, and for QUIET_MS nothing new was shown."""
+        """Whether letters were spelled and nothing new was shown for QUIET_MS."""
         return bool(self._letters) and self._active_ms is not None and t_ms - self._active_ms >= QUIET_MS
 
     def commit(self) -> list[Taken]:
-        """The letters so far, spaces at the ends left out; the next sequence begins. A sign still held stays taken."""
+        """Return the letters so far, without trailing spaces, and start anew. A sign still held is not taken again."""
         letters, self._letters = self._letters, []
         while letters and letters[-1].sign == SPACE:
             letters.pop()
@@ -160,12 +161,14 @@ class Sequence:
         return None
 
     def _flicker(self, sight: Sight) -> bool:
-        """A single picture read otherwise does not end a hold; a second one does."""
+        """Whether this differing picture is only the first one: a single misread picture does not end a hold, a second
+        one does.
+        """
         before = self._path[-2] if len(self._path) > 1 else None
         return before is None or (before.sign or _likeliest(before)) != (sight.sign or _likeliest(sight))
 
     def _doubled(self, hold: _Hold, sight: Sight, speed: float) -> Taken | None:
-        """The same shape slid to the side, and came to rest: once more."""
+        """The same sign, moved sideways and come to rest, is taken once more."""
         if abs(sight.x - hold.x) < SLIDE or speed > STILL or hold.sign == OPEN_HAND:
             return None
         hold.x, hold.y = sight.x, sight.y
@@ -196,14 +199,14 @@ class Sequence:
         return taken
 
     def _speed(self, sight: Sight) -> float:
-        """Palm lengths a second since the last picture with a hand."""
+        """Palm lengths per second since the previous picture, if both show a hand."""
         before = self._path[-1] if self._path else None
         if before is None or not before.hand or not sight.hand or sight.t_ms <= before.t_ms:
             return 0.0
         return math.hypot(sight.x - before.x, sight.y - before.y) / (sight.t_ms - before.t_ms) * 1000
 
     def _swiped(self, sight: Sight) -> bool:
-        """An open hand that went sideways quickly."""
+        """Whether an open hand moved quickly sideways."""
         if sight.sign != OPEN_HAND or self._spells_digits():
             return False
         recent = [one for one in self._path if sight.t_ms - one.t_ms <= SWIPE_MS]
@@ -215,7 +218,7 @@ class Sequence:
 
 
 def _likeliest(sight: Sight) -> str | None:
-    """The best letter of a picture that is not sure, when it is clear enough to be followed."""
+    """The likeliest letter of an unsure picture, if its probability is at least DOUBTFUL."""
     if not sight.likely or sight.likely[0][1] < DOUBTFUL:
         return None
     return sight.likely[0][0]

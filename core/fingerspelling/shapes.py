@@ -1,8 +1,7 @@
-"""How each letter and digit of the American manual alphabet is held: joint angles, where the thumb goes, how it is
-seen.
+"""How each letter and digit of the American manual alphabet is held: joint angles, thumb position, directions of view.
 
-A kinematic hand solved to landmarks, in the canonical side of `hand`. Variation is an argument (`Variation`), so one
-description draws the page to learn from, trains the letter model and spells in tests. z is negative towards the camera.
+A kinematic hand model that yields landmarks on the canonical side of `hand`; z is negative towards the camera.
+Variation is an argument, so the same description draws the learning page, trains the letter model and spells in tests.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from core.fingerspelling.hand import Floats
 
 Angles = tuple[float, float, float]
-"""Flexion of a finger's three joints, degrees."""
+"""Flexion of a finger's three joints, in degrees."""
 
 STRAIGHT: Angles = (5, 6, 4)
 FIST: Angles = (62, 110, 24)
@@ -27,20 +26,20 @@ _BONES = ((0.46, 0.28, 0.24), (0.50, 0.32, 0.26), (0.46, 0.30, 0.25), (0.36, 0.2
 _THUMB_BASE = (-0.30, -0.20, -0.12)
 _THUMB_BONES = (0.48, 0.38, 0.29)
 _FANNED = (-11.0, -2.0, 7.0, 17.0)
-"""Degrees each finger leans from straight up when the fingers are spread."""
+"""Degrees by which each finger leans from upright when the fingers are spread."""
 _TOGETHER = (3.0, 1.0, -2.0, -5.0)
 _CURLED = (-4.0, 0.0, 6.0, 11.0)
-"""A fist's knuckles fan out and its tips meet."""
+"""The same for a fist, whose knuckles fan out while the tips meet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """One sign at rest.
 
-    `fingers` flexion from index to pinky; `spread` 0 together to 1 fanned (below 0: crossed, for R). The thumb's tip
-    is at finger `near`'s joint `joint` (0 base to 3 tip; `near` None: measured from the wrist), moved by `offset`.
-    `yaw` turns it about its own length (90: its edge, 180: its back); `points` is where the index finger points,
-    degrees counterclockwise from right as the picture shows it; None leaves it upright.
+    `fingers`: flexion from index to little finger; `spread`: 0 together, 1 fanned, below 0 crossed (R). The thumb's tip
+    is at joint `joint` (0 base to 3 tip) of finger `near` (None: relative to the wrist), moved by `offset`. `yaw`:
+    range in degrees of rotation about the hand's length (90: edge, 180: back). `points`: range of the index finger's
+    direction in the picture, in degrees counterclockwise from right; None is upright.
     """
 
     fingers: tuple[Angles, Angles, Angles, Angles]
@@ -62,7 +61,7 @@ _K = (STRAIGHT, (32.0, 8.0, 5.0), FIST, FIST)
 _X: Angles = (12, 58, 48)
 _E: Angles = (34, 108, 48)
 _OVER: Angles = (44, 122, 22)
-"""Laid over the thumb, which lifts the knuckles."""
+"""Fingers laid over the thumb, which lifts the knuckles."""
 _LIFTED: Angles = (46, 97, 28)
 _UNDER: Angles = (74, 104, 22)
 
@@ -108,7 +107,7 @@ SHAPES: dict[str, Shape] = {
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """What differs between people and moments, [n, …] each. Zero variation is `Variation.none`."""
+    """Differences between people and moments, for n hands. `Variation.none` has none."""
 
     flexion: Floats  # [n, 4, 3] degrees
     spread: Floats  # [n, 4] degrees
@@ -120,7 +119,7 @@ class Variation:
 
     @classmethod
     def none(cls, count: int = 1) -> Variation:
-        """`count` hands of nobody in particular, each in the middle of its range of views."""
+        """`count` average hands, each in the middle of its range of views."""
         zeros, ones, half = np.zeros, np.ones, np.full(count, 0.5, np.float32)
         return cls(
             flexion=zeros((count, 4, 3), np.float32),
@@ -134,7 +133,7 @@ class Variation:
 
 
 def pose(shape: Shape, varied: Variation) -> Floats:
-    """float32[n, 21, 3] landmarks around the wrist, as a camera sees the shape, in palm lengths."""
+    """float32[n, 21, 3]: landmarks relative to the wrist, in palm lengths, as a camera sees the shape."""
     count = len(varied.width)
     yaw = _within(shape.yaw, varied.view)
     hands = np.zeros((count, 21, 3), np.float32)
@@ -150,7 +149,7 @@ def _within(limits: tuple[float, float], place: Floats) -> Floats:
 
 
 def _finger(shape: Shape, finger: int, varied: Variation, yaw: Floats) -> Floats:
-    """[n, 4, 3]: base and three joints; flexion bends towards the camera, the lean lies in the palm's plane."""
+    """[n, 4, 3]: base and three joints. Flexion bends towards the camera; the lean lies in the palm's plane."""
     bends = np.asarray(shape.fingers[finger], np.float32) + varied.flexion[:, finger]
     if shape.bends and shape.fingers[finger][0] < 20:
         bends[:, 0] += np.clip((180 - yaw) / 90, 0, 1) * 82
@@ -173,7 +172,7 @@ def _lean(shape: Shape, finger: int) -> float:
 
 
 def _thumb(hands: Floats, shape: Shape, varied: Variation) -> Floats:
-    """[n, 4, 3]: an arc of equal bends from the thumb's base to its goal, bulging away from the palm."""
+    """[n, 4, 3]: an arc of equal bends from the thumb's base to its target, curved away from the palm."""
     base = np.asarray(_THUMB_BASE, np.float32) * np.stack([varied.width] + [np.ones_like(varied.width)] * 2, axis=-1)
     goal = np.asarray(shape.offset, np.float32) + varied.thumb
     if shape.near is not None:
@@ -195,20 +194,20 @@ def _thumb(hands: Floats, shape: Shape, varied: Variation) -> Floats:
 
 
 def _bend_to_reach(length: Floats, reach: Floats) -> Floats:
-    """Angle between neighbouring bones at which their chain spans `reach`; 0 when it is out of reach."""
+    """Angle between neighbouring bones at which the chain spans `reach`; 0 when out of reach."""
     ends = length[:, 0] + length[:, 2]
     return np.asarray(np.arccos(np.clip((reach - length[:, 1]) / ends, math.cos(2.2), 1.0)), np.float32)
 
 
 def _turned(hands: Floats, yaw: Floats) -> Floats:
-    """About the hand's own length."""
+    """Rotate about the hand's length."""
     angle = np.radians(yaw)[:, None]
     x, y, z = hands[..., 0], hands[..., 1], hands[..., 2]
     return np.stack([x * np.cos(angle) + z * np.sin(angle), y, z * np.cos(angle) - x * np.sin(angle)], axis=-1)
 
 
 def _pointing(hands: Floats, towards: Floats) -> Floats:
-    """In the picture's plane, so that the index finger points to `towards` degrees."""
+    """Rotate in the picture's plane until the index finger points towards `towards` degrees."""
     finger = hands[:, 8] - hands[:, 5]
     turn = (np.radians(-towards) - np.arctan2(finger[:, 1], finger[:, 0]))[:, None]
     x, y = hands[..., 0], hands[..., 1]

@@ -1,9 +1,9 @@
-"""A spelled sequence as a sentence, offline: the words whose frequencies, and whose letters' likely misreads, explain
-it best.
+"""From a spelled sequence to a sentence, offline: the words that best explain the letters, given how letters are
+misread.
 
-A noisy channel (Shannon 1948) over a dictionary of word frequencies: each letter was meant, or misread as the letter
-model misreads. The dictionary is given; spaces that were signed are kept. Languages are what the American manual
-alphabet reaches: English as it is spelled, Russian and Kazakh by transliteration.
+A noisy channel (Shannon 1948) over a dictionary of word frequencies: each letter was either meant or misread, as the
+letter model misreads. The dictionary is given; signed spaces are kept. Languages: English, and Russian and Kazakh by
+transliteration.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 LONGEST_WORD = 16
 KEPT = 6
-"""Readings kept at each place of the sequence."""
+"""Readings kept at each position of the sequence."""
 WRONG = 0.04
-"""How often a letter is taken wrongly."""
+"""Probability that a letter is taken wrongly."""
 LOST = 0.006
 _UNKNOWN = -11.0
 _UNKNOWN_LETTER = -3.1
@@ -28,9 +28,7 @@ Chances = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """`words` in order; `known` the share of letters inside words of the dictionary, `repaired` how many were
-    changed.
-    """
+    """`words` in order; `known`: share of letters inside dictionary words; `repaired`: number of corrected words."""
 
     words: tuple[str, ...]
     score: float
@@ -47,10 +45,10 @@ class _Path:
 
 
 class Speller:
-    """A dictionary, ready to explain letters. Building it takes a second: build it once, away from the event loop.
+    """A dictionary prepared for spelling. Building one takes about a second, so do it once, outside the event loop.
 
-    `frequencies` maps lower-case words of a-z to their share of running text; `misread[a][b]` is how often a is read
-    as b.
+    `frequencies` maps lower-case words of a-z to their share of running text; `misread[a][b]` is how often a is read as
+    b.
     """
 
     def __init__(self, frequencies: Mapping[str, float], misread: Mapping[str, Chances] | None = None) -> None:
@@ -63,10 +61,9 @@ class Speller:
                     self._near.setdefault(f"{word[:place]}.{word[place + 1 :]}", []).append(word)
 
     def spell(self, letters: Sequence[str], seen: Sequence[Chances] | None = None, most: int = 3) -> list[Spelled]:
-        """The best readings of lower-case `letters` (digits and " " keep themselves), best first.
+        """The best readings of lower-case `letters` (digits and " " stand for themselves), best first.
 
-        `seen` gives each letter's chances as the reader had them, and says more than how letters are misread in
-        general.
+        `seen` gives the probabilities the reader had for each letter; they take precedence over the general `misread`.
         """
         found: list[_Path] = [_Path(0.0)]
         for part, chances in _parts(letters, seen):
@@ -76,7 +73,7 @@ class Speller:
         return [Spelled(one.words, one.score, one.known / count, one.repaired) for one in found[:most]]
 
     def _explain(self, text: str, chances: Sequence[Chances] | None) -> list[_Path]:
-        """The best ways to cut a run of letters into words."""
+        """The best ways to divide a run of letters into words."""
         at: list[list[_Path]] = [[_Path(0.0)], *([] for _ in text)]
         for end in range(1, len(text) + 1):
             options: list[_Path] = []
@@ -116,7 +113,7 @@ class Speller:
 
 
 def _parts(letters: Sequence[str], seen: Sequence[Chances] | None) -> Iterable[tuple[str, Sequence[Chances] | None]]:
-    """Runs of letters, runs of digits; spaces divide."""
+    """Divide into runs of letters and of digits; spaces separate."""
     start = 0
     for end in range(1, len(letters) + 1):
         if end == len(letters) or _kind(letters[end]) != _kind(letters[start]):

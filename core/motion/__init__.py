@@ -1,1 +1,1 @@
-"""Movement of the body: landmarks to joint angles, angles to repetitions, repetitions to what could be better."""
+"""Movement of the body: from landmarks to joint angles, to repetitions, to findings on form."""

@@ -1,7 +1,7 @@
-"""Joint angles from landmarks: the interior angle at the middle one of three, in degrees 0 to 180.
+"""Joint angles from landmarks: the interior angle at the middle one of three, 0 to 180 degrees.
 
-Picture coordinates must be aspect-true (x times width, y times height) before an angle means anything; world landmarks
-(metres) are that already. A straight limb is 180.
+Picture coordinates must have the same scale on both axes (x times width, y times height) before an angle is meaningful;
+world landmarks (metres) already have. A straight limb has 180 degrees.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ JOINTS: Mapping[str, tuple[int, int, int]] = {
     "knee_left": (23, 25, 27),
     "knee_right": (24, 26, 28),
 }
-"""By joint, the BlazePose numbers of its three landmarks; the angle is at the middle one."""
+"""For each joint, the BlazePose indices of its three landmarks; the angle is at the middle one."""
 LEAST_VISIBLE = 0.5
 _TRIPLES = np.array(list(JOINTS.values()))
 
 
 def interior_angles(first: ArrayLike, middle: ArrayLike, last: ArrayLike) -> NDArray[np.float64]:
-    """Angles at `middle`, for points of shape (…, 2) or (…, 3); NaN where two points coincide.
+    """Angles at `middle` in degrees, for points of shape (…, 2) or (…, 3); NaN where two points coincide.
 
-    The arctangent of cross and dot product keeps its precision near 0 and 180 degrees, where an arccosine loses it
-    (W. Kahan, "How Futile are Mindless Assessments of Roundoff", 2006, section 12).
+    The angle is twice the arctangent of |a - b| over |a + b| for unit vectors a and b, which stays precise near 0 and
+    180 degrees, where an arccosine does not (W. Kahan, "How Futile are Mindless Assessments of Roundoff", 2006, section
+    12).
     """
     at = np.asarray(middle, float)
     one, other = np.asarray(first, float) - at, np.asarray(last, float) - at
@@ -51,10 +52,10 @@ def joint_angles(
     height: float = 1.0,
     least_visible: float = LEAST_VISIBLE,
 ) -> dict[str, float]:
-    """The angles of one pose, by joint; a joint of which a landmark is hidden or unknown is left out.
+    """The angles of one pose by joint, in degrees; a joint with a hidden or unknown landmark is left out.
 
     `points` has shape (33, 2) or (33, 3) in BlazePose's order. For normalised picture coordinates give the picture's
-    width and height (only their ratio counts) and leave z out; for world landmarks neither.
+    width and height (only the ratio matters) and no z; for world landmarks give neither.
     """
     coordinates = np.array(points, float)
     coordinates[:, 0] *= width

@@ -1,7 +1,7 @@
-"""The exercises by the numbers that define them: which joint tells, where a repetition turns and where it counts.
+"""The exercises as numbers: which joint is measured, where a repetition turns and where it ends.
 
-Angles in degrees, times in ms. A squat bottoms below 105 and counts on its return above 130, so that small movements
-around one limit are never two repetitions.
+Angles in degrees, times in ms. A squat must bend below 105 and counts on its return above 130; with two limits, small
+movements around one of them never count as repetitions.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """`joint` is measured on both sides. `turn` is what a repetition must reach, `rest` where it ends.
+    """`joint` is measured on both sides. A repetition must pass `turn` and ends at `rest`.
 
-    turn < rest: the joint bends and straightens (squat). turn > rest: it opens and closes (shoulder raise).
-    `hold` is the band (low, high) of a static exercise, which has no repetitions.
+    turn < rest: the joint bends and straightens (squat). turn > rest: it opens and closes (shoulder raise). `lean`:
+    another joint and the least angle allowed there. `hold`: the band (low, high) of a static exercise, which has no
+    repetitions.
     """
 
     joint: str

@@ -1,7 +1,7 @@
-"""What could be better in an exercise: issues where a movement happens, a score, tempo, left against right, holding.
+"""Findings on an exercise: issues with their times, a score, tempo, left against right, and holding time.
 
-Rules look only inside repetitions and attempts: somebody who stands still is never told to go deeper. Every limit is
-named here, and an issue says when (`t_ms`) and in which phase it was found.
+Only repetitions and attempts are judged: somebody standing still is never told to go deeper. Every limit is named here;
+each issue gives its time (`t_ms`) and phase.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from core.motion.exercises import EXERCISES, Exercise
 from core.motion.reps import LONGEST_GAP_MS, Phase, Repetition, repetitions
 
 UNEVEN, VERY_UNEVEN = 15.0, 25.0
-"""Degrees between left and right at one instant of a movement: more than a camera's own error explains."""
+"""Difference between left and right at one moment of a movement, in degrees; less could be error of the camera."""
 SHALLOW_BY_MUCH = 15.0
 HIDDEN_MS = 1_000.0
 ATTEMPT_FROM = 8.0
-"""An attempt must leave rest by so many degrees before its depth is judged."""
+"""Degrees by which a movement must leave `rest` to count as an attempt, whose depth is judged."""
 PENALTY = {"LOW": 0.05, "MEDIUM": 0.12, "HIGH": 0.25}
 Series = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A finding in the document's words; `joint` names the side where one is meant."""
+    """A finding in the document's terms; `joint` includes the side where only one is meant."""
 
     t_ms: float
     type: str
@@ -40,7 +40,10 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """What an exercise came to. `balance` is (left - right) / larger range in percent, None for one side alone."""
+    """The result for one exercise.
+
+    `balance`: (left - right) / larger range, in percent; None if only one side was seen.
+    """
 
     repetitions: tuple[Repetition, ...]
     attempts: tuple[Repetition, ...]
@@ -52,9 +55,10 @@ class Movement:
 
 
 def analyse(name: str, t_ms: Series, angles: Mapping[str, Series]) -> Movement:
-    """An exercise by name, from the times of its frames (ascending) and degrees by joint, NaN where not seen.
+    """Analyse the exercise `name`: `t_ms` [n] ascending frame times; `angles` [n] in degrees by joint, NaN where not
+    seen.
 
-    An exercise without rules here gives no repetitions and no issues.
+    For an exercise without rules here, there are no repetitions and no issues.
     """
     exercise = EXERCISES.get(name)
     if exercise is None or len(t_ms) == 0:
@@ -77,7 +81,7 @@ def analyse(name: str, t_ms: Series, angles: Mapping[str, Series]) -> Movement:
 
 
 def _mean(left: Series, right: Series) -> Series:
-    """The mean of both sides, or the one that is seen."""
+    """The mean of both sides, or the one that was seen."""
     return np.where(np.isnan(left), right, np.where(np.isnan(right), left, (left + right) / 2))
 
 
@@ -96,7 +100,7 @@ def _depth(exercise: Exercise, attempts: Sequence[Repetition]) -> list[Issue]:
 
 
 def _hidden(exercise: Exercise, t_ms: Series, both: Series) -> list[Issue]:
-    """The joint that counts was not seen for so long that a repetition may be missing."""
+    """Periods in which the joint was hidden for so long that a repetition may have been missed."""
     seen = t_ms[np.isfinite(both)]
     edges = np.concatenate(([t_ms[0]], seen, [t_ms[-1]]))
     gaps = np.diff(edges)
@@ -143,7 +147,7 @@ def _lean(exercise: Exercise, rep: Repetition, t_ms: Series, angles: Mapping[str
 
 
 def _held(exercise: Exercise, t_ms: Series, both: Series, left: Series, right: Series) -> Movement:
-    """A static exercise: how long the joint stayed in its band, gaps not counted."""
+    """A static exercise: how long the joint stayed in its band, not counting gaps."""
     assert exercise.hold is not None
     low, high = exercise.hold
     inside = (both >= low) & (both <= high)
@@ -155,7 +159,7 @@ def _held(exercise: Exercise, t_ms: Series, both: Series, left: Series, right: S
 
 
 def _pace(reps: Sequence[Repetition]) -> tuple[float, float] | None:
-    """Median ms there and back."""
+    """Median durations in ms: to the turn, and back."""
     if not reps:
         return None
     return float(np.median([rep.going_ms for rep in reps])), float(np.median([rep.returning_ms for rep in reps]))
@@ -170,7 +174,7 @@ def _balance(left: Series, right: Series) -> float | None:
 
 
 def _score(issues: Sequence[Issue], movements: int) -> float | None:
-    """1 for a session without a finding; each costs its severity's share of the movements."""
+    """1 minus the penalties of all issues per movement, at least 0; None without movements."""
     if movements == 0:
         return None
     return round(max(0.0, 1 - sum(PENALTY[issue.severity] for issue in issues) / movements), 3)

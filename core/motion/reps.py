@@ -1,6 +1,7 @@
-"""Repetitions, counted from one angle over time with two limits, so that noise around one of them counts nothing.
+"""Repetitions counted from one angle over time, with two limits so that noise around one of them counts nothing.
 
-Time comes with every value; frame rates may change and frames may be missing. A gap ends what was going on.
+Each value carries its time, so frame rates may vary and frames may be missing. A gap of more than LONGEST_GAP_MS ends
+the current movement without counting it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ LONGEST_GAP_MS = 1_500.0
 
 
 class Phase(StrEnum):
-    """Where in a movement an instant lies. `REST` is standing: nothing is judged there."""
+    """Part of a movement. `REST` is outside any movement, where nothing is judged."""
 
     REST = "rest"
     GOING = "going"
@@ -25,7 +26,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """One there and back. `reached` is False for an attempt that turned before the exercise's limit.
+    """One movement there and back. `reached` is False for an attempt that turned before the exercise's limit.
 
     `extreme` is the furthest angle in degrees, at `turn_ms`; start and end are the crossings of the rest limit.
     """
@@ -46,7 +47,7 @@ class Repetition:
 
 
 class RepCounter:
-    """Feed it (t, angle) in the order of time; it gives a repetition when one has ended."""
+    """Push (t, angle) in order of time; a repetition or attempt is returned when it has ended."""
 
     def __init__(self, exercise: Exercise) -> None:
         self._exercise = exercise
@@ -60,7 +61,7 @@ class RepCounter:
         self.count = 0
 
     def push(self, t_ms: float, angle: float) -> Repetition | None:
-        """NaN is a frame in which the joint was not seen; time that does not advance is passed over."""
+        """NaN means that the joint was not seen in this frame; a time that does not advance is ignored."""
         if angle != angle or (self._last_ms is not None and t_ms <= self._last_ms):
             return None
         if self._last_ms is not None and t_ms - self._last_ms > LONGEST_GAP_MS:
@@ -98,6 +99,6 @@ class RepCounter:
 
 
 def repetitions(exercise: Exercise, points: Iterable[tuple[float, float]]) -> list[Repetition]:
-    """All repetitions and attempts in a stream of (t in ms, angle)."""
+    """All repetitions and attempts in a series of (t in ms, angle in degrees)."""
     counter = RepCounter(exercise)
     return [found for t, angle in points if (found := counter.push(t, angle)) is not None]

@@ -1,7 +1,7 @@
-"""From where the camera sees a body: how far it is turned away, which side is near, and which angles to believe.
+"""How a body is seen by the camera: how far it is turned, which side is nearer, and which angles can be trusted.
 
-World landmarks (metres, z away from the camera) in BlazePose's order. Facing the camera, or with the back to it, is
-0 degrees; sideways is 90.
+World landmarks (metres, z away from the camera) in BlazePose's order. Facing towards or away from the camera is 0
+degrees, sideways is 90.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from core.motion.angles import JOINTS
 
 SHOULDERS, HIPS = (11, 12), (23, 24)
 SIDEWAYS_FROM = 55.0
-"""From here on the far side is hidden behind the near one, and what a model says of it is a guess."""
+"""Degrees from which the near side hides the far one, so that a model can only guess the far landmarks."""
 FRONTAL_BELOW = 35.0
-"""Below this, knees and hips that bend bend towards the camera: their degrees rest on guessed depth alone."""
+"""Degrees below which knees and hips bend towards the camera, so that their angles depend on estimated depth alone."""
 BEST_SEEN_SIDEWAYS = frozenset({"knee", "hip"})
 FORESHORTENED = "Turn sideways to the camera: from the front the {joint}'s degrees cannot be trusted."
 
 
 def turned_away(world: ArrayLike) -> float:
-    """Degrees 0 to 90, from shoulders and hips together."""
+    """Rotation of the body, 0 to 90 degrees, from shoulders and hips."""
     points = np.asarray(world, float)
     across = sum(np.abs(points[left] - points[right]) for left, right in (SHOULDERS, HIPS))
     return float(np.degrees(np.arctan2(across[2], across[0])))
@@ -35,7 +35,7 @@ def near_side(world: ArrayLike) -> str:
 
 
 def believed(angles: dict[str, float], world: ArrayLike) -> dict[str, float]:
-    """The angles without those of a far side that the near side hides."""
+    """The angles without those of a far side that is hidden by the near one."""
     if turned_away(world) < SIDEWAYS_FROM:
         return angles
     side = near_side(world)
@@ -43,14 +43,17 @@ def believed(angles: dict[str, float], world: ArrayLike) -> dict[str, float]:
 
 
 def advice(joint: str, turned: float) -> str | None:
-    """What to tell somebody whose exercise is counted by `joint` and who stands so; None when all is well."""
+    """Advice for somebody whose exercise is measured at `joint` and who is turned by `turned` degrees;
+
+    None when all is well.
+    """
     if joint in BEST_SEEN_SIDEWAYS and turned < FRONTAL_BELOW:
         return FORESHORTENED.format(joint=joint)
     return None
 
 
 def seen_well(visibility: ArrayLike, joint: str, side: str | None = None) -> float:
-    """0 to 1: how well the landmarks of a joint are seen, on the better side or the one named."""
+    """Visibility of a joint, 0 to 1: that of its least visible landmark, on the better side or the named one."""
     seen = np.asarray(visibility, float)
     sides = [side] if side is not None else ["left", "right"]
     return float(max(seen[list(JOINTS[f"{joint}_{one}"])].min() for one in sides))

@@ -1,8 +1,8 @@
-"""The curve of a fast sensor, low-passed before it is told on the coarser grid.
+"""Low-pass filter for sensors faster than the grid, applied before their curve is sampled at the grid's coarser steps.
 
-A grid of 100 Hz cannot carry what lies above 50 Hz: told point by point, a sensor's hiss and the mains' hum
-would fold down onto the heartbeat. The curve is read every 2 ms and a symmetric FIR takes off what does not
-fit, without shifting anything in time; at the ends of a stretch it leans on the outermost values.
+A 100 Hz grid cannot represent frequencies above 50 Hz: without the filter, sensor noise and mains hum would alias onto
+the heartbeat. The curve is read every 2 ms and filtered by a symmetric FIR, which shifts nothing in time; at the ends
+of a stretch the outermost value is repeated.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ PARTS = 5
 """Fine points per grid step."""
 
 REACH = 4
-"""Grid steps the filter looks to either side: 40 ms, which is the delay it costs."""
+"""Grid steps covered on either side of a point: 40 ms, which is also the delay added."""
 
 CUT_OFF = 0.45
-"""Of the grid's rate. At 100 Hz: 0.3 dB lost at 30, 1.2 at 35, 6 at 45, 45 and more from 65 Hz on
-(computed)."""
+"""Cut-off as a share of the grid's rate. At 100 Hz the loss is 0.3 dB at 30 Hz, 1.2 at 35, 6 at 45, and 45 or more from
+65 Hz on (computed)."""
 
 FAST, NOT_FAST = 0.65, 0.75
-"""Periods below this share of the grid's step need it; above the second they do not: 154 and 133 Hz."""
+"""Shares of the grid's step: the filter starts for periods below the first (154 Hz) and stops above the second (133
+Hz)."""
 
 SIDE = REACH * PARTS
 Timed = tuple[int, float]
 
 
 def windowed_sinc(taps: int, cut_off: float) -> NDArray[np.float64]:
-    """A linear-phase low-pass of `taps` coefficients, `cut_off` as a share of half the rate, gain 1 at rest (Hamming).
+    """A linear-phase low-pass of `taps` coefficients, `cut_off` as a share of half the rate, gain 1 at 0 Hz (Hamming).
 
-    Written out, as scipy.signal.firwin gives the same but takes a second of a relay's start to import.
+    Equals scipy.signal.firwin, whose import would add a second to the relay's start.
     """
     order = np.arange(taps) - (taps - 1) / 2
     kernel = np.sinc(cut_off * order) * np.hamming(taps)
@@ -42,10 +43,9 @@ def windowed_sinc(taps: int, cut_off: float) -> NDArray[np.float64]:
 
 
 class LowPass:
-    """One stretch of curve after another: `begin`, `add` what was drawn, `end` where no more comes, for now
-    or at all.
+    """Filters one stretch of curve at a time: `begin`, `add` what was drawn, `end` where nothing more follows for now.
 
-    `add` and `end` give (grid time, value), each time once, rising.
+    `add` and `end` return (grid time, value) pairs, each time once and in rising order.
     """
 
     def __init__(self, step: int) -> None:
@@ -57,18 +57,18 @@ class LowPass:
         self._told = 0
 
     def suits(self, period_ms: float) -> bool:
-        """Whether a stream of this period needs the filter, given whether it has it now."""
+        """Whether a stream of this period needs the filter; with hysteresis, so the answer depends on `active`."""
         return period_ms < (NOT_FAST if self.active else FAST) * self._step
 
     def begin(self, first: int, at: Knot) -> None:
-        """A stretch whose first grid point is to be `first`, at the knot or up to a step before."""
+        """Begin a stretch whose first grid point is `first`, at the knot `at` or up to one step before it."""
         self.active = True
         self._told = first // self._step
         self._first = self._told * PARTS - SIDE
         self._fine = [at.v] * max(math.ceil(at.t * PARTS / self._step) - self._first, 0)
 
     def add(self, interval: Interval) -> list[Timed]:
-        """The grid points, filtered, that are settled once this interval is known."""
+        """The filtered grid points that this interval completes."""
         start = self._first + len(self._fine)
         stop = math.floor(interval.b.t * PARTS / self._step) + 1
         self._fine += [interval.at(k * self._step / PARTS) for k in range(start, stop)]
@@ -79,7 +79,7 @@ class LowPass:
         return self.active and self._told * PARTS < self._first + len(self._fine)
 
     def end(self) -> list[Timed]:
-        """All up to the last value added, as if that lasted."""
+        """The remaining points up to the last value added, which is taken to continue."""
         return self._tell(self._fine + self._fine[-1:] * SIDE)
 
     def _tell(self, fine: list[float]) -> list[Timed]:

@@ -1,9 +1,8 @@
-"""Times for samples that carry only the moment they, or their packet, reached a host.
+"""Sample times for samples that carry only the time at which they, or their packet, reached a host.
 
-Stamps are late by a delay of at least zero that all share in part: samples are counted, a line is laid
-through the most punctual stamp of each group, and every sample is put on that line. Intervals never stray far
-from the period, so a better fit is approached and not jumped to. Where all stamps stay late samples were
-lost: the count skips them.
+An arrival is late by a delay of at least zero. Samples are counted and a line (time over count) is fitted through the
+least delayed stamp of each group; every sample gets its time from that line. An improved fit is approached gradually,
+so that intervals stay close to the period. If all stamps stay late, samples were lost, and the count skips them.
 """
 
 from __future__ import annotations
@@ -20,32 +19,34 @@ Indices = NDArray[np.int64]
 Timed = tuple[float, float]
 
 GROUP = 16
-"""Samples of a host-stamped stream of which the most punctual one counts; a packet is its own group."""
+"""Samples per group of a host-stamped stream, of which the least delayed one is fitted; each packet is
+its own group."""
 
 WINDOW = 256
 """Groups in the fit: 41 s of host stamps at 100 Hz, 52 s of packets of 20."""
 
 KNOWN_WELL = 16
-"""Groups after which a line is good enough to tell a single lost sample by."""
+"""Groups after which the fit is good enough to detect a single lost sample."""
 
 STRAY = 0.25
 GUESS_MS = 10.0
 SHORTEST_MS = 0.5
 LONGEST_MS = 110.0
-"""Periods of the streams served, 10 to 1000 Hz, with room for a sensor that runs fast or slow."""
+"""Periods accepted: streams of 10 to 1000 Hz, with room for a sensor that runs fast or slow."""
 
 LATE_MS = 100.0
 LATE_PERIODS = 3.0
-"""From here on lateness is a stall or a loss: samples wait so long, or so many groups, to learn which."""
+"""Lateness from which it is a stall or a loss. Samples then wait PATIENCE_MS, or PATIENCE_GROUPS, until it is clear
+which."""
 PATIENCE_MS = 150.0
 PATIENCE_GROUPS = 2.5
 
 EARLY_MS = 250.0
-"""No delay is negative: a stamp this early says that the clock was set back."""
+"""Delays are never negative: a stamp this early means that the clock was set back."""
 
 
 class Points:
-    """The latest WINDOW points in one piece of memory, moved to its front when it is full."""
+    """The latest WINDOW points in one array, moved to its front whenever it is full."""
 
     def __init__(self) -> None:
         self._xy = np.empty((2, 2 * WINDOW))
@@ -55,7 +56,7 @@ class Points:
         return min(self._end, WINDOW)
 
     def add(self, x: float, y: float) -> None:
-        """One more point; the oldest beyond WINDOW is forgotten."""
+        """Add a point; the oldest beyond WINDOW is forgotten."""
         if self._end == 2 * WINDOW:
             self._xy[:, :WINDOW] = self._xy[:, WINDOW:]
             self._end = WINDOW
@@ -72,10 +73,9 @@ class Points:
 
 
 def approach(target: Floats, last: float, period: float, near: float) -> Floats:
-    """Times of successive samples that move from where `last` left off onto `target`, STRAY of a period at a
-    time.
+    """Times [n] of successive samples that move from where `last` ended onto `target`, by STRAY of a period per sample.
 
-    Farther off than `near` the target is taken at once.
+    A target further away than `near` is taken at once.
     """
     ahead = last + period - float(target[0])
     if abs(ahead) > near:
@@ -86,7 +86,7 @@ def approach(target: Floats, last: float, period: float, near: float) -> Floats:
 
 
 class Group:
-    """Successive samples and the most punctual: the least stamp, period taken off; of equals the later."""
+    """Successive samples and the least delayed among them (stamp minus count times period); of equals, the later."""
 
     __slots__ = ("count", "first", "index", "lead", "stamp")
 
@@ -97,7 +97,7 @@ class Group:
         self.lead = math.inf
 
     def enter(self, index: Indices, stamps: Floats, period: float) -> None:
-        """Samples by number and stamp (ms); `period` is ms a sample."""
+        """Add samples by number and stamp (ms); `period` is in ms."""
         leads = stamps - period * (index - self.first)
         at = len(leads) - 1 - int(leads[::-1].argmin())
         if leads[at] <= self.lead:
@@ -110,7 +110,7 @@ class Group:
 
 
 class Arrivals:
-    """One stream's count and line; stamps and times in ms. `after`: the newest time already given out."""
+    """The count and fitted line of one stream; stamps and times in ms. `after`: the newest time already given out."""
 
     def __init__(self, *, packets: bool = False, after: float = -math.inf) -> None:
         self._packets = packets
@@ -129,13 +129,13 @@ class Arrivals:
         return bool(self._held)
 
     def learn(self, stamps: Floats) -> None:
-        """Stamps of samples that were given out before anybody knew better."""
+        """Fit stamps of samples whose times were given out before the stream was recognised as host-stamped."""
         last = self._last
         self.add(stamps, np.zeros_like(stamps))
         self._held, self._last = [], last
 
     def add(self, stamps: Floats, values: Floats) -> list[Timed]:
-        """Stamps and values [n] as they came -> (time, value) of those whose time is settled."""
+        """Stamps and values [n] in order of arrival; returns (time, value) of the samples whose time is settled."""
         out: list[Timed] = []
         start = 0
         for end in self._cuts(stamps):
@@ -144,7 +144,10 @@ class Arrivals:
         return out
 
     def release(self) -> list[Timed]:
-        """Nothing comes soon: what was held, after what was lost; at a guessed period if none is known."""
+        """No more samples for now: return those held, after any that were lost.
+
+        A period is guessed if none is known.
+        """
         if not self._held:
             return []
         if self._line is None:
@@ -152,13 +155,13 @@ class Arrivals:
         return self._settle(self._line, self._lost(self._line.slope))
 
     def _cuts(self, stamps: Floats) -> list[int]:
-        """Where groups end, and the end."""
+        """The indices at which groups end, and the end of the array."""
         if self._packets:
             return [*(np.flatnonzero(stamps[1:] != stamps[:-1]) + 1).tolist(), len(stamps)]
         return [*range(GROUP - self._group.count % GROUP, len(stamps), GROUP), len(stamps)]
 
     def _part(self, stamps: Floats, values: Floats) -> list[Timed]:
-        """Samples of one group, not necessarily all of it."""
+        """Add samples of one group, not necessarily all of it."""
         group = self._group
         if group.count and (stamps[0] != group.stamp if self._packets else group.count >= GROUP):
             self._close(group, float(stamps[0]))
@@ -180,7 +183,9 @@ class Arrivals:
         return self._place(line, index, stamps, values, late)
 
     def _place(self, line: Line, index: Indices, stamps: Floats, values: Floats, late: Floats) -> list[Timed]:
-        """Give out what is punctual; hold what is late until a punctual one tells a stall, or time a loss."""
+        """Return punctual samples; hold late ones until a punctual one shows that it was a stall, or waiting shows a
+        loss.
+        """
         if not self._held and late.max() <= _limit(line.slope):
             return self._timed(line, index, values)
         out: list[Timed] = []
@@ -201,7 +206,7 @@ class Arrivals:
         return out
 
     def _lost(self, period: float) -> int:
-        """How many samples the lateness of all that is held stands for; packets are lost whole."""
+        """Number of samples that the lateness of all held samples stands for; packets are lost as a whole."""
         if not _limit(period) < self._lateness < math.inf:
             return 0
         lost = round(self._lateness / period)
@@ -216,7 +221,7 @@ class Arrivals:
         return self._timed(line, np.array([i for i, _ in held]), np.array([value for _, value in held]))
 
     def _delay(self, line: Line, lost: int) -> Line:
-        """Samples are missing here: from now on the line is later by their number."""
+        """Shift the line by `lost` samples, which are missing here."""
         if lost:
             by = lost * line.slope
             line = self._line = Line(line.slope, line.intercept + by)
@@ -226,13 +231,15 @@ class Arrivals:
         return line
 
     def _timed(self, line: Line, index: Indices, values: Floats) -> list[Timed]:
-        """Successive samples on the line, or on the way to it."""
+        """Times of successive samples on the line, or approaching it."""
         times = approach(line.over(index), self._last, line.slope, EARLY_MS)
         self._last = float(times[-1])
         return list(zip(times.tolist(), values.tolist(), strict=True))
 
     def _close(self, group: Group, stamp: float) -> None:
-        """A group is whole: its most punctual sample joins the fit, unless its delay is not yet explained."""
+        """Close a group: its least delayed sample joins the fit, unless samples are being held, their delay not yet
+        explained.
+        """
         self._size = group.count if self._packets else 1
         if self._line is None:
             period = min(max((stamp - group.stamp) / group.count, SHORTEST_MS), LONGEST_MS)
@@ -249,12 +256,12 @@ class Arrivals:
             self._line = line
 
     def _few_lost(self, line: Line, group: Group) -> int:
-        """Where even the most punctual of a group is late by a period, samples are missing before it."""
+        """Samples lost before this group: even its least delayed sample is late by more than 0.6 of a period."""
         late = group.stamp - line.at(group.index)
         return round(late / line.slope) if late > 0.6 * line.slope and len(self._points) >= KNOWN_WELL else 0
 
     def _set_back(self, line: Line, at: int, stamps: Floats, values: Floats) -> list[Timed]:
-        """Begin anew where the clock was set back, with the period known."""
+        """Start anew where the clock was set back, keeping the period."""
         out = self._part(stamps[:at], values[:at]) if at else []
         self._points = Points()
         self._group = Group(self._index)

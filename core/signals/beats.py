@@ -1,8 +1,7 @@
-"""Two opinions on when the heart beats, from ten seconds of band-passed vibration.
+"""Two estimates of the heartbeat from ten seconds of band-passed vibration.
 
-The envelope's autocorrelation says how often it repeats without looking at any beat; the template says where
-beats like the most typical one lie without looking at any rate. They share the signal, so agreement is
-needed, not proof.
+The envelope's autocorrelation gives the rate without locating any beat; template matching locates beats like the most
+typical one without assuming a rate. Both use the same signal, so their agreement is necessary, but proves nothing.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ Floats = NDArray[np.float64]
 
 FASTEST_S = 0.25
 SLOWEST_S = 1.8
-"""Lags looked at, 33 to 240 a minute: wider than what is shown, so that the edge cannot pass for a peak."""
+"""Range of lags, 33 to 240 per minute: wider than the range shown, so that its edge is not taken for a peak."""
 
 REFRACTORY_S = 0.3
-"""No two beats are closer: 200 a minute."""
+"""Least time between two beats: 200 per minute."""
 
 NEARLY_BEST = 0.9
-"""The shortest lag this close to the best wins: at whole multiples of the beat the correlation is as high."""
+"""The shortest lag whose correlation is this close to the best wins, as multiples of the beat's period correlate as
+well."""
 
 BEFORE_S, AFTER_S = 0.15, 0.6
-"""Around an envelope peak, what belongs to one beat: systole and the second sound, so that the second sound
-by itself
+"""The part around an envelope peak that makes up one beat: systole and the second heart sound, which by itself then
 looks different. With 0.12 and 0.25 s it was counted as a beat in half of the records (measured)."""
 
 FEWEST = 4
 ALIKE = 0.4
 NEARLY_AS_ALIKE = 0.7
-"""Correlation with the template that makes a beat: this much, and this share of the upper quarter's."""
+"""Correlation with the template needed for a beat: at least ALIKE, and at least this share of the upper quartile."""
 
 
 CORE_FROM_S, CORE_S = 0.05, 0.3
@@ -43,7 +42,9 @@ SOONEST_S = 0.36
 
 
 class Rhythm(NamedTuple):
-    """period_s: time after which the envelope repeats; strength: correlation there, half: at half of it."""
+    """period_s: time after which the envelope repeats; strength: correlation there; half: correlation at half that
+    time.
+    """
 
     period_s: float
     strength: float
@@ -51,16 +52,16 @@ class Rhythm(NamedTuple):
 
 
 class Beats(NamedTuple):
-    """at: samples where beats begin; likeness: each one's correlation with the template."""
+    """at: sample indices at which beats begin; likeness: each one's correlation with the template."""
 
     at: NDArray[np.intp]
     likeness: Floats
 
 
 def rhythm(envelope: Floats, fs: float) -> Rhythm | None:
-    """How often the envelope [n] repeats, by its unbiased autocorrelation; None where nothing stands out.
+    """The period at which the envelope [n] repeats, by its unbiased autocorrelation; None if there is no positive peak.
 
-    Envelope autocorrelation is the usual first step for SCG without ECG; the choice of lag is ours.
+    Autocorrelation of the envelope is the usual first step for SCG without ECG; the choice of the lag is ours.
     """
     r = autocorrelation(envelope)
     lags = signal.find_peaks(r[: int(SLOWEST_S * fs) + 2])[0]
@@ -74,7 +75,7 @@ def rhythm(envelope: Floats, fs: float) -> Rhythm | None:
 
 
 def autocorrelation(x: Floats) -> Floats:
-    """Unbiased autocorrelation [n] of x [n] over lags of 0 to n - 1 samples, 1 at lag 0; x has no mean."""
+    """Unbiased autocorrelation [n] for lags of 0 to n - 1 samples, 1 at lag 0. x [n] must have no mean."""
     n = len(x)
     spectrum = np.fft.rfft(x, 2 * n)
     r = np.fft.irfft(spectrum * spectrum.conj())[:n]
@@ -82,17 +83,17 @@ def autocorrelation(x: Floats) -> Floats:
 
 
 def _vertex(r: Floats, lag: int) -> float:
-    """The peak between samples, by the parabola through three."""
+    """The position of a peak between samples, by a parabola through three points."""
     a, b, c = float(r[lag - 1]), float(r[lag]), float(r[lag + 1])
     bend = a - 2.0 * b + c
     return lag + 0.5 * (a - c) / bend if bend < 0.0 else float(lag)
 
 
 def find_beats(vibration: Floats, envelope: Floats, fs: float) -> Beats | None:
-    """Where the vibration [n] looks like its most typical beat; None with fewer than FEWEST such moments.
+    """Where the vibration [n] resembles its most typical beat; None with fewer than FEWEST such places.
 
-    Candidates are the envelope's higher peaks; the one most like the others is the first template, the median
-    of what matches it the second. Nothing is assumed about the rate but REFRACTORY_S.
+    Candidates are the positive envelope peaks. The one most like the others is the first template, the median of what
+    it matches the second. Nothing is assumed about the rate except REFRACTORY_S.
     """
     before, length = round(BEFORE_S * fs), round((BEFORE_S + AFTER_S) * fs)
     peaks = signal.find_peaks(envelope, distance=REFRACTORY_S * fs, height=0.0)[0] - before
@@ -132,7 +133,9 @@ def _matches(vibration: Floats, template: Floats, fs: float) -> Beats | None:
 
 
 def _upper_half(alike: Floats) -> Floats:
-    """How like each piece the likelier half of the others is: a second kind of peak must not count."""
+    """For each piece, its mean likeness to the more similar half of all pieces, so that a second kind of peak does not
+    count.
+    """
     ranked = np.sort(alike, axis=1)
     return np.asarray(ranked[:, alike.shape[1] // 2 :].mean(axis=1), dtype=np.float64)
 

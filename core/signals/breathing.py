@@ -1,8 +1,7 @@
-"""Breaths a minute, where two traces of breathing in the same axis agree, and otherwise nothing.
+"""Breathing rate, given only where two traces of breathing in the same axis agree.
 
-The chest tilts and rises with each breath (slow acceleration), and the heart's vibration grows and shrinks
-with it (amplitude of the envelope). Either alone finds rhythms in noise; there is no reference here to
-calibrate against.
+With each breath the chest tilts and rises (slow acceleration), and the heart's vibration grows and shrinks (amplitude
+of its envelope). Either alone finds rhythms in noise. There was no reference recording to calibrate against.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ SHORTEST_S = 25.0
 EDGE_S = 1.0
 STRENGTH = 0.45
 APART = 2.0
-"""Both traces must repeat this clearly, at rates no more than this many breaths a minute apart."""
+"""Both traces must repeat with at least STRENGTH, at rates at most this far apart, in breaths per minute."""
 
 
 def breaths_per_minute(x: Floats, fs: float) -> float | None:
-    """Of 25 s or more of undisturbed m/s² [n]; 6 to 36 a minute; None where it cannot be trusted."""
+    """Breaths per minute, 6 to 36, from at least 25 s of undisturbed m/s² [n]; None where it cannot be trusted."""
     if len(x) < SHORTEST_S * fs:
         return None
     strength = envelope(zero_phase(x, HEART, fs))

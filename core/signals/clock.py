@@ -1,8 +1,8 @@
-"""When a sample was taken, from the sensor's own counter and the moment its packet reached the host.
+"""The time of each sample, from the sensor's own counter and the moments at which its packets reached the host.
 
-Arrival is the sample's time plus a delay that is never negative, so the line under all arrivals is the clock.
-Two estimators that fail differently must agree on it, and what they disagree by is the error bar. Times
-handed out rise with the ticks inside a segment; a counter that jumps begins a new one.
+An arrival is the sample's time plus a delay that is never negative, so the line under all arrivals is the clock. Two
+estimators with different weaknesses must agree on it; their difference is the error bar. Within a segment times rise
+with the ticks; a counter that jumps begins a new segment.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from core.signals.line import Line, late_discounted, lower_hull, theil_sen
 Floats = NDArray[np.float64]
 
 BIN_NS = 1e9
-"""One minimum a second: enough to follow a crystal, few enough to try every pair of them (Paxson 1998)."""
+"""One minimum per second: enough to follow a crystal, few enough to compare all pairs (Paxson 1998)."""
 
 JUMP_NS = 1e9
 LATE_BINS = 5
-"""Ticks this far ahead of their arrival, or behind it for so many seconds, tell of a counter that jumped."""
+"""Ticks this far ahead of their arrival, or behind it for LATE_BINS seconds, show that the counter jumped."""
 
 PRIOR_RATE = 1e-2
 MOST_OFF = 0.05
-"""Sampling rates made by a sensor's own oscillator: within 1 % mostly, never off by more than 5 %."""
+"""Sampling rates derived from a sensor's own oscillator: mostly within 1 % of nominal, never more than 5 % off."""
 
 MISSING_NS = 100e6
 MISSING_PACKETS = 0.6
 MISSING_TOLD = 3
-"""Three packets in a row late by more than half a packet and six spreads (100 ms, as long as no spread is
-known)
-mean that samples never came."""
+"""Three packets in a row, late by more than 0.6 packets and six spreads (100 ms until a spread is known), show that
+samples are missing."""
 
 ENOUGH = 3
 PRIOR_SKEW = 1e-4
-"""Crystals keep within 100 ppm of their nominal rate: a skew seen too briefly is weighed against that."""
+"""Crystals stay within 100 ppm of nominal; a skew measured over too short a time is weighed against that."""
 
 OUTLIER_NS = 5e6
 SLEW = 0.05
 SPREAD_NS = 1e9
-"""A better fit is approached at 5 % at most and over a second at least, so that intervals stay true."""
+"""A better fit is approached at 5 % at most and over at least a second, so that intervals stay true."""
 
 
 class Fit(NamedTuple):
-    """Arrival minus device time, over device time, ns since the segment began; and how far it may be off."""
+    """Line of arrival minus device time over device time, in ns since the segment began; and its error bar."""
 
     line: Line
     error_ns: float | None
 
 
 def fit_clock(x: Floats, y: Floats) -> Fit:
-    """The line under the minima: hull edge, cross-checked by Theil-Sen, which also throws out early outliers.
+    """The line under the minima: an edge of the lower hull, cross-checked by Theil-Sen, which also removes early
+    outliers.
 
-    x: device time, rising; y: least arrival minus device time of each second, both ns [n >= 1]. The error bar
-    is what the two lines differ by at either end, plus the spread of the minima about them; None for fewer
-    than three.
+    x: device time, rising; y: least arrival minus device time of each second; both ns [n >= 1]. The error bar is the
+    largest difference between the two lines at either end, plus the spread of the minima; None for fewer than three
+    points.
     """
     robust = theil_sen(x, y)
     off = y - robust.over(x)
@@ -77,7 +77,9 @@ def fit_clock(x: Floats, y: Floats) -> Fit:
 
 
 def _trust(slope: float, spread: float, span: float, n: int, prior: float) -> float:
-    """Share of a measured slope to believe: its size, or the larger prior, against its standard error."""
+    """Share of a measured slope to believe: its square, or that of the larger prior, against its squared standard
+    error.
+    """
     if span <= 0.0:
         return 0.0
     doubt = 12.0 * spread**2 / (span**2 * n)
@@ -92,8 +94,8 @@ def _under(slope: float, x: Floats, y: Floats) -> Line:
 class DeviceClock:
     """Maps a device's 64-bit counter to the host's monotonic clock. `tick_ns`: nominal length of a tick.
 
-    A counter of fewer bits must be unwrapped by its decoder. Without `set_delay` all times are late by the
-    least one-way delay, which one-way stamps cannot show; `error_ms` does not contain it.
+    The decoder must unwrap counters of fewer bits. Without `set_delay` all times are late by the least one-way delay,
+    which one-way stamps cannot reveal; `error_ms` does not include it.
     """
 
     def __init__(self, tick_ns: float, *, window_s: float = 60.0) -> None:
@@ -106,10 +108,10 @@ class DeviceClock:
         self._mapped = -math.inf
 
     def observe(self, tick: int, arrival_ns: int) -> bool:
-        """One pair per packet: tick of its newest sample, host-monotonic arrival.
+        """Take one pair per packet: the tick of its newest sample, and its arrival on the host's monotonic clock.
 
-        True when the counter jumped against the arrivals (device restarted, clock set) and a new segment
-        began. A transport keeps order, so a lower tick is a restart; a tick told twice is ignored.
+        True when the counter jumped relative to the arrivals (device restarted, clock set) and a new segment began.
+        Transports keep order, so a lower tick means a restart; a repeated tick is ignored.
         """
         if self._last_tick is None:
             self._begin(tick, arrival_ns)
@@ -127,14 +129,16 @@ class DeviceClock:
         return False
 
     def set_delay(self, ns: float) -> None:
-        """The least one-way delay, as two-way pings told it: taken off all times from now on."""
+        """Set the least one-way delay in ns, as measured by two-way pings; it is subtracted from all times
+        from now on.
+        """
         if self._last_tick is None:
             self._delay = ns
         else:
             self._aim(self._line, ns)
 
     def to_ns(self, ticks: NDArray[np.int64] | NDArray[np.uint64]) -> Floats:
-        """Host-monotonic ns of each tick; rises with the ticks, also from call to call, within a segment.
+        """Host-monotonic ns for each tick; rising with the ticks, also across calls, within a segment.
 
         Raises ValueError before the first `observe`.
         """
@@ -161,7 +165,9 @@ class DeviceClock:
         self._over = SPREAD_NS
 
     def _paused(self, x: float, y: float, arrival_ns: int) -> bool:
-        """Arrivals late for LATE_BINS seconds and not recovering: the counter stood still; no backlog."""
+        """Whether arrivals have been late for LATE_BINS seconds without recovering: the counter stood still; it is no
+        backlog.
+        """
         lateness = y - self._line.at(x)
         if lateness < JUMP_NS:
             self._late.clear()
@@ -191,7 +197,7 @@ class DeviceClock:
         self._aim(line, self._delay)
 
     def _aim(self, line: Line, delay: float) -> None:
-        """Take a new line, and keep what it differs by at the newest time given out, to be worn off."""
+        """Take a new line, keeping its difference at the newest time given out, which then decays."""
         here = np.full(1, self._mapped)
         known = self._mapped > -math.inf
         before = float(self._given(here)[0]) if known else 0.0
@@ -210,17 +216,15 @@ class DeviceClock:
 
 
 def _signed(difference: int) -> int:
-    """A difference of 64-bit counters, over their wrap."""
+    """A difference of 64-bit counters, across their wrap."""
     return (difference + 2**63) % 2**64 - 2**63
 
 
 class PacketClock:
-    """Sample times for a sensor without a counter: its packets' arrivals, and a nominal rate that may be off
-    by 5 %.
+    """Sample times for a sensor without a counter, from packet arrivals and a nominal rate that may be off by 5 %.
 
-    The samples told are counted and a line is laid through (count, arrival), late arrivals discounted. All
-    times stay late by the delay of a punctual packet. Packets that never came show as lateness that stays,
-    and are skipped over.
+    Samples are counted and a line is fitted through (count, arrival), discounting late arrivals. All times remain late
+    by the delay of a punctual packet. Packets that never arrived show as persistent lateness, and are skipped.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -235,7 +239,7 @@ class PacketClock:
         self._doubt = MISSING_NS
 
     def observe(self, count: int, arrival_ns: int) -> Floats:
-        """`count` >= 1 samples came together -> their host-monotonic times, ns [count], always rising."""
+        """A packet of `count` >= 1 samples; returns their host-monotonic times in ns [count], always rising."""
         if self._origin is None:
             self._origin = arrival_ns
             self._line = Line(self._nominal, -self._nominal * (count - 1))
@@ -260,7 +264,7 @@ class PacketClock:
         self._fit(*self._points.xy)
 
     def _move(self, by: float) -> None:
-        """Samples are missing, or the host's clock was set: the line as it is, from here on."""
+        """Shift the line, keeping its slope: samples are missing, or the host's clock was set."""
         by = self._nominal * round(by / self._nominal)
         self._line = Line(self._line.slope, self._line.intercept + by)
         self._points.delay(by)

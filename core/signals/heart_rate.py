@@ -1,8 +1,8 @@
-"""A heart rate from a chest accelerometer's vertical axis, or the reason why there is none.
+"""A heart rate from the vertical axis of a chest accelerometer, or the reason why there is none.
 
-No reading rather than a wrong one: the vibration must be strong enough, still enough, repeat clearly, be
-counted alike by two methods, and do so for several seconds. There was no ECG to check against: this is no
-medical device.
+No reading rather than a wrong one: the vibration must be strong enough, undisturbed and clearly periodic, two methods
+must agree on the rate, and all that for several seconds. No ECG was available for comparison: this is not a medical
+device.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ WINDOW_S = 10.0
 SHORTEST_S = 8.0
 
 WEAKEST_MS2 = 0.002
-"""Rms of 5 to 35 Hz; the faintest chest of 20 recordings gave 0.019."""
+"""Least rms of the 5 to 35 Hz band; the weakest chest of 20 recordings had 0.019."""
 
 CALMEST = 2.0
-"""Body's band over heart's band, rms: 0.15 to 1.4 on resting chests, 5 when walking, however softly."""
+"""Largest ratio of the rms in the body's band to that in the heart's: 0.15 to 1.4 on resting chests, 5 for the gentlest
+walk."""
 
 SWING = 0.38
-"""Sd of the envelope in the band of beats over its mean: 0.44 and more with a heartbeat, 0.30 in noise."""
+"""Least ratio of the envelope's standard deviation (in the band of beats) to its mean: from 0.44 with a heartbeat, 0.30
+in noise."""
 
 STRENGTH = 0.4
 HALF = 0.85
@@ -44,13 +46,15 @@ ANOTHER = 0.85
 each second beat of a simulated chest came early."""
 COVERED = 0.5
 REGULAR = 0.25
-"""Share of the window that lies between beats whose distance is within REGULAR of the median."""
+"""Least share of the window (COVERED) between beats whose distance is within REGULAR of the median."""
 
 APART_BPM, APART = 3.0, 0.05
 
 
 class Analysis(NamedTuple):
-    """heart_rate: last 10 s; breathing_per_minute: last 30 s, or None; motion: (from, to) in grid ms."""
+    """heart_rate: over the last 10 s; breathing_per_minute: over the last 30 s, or None; motion: (from,
+    to) in grid ms.
+    """
 
     heart_rate: Reading
     breathing_per_minute: float | None
@@ -58,7 +62,7 @@ class Analysis(NamedTuple):
 
 
 def analyse(t_ms: NDArray[np.int64], az: Floats, *, fs: float = 100.0) -> Analysis:
-    """t_ms: rising grid times [n], holes allowed; az: m/s² [n], gravity or not; the last 30 s count."""
+    """t_ms: rising grid times [n], holes allowed; az: m/s² [n], with or without gravity. The last 30 s are analysed."""
     if not len(t_ms):
         return Analysis(none(Reason.TOO_SHORT), None, ())
     window = regular(t_ms, az, fs, LONGEST_S)
@@ -74,7 +78,7 @@ def analyse(t_ms: NDArray[np.int64], az: Floats, *, fs: float = 100.0) -> Analys
 
 
 def _read(x: Floats, fs: float) -> Reading:
-    """Gate after gate on one unbroken, calm stretch of at most 10 s."""
+    """Check gate after gate on one unbroken, undisturbed stretch of at most 10 s."""
     if len(x) < SHORTEST_S * fs:
         return none(Reason.TOO_SHORT)
     if np.ptp(x) == 0.0:
@@ -98,7 +102,7 @@ def _read(x: Floats, fs: float) -> Reading:
 
 
 def _count(repeats: Rhythm, beats: Beats | None, seconds: float, fs: float) -> Reading:
-    """Whether the two opinions are one."""
+    """Count the beats, and accept the rate only if both estimates agree."""
     rate = 60.0 / repeats.period_s
     if not SLOWEST <= rate <= FASTEST:
         return none(Reason.OUT_OF_RANGE, 0.0)
@@ -121,30 +125,31 @@ def _count(repeats: Rhythm, beats: Beats | None, seconds: float, fs: float) -> R
 
 CONFIRMATIONS = 3
 CONFIRMED_AFTER_MS = 2_000.0
-"""A rate is shown once three analyses in a row agree on it, over two seconds or more."""
+"""A rate is shown once at least three successive analyses agree on it, over two seconds or more."""
 
 OCTAVE_AFTER_MS = 8_000.0
 OCTAVE_MEMORY_MS = 30_000.0
-"""A sudden half or double of what was shown is far more often a miscount than a heart: it must last
+"""A sudden halving or doubling of the rate shown is far more often a miscount than a change of the heart; it must last
 longer."""
 
 HELD_FOR_MS = 3_000.0
 SOFT = (Reason.NO_RHYTHM, Reason.DISAGREEMENT, Reason.HALF_OR_DOUBLE)
-"""What a single odd beat can cause: the rate shown before stands for a moment, marked as held."""
+"""Reasons that a single irregular beat can cause; for HELD_FOR_MS the previous rate stays, marked as held."""
 
 SAME_BPM, SAME = 5.0, 0.08
 
 
 class HeartTracker:
-    """Consistency over time: nothing is shown before it is confirmed, and nothing outlives its reason for
-    long."""
+    """Consistency over time: a rate is shown only when confirmed, and disappears soon after it can no longer be
+    measured.
+    """
 
     def __init__(self) -> None:
         self._run: deque[tuple[float, float]] = deque(maxlen=32)
         self._shown: tuple[float, Reading] | None = None
 
     def update(self, analysis: Analysis, now_ms: float) -> Reading:
-        """The reading to show, given the latest analysis; called about once a second, now_ms rising."""
+        """The reading to show for the latest analysis. Called about once a second, with now_ms rising."""
         reading = analysis.heart_rate
         if reading.bpm is None:
             return self._without(reading, now_ms)

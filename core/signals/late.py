@@ -1,8 +1,7 @@
-"""Samples from behind what was drawn: a repetition, or the first sign of a clock that was set back.
+"""Samples that lie before what was already drawn: repetitions, or the first sign of a clock that was set back.
 
-A clock set back goes on at its own pace; a repetition comes once, or faster than it was measured, and the
-stream moves on after it. Until that is told apart the samples wait here, bounded, and none is lost by
-waiting.
+A clock that was set back continues at its own pace. Repetitions come once, or faster than real time, and the stream
+then moves on. Until that is clear, the samples wait here: bounded, and none is lost by waiting.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 from core.signals.spline import Knot
 
 MOST = 10_000
-"""About 10 s of the fastest stream: more has never moved on, so it is no clock but a flood."""
+"""About 10 s of the fastest stream. That many without the stream moving on are not a clock that was set back."""
 
 
 class Late:
-    """The suspects, in the order they came, times rising."""
+    """The waiting samples in order of arrival, with rising times."""
 
     def __init__(self) -> None:
         self.knots: list[Knot] = []
@@ -24,11 +23,11 @@ class Late:
 
     @property
     def first_span(self) -> float:
-        """Sample time told by the first push among them."""
+        """The span of sample time in the first push among them, in ms."""
         return self._first_end - self.knots[0].t
 
     def add(self, knot: Knot, push: int, now_ms: float) -> int:
-        """Keep one of push number `push`; returns how many earlier ones it proves to be repetitions."""
+        """Keep a sample of push number `push`; returns how many earlier ones it proves to be repetitions."""
         given_up = 0
         if self.knots and (knot.t <= self.knots[-1].t or len(self.knots) >= MOST):
             given_up = len(self.release())
@@ -42,13 +41,12 @@ class Late:
         return given_up
 
     def release(self) -> list[Knot]:
-        """All of them, leaving nothing."""
+        """Return all of them and become empty."""
         knots, self.knots = self.knots, []
         return knots
 
     def is_step(self, hold_ms: float, now_ms: float) -> bool:
-        """Whether a clock was set back: told by two pushes or more, for `hold_ms`, not faster than twice real
-        time."""
+        """Whether a clock was set back: at least two pushes, covering `hold_ms`, at no more than twice real time."""
         if not self.knots or self._pushes < 2:
             return False
         told = self.knots[-1].t - self._first_end

@@ -1,9 +1,8 @@
 """Straight lines through stamps that can be late but never early.
 
-A stamp is the true moment plus a delay of at least zero, so every estimator here leans on the earliest
-stamps: the lower hull trusts them wholly, Theil-Sen outvotes the few that lie, and the late-discounted fit
-weighs all. Each takes x (ticks or sample indices, increasing) and y (stamps) and returns a Line; units are
-the caller's.
+A stamp is the true time plus a delay of at least zero, so every estimator here favours the earliest stamps: the lower
+hull trusts them entirely, Theil-Sen outvotes a few outliers, the late-discounted fit weighs all. Each takes x (ticks or
+sample indices, increasing) and y (stamps) and returns a Line, in the caller's units.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MOST_EARLY = 2.0
-"""One stamp that is early by mistake may weigh e² times a punctual one, never more."""
+"""Bound on the exponent of a weight: a stamp that is early by mistake weighs at most e² times a typical one."""
 
 
 class Line(NamedTuple):
@@ -35,11 +34,11 @@ class Line(NamedTuple):
 
 
 def lower_hull(x: Floats, y: Floats) -> Line:
-    """The edge of the lower convex hull over the mean of x: the line below all points with the least total
-    distance.
+    """The edge of the lower convex hull above the mean of x: of all lines below the points, the one closest to them in
+    total.
 
-    Source: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay
-    measurements", INFOCOM 1999. Linear time for sorted x. One point gives slope 0.
+    Source: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay measurements",
+    INFOCOM 1999. Linear time for sorted x. One point gives slope 0.
     """
     hull: list[tuple[float, float]] = []
     for point in zip(x.tolist(), y.tolist(), strict=True):
@@ -60,11 +59,11 @@ def _turns_down(a: tuple[float, float], b: tuple[float, float], c: tuple[float, 
 
 
 def theil_sen(x: Floats, y: Floats) -> Line:
-    """The median of all pairwise slopes, then the median intercept: right while fewer than 29 % of points
-    lie.
+    """The median of all pairwise slopes, then the median intercept; robust while fewer than 29 % of the points are
+    outliers.
 
-    Source: V. Paxson, "On calibrating measurements of packet transit times", SIGMETRICS 1998, who runs it
-    over the minima of successive intervals; the caller brings those minima. One point gives slope 0.
+    Source: V. Paxson, "On calibrating measurements of packet transit times", SIGMETRICS 1998, who applies it to the
+    minima of successive intervals; here the caller supplies those minima. One point gives slope 0.
     """
     if len(x) < 2:
         return Line(0.0, float(y[0]))
@@ -79,12 +78,13 @@ def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def late_discounted(x: Floats, y: Floats, near: Line) -> Line:
-    """Least squares with each point weighed by exp(-lateness / sd) about the line `near`: late stamps fade.
+    """Least squares in which each point weighs exp(-lateness / sd) relative to the line `near`, so that late stamps
+    fade.
 
-    To be called again with each new point, which makes it an iteration. Against plain least squares and the
-    hull it wandered least, or hardly more than the best, under pure exponential delays and under delays
-    rounded up to a radio's connection interval, where which points the hull touches is luck (simulated; the
-    tests repeat it). Fewer than three points: `near`, moved to the last.
+    Meant to be called again with each new point, which makes it an iteration. Compared with plain least squares and the
+    hull it wandered least, or hardly more than the best, under exponential delays and under delays rounded up to a
+    radio's connection interval, where it is chance which points the hull touches (simulated; repeated by the tests).
+    With fewer than three points: `near`, moved to the last one.
     """
     if len(x) < 3:
         return Line(near.slope, float(y[-1] - near.slope * x[-1]))

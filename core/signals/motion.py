@@ -1,8 +1,7 @@
-"""When the patient or the sensor moves: vibration far beyond what a heart does to a chest.
+"""Detects movement of the patient or the sensor: vibration far stronger than a heartbeat on the chest.
 
-Half-second blocks are judged by their strength alone, so a single knock and a long walk are both found, and a
-resting chest never is: in 17 resting recordings 0.7 to 4 Hz stays below 0.05 m/s² rms, in motion it is 0.1 to
-3.
+Half-second blocks are judged by strength alone, so a single knock and a long walk are both found, and a resting chest
+is not: in 17 resting recordings the 0.7 to 4 Hz band stays below 0.05 m/s² rms; in motion it has 0.1 to 3.
 """
 
 from __future__ import annotations
@@ -18,12 +17,11 @@ Floats = NDArray[np.float64]
 BLOCK_S = 0.5
 BODY_MS2 = 0.15
 HEART_MS2 = 0.5
-"""Block rms from which on it is motion: of the body's band, and of the heart's (resting chests: 0.25 at
-most)."""
+"""Block rms in m/s² above which it is motion: in the body's band, and in the heart's (resting chests: 0.25 at most)."""
 
 
 def moving(window: Window, fs: float) -> Mask:
-    """For each sample of the window whether it belongs to a moving block; m/s²."""
+    """For each sample of the window (m/s²), whether it belongs to a block with movement."""
     block = round(BLOCK_S * fs)
     if len(window.x) < 4 * block:
         return np.zeros(len(window.x), dtype=np.bool_)

@@ -1,9 +1,8 @@
-"""Samples into time order, and every irregularity of a live stream settled before a curve is drawn through
-it.
+"""Puts samples into time order and settles every irregularity of a live stream before a curve is drawn through it.
 
-Disorder is sorted as long as nothing was drawn past it; a hole is waited at, then crossed as a gap; a clock
-that steps back is re-anchored, so that time never repeats and the stream is never silent for the length of
-the step; a lone stamp from the future is dropped. Nothing here knows of grids.
+Samples are sorted as long as nothing was drawn past them. A hole is waited for, then declared a gap. A clock that steps
+back is re-anchored, so that time never repeats and the stream does not pause for the length of the step. A lone stamp
+from the future is dropped. Nothing here knows about grids.
 """
 
 from __future__ import annotations
@@ -20,28 +19,30 @@ from core.signals.spline import AHEAD, Knot
 
 GAP_PERIODS = 3.0
 GAP_MS = 100.0
-"""A hole longer than max(3 periods, 100 ms) is a gap and never bridged."""
+"""A hole longer than max(3 periods, 100 ms) is a gap and is never bridged."""
 
 STRAIGHT_PERIODS = 2.5
-"""Two missing samples or more are crossed by a line: there a cubic errs more than a line does (measured)."""
+"""Wider holes (two or more missing samples) are crossed by a line, as a cubic errs more than a line
+there (measured)."""
 
 LONGEST_PERIOD_MS = 110.0
-"""Slowest stream served, a little under 10 Hz: one long first interval must not pass for the period."""
+"""The slowest stream served, a little under 10 Hz; caps the first intervals, so that a long one is not taken for the
+period."""
 
 RENEWAL = 16
 
 CROWDED = 0.1
-"""Samples closer than this share of a period are one sample told twice."""
+"""Samples closer than this share of a period are one sample sent twice."""
 
 
 class Start(NamedTuple):
-    """The first sample, and up to AHEAD that follow."""
+    """The first sample, and up to AHEAD that follow it."""
 
     knots: list[Knot]
 
 
 class Curve(NamedTuple):
-    """Draw so many intervals, to ahead[0] and so on; the rest of `ahead` is there for the curve's sake."""
+    """Draw this many intervals, to ahead[0] and on; the rest of `ahead` only shapes the curve."""
 
     ahead: list[Knot]
     intervals: int
@@ -49,13 +50,13 @@ class Curve(NamedTuple):
 
 
 class Straight(NamedTuple):
-    """A hole too wide for a curve and too narrow for a gap: a straight line to `to`."""
+    """A hole too wide for a curve and too narrow for a gap: draw a straight line to `to`."""
 
     to: Knot
 
 
 class Across(NamedTuple):
-    """A gap: begin anew at `to`."""
+    """A gap after the time `near`: begin anew at `to`."""
 
     near: float
     to: Knot
@@ -65,7 +66,7 @@ Move = Start | Curve | Straight | Across
 
 
 class Period:
-    """The running median of the last 32 intervals, renewed every sixteenth."""
+    """The running median of the last 32 intervals, updated after every 16."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=32)
@@ -73,7 +74,7 @@ class Period:
         self._value = 0.0
 
     def add(self, intervals: Iterable[float]) -> None:
-        """Intervals in ms; one longer than LONGEST_PERIOD_MS counts as that."""
+        """Add intervals in ms, each counted as at most LONGEST_PERIOD_MS."""
         for interval in intervals:
             self._recent.append(min(interval, LONGEST_PERIOD_MS))
             self._count += 1
@@ -86,11 +87,11 @@ class Period:
 
     @property
     def stays(self) -> int:
-        """For how many more intervals the value is what it is now."""
+        """For how many more intervals the value will not change."""
         return RENEWAL - self._count % RENEWAL if self.known else 1
 
     def value(self, coming: Iterable[float]) -> float:
-        """The period in ms; until it is well known the `coming` intervals vote too."""
+        """The period in ms. Until enough intervals are known, the `coming` ones are included."""
         if self.known:
             return self._value
         known = [*self._recent, *coming]
@@ -125,7 +126,7 @@ class Order:
         return bool(self._queue)
 
     def add(self, samples: Iterable[tuple[float, float]], now_ms: float) -> None:
-        """Take one push's samples in the order they came."""
+        """Take the samples of one push, in order of arrival."""
         self._push += 1
         self._now = now_ms
         self._fresh.clear()
@@ -163,7 +164,9 @@ class Order:
         self._tail = knot.t
 
     def _re_anchor(self) -> None:
-        """The clock went back for good: its times now follow where the old ones ended, or a pause later."""
+        """The clock was set back for good: its times now continue where the old ones ended, plus the pause if there was
+        one.
+        """
         period = self._typical()
         pause = self._late.since_ms - self._forward_ms - self._late.first_span
         lead = pause if pause > max(2 * self._hold, gap_limit(period)) else period
@@ -174,7 +177,7 @@ class Order:
             self._insert(Knot(knot.t + delta, knot.v))
 
     def move(self, *, idle: bool) -> Move | None:
-        """What to draw next; None while that hangs on samples to come. `idle`: none will come soon."""
+        """What to draw next; None while that depends on samples to come. `idle`: none are expected soon."""
         while self._queue:
             if self._drawn is None:
                 return self._start() if idle or len(self._queue) > AHEAD else None
@@ -216,7 +219,7 @@ class Order:
         return Curve(ahead, count, period)
 
     def _regular(self, period: float, most: int) -> tuple[int, int]:
-        """How many knots lead on without a hole, up to `most`, and how many must wait for what follows."""
+        """How many knots follow without a hole, up to `most`, and how many of them must wait for the next ones."""
         queue, at = self._queue, 1
         while at < min(len(queue), most):
             width = queue[at].t - queue[at - 1].t
@@ -229,7 +232,7 @@ class Order:
         return at, AHEAD - 1
 
     def _advance(self, count: int) -> list[Knot]:
-        """The next `count` knots, now drawn."""
+        """The next `count` knots, which count as drawn from now on."""
         taken = self._queue[:count]
         del self._queue[:count]
         self._period.add(b.t - a.t for a, b in pairwise([self._drawn or taken[0], *taken]))
@@ -247,11 +250,11 @@ class Order:
         return self._period.value(b.t - a.t for a, b in pairwise(known))
 
     def paused(self) -> None:
-        """All was drawn while the stream was idle: what is missing before its next sample will not come."""
+        """Everything was drawn because the stream was idle: samples missing before its next one are not waited for."""
         self._paused_at = self._newest()
 
     def _crossed(self, at: int, idle: bool) -> bool:
-        """Whether the hole before queue[at] is a gap for certain. May drop what lies beyond, or move it."""
+        """Whether the hole before queue[at] is certainly a gap. May drop what lies beyond it, or shift it."""
         near, far = self._edge(at), self._queue[at].t
         if far <= self._decided:
             return True
@@ -274,14 +277,14 @@ class Order:
         return knot.t
 
     def _sure(self, near: float, far: float, at: int) -> bool:
-        """One message holds both sides, or the stream went on beyond for long, or it had been idle."""
+        """One push contains both sides, or the stream has gone on beyond for long enough, or it had been idle."""
         if len(self._queue) - at < 2 or self._hole is None:
             return False
         long_told = self._push > self._hole[1] and self._queue[-1].t - far >= self._hold
         return long_told or near == self._paused_at or (near in self._fresh and far in self._fresh)
 
     def _give_back(self, near: float, at: int) -> None:
-        """A gap is where a step back can be undone: it is longer, or the clock was put right just there."""
+        """At a gap, undo a step back of the clock, if the gap stays a gap, or the clock was corrected exactly there."""
         if not self.shift_ms:
             return
         period = self._typical()

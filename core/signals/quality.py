@@ -1,8 +1,7 @@
 """How far a heart rate can be trusted, and why there is none.
 
-A rate is shown only when every gate is passed; otherwise the first that was not says why. The numbers behind
-the gates come from real recordings and from signals that hold no heart (see docs/signals.md), not from a
-clinical study.
+A rate is shown only when every gate is passed; otherwise the reason is the first gate that failed. The limits come from
+real recordings and from signals without a heartbeat (see docs/signals.md), not from a clinical study.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple, Self
 
 
 class Reason(Enum):
-    """Why a reading is what it is: a code for programs, a sentence for a physician."""
+    """Why a reading is what it is: a code for programs and a sentence for physicians."""
 
     sentence: str
 
@@ -39,11 +38,11 @@ class Reason(Enum):
 
 
 class Reading(NamedTuple):
-    """A heart rate or the reason why there is none.
+    """A heart rate, or the reason why there is none.
 
-    bpm: beats a minute or None; quality: 0 to 1, how periodic the vibration and how alike the beats are;
-    beat_ms and beat_sd_ms: median time between beats and its beat-to-beat spread, ms, None where beats were
-    not told apart.
+    bpm: beats per minute or None. quality: 0 to 1, how periodic the vibration and how similar the beats are. beat_ms
+    and beat_sd_ms: median time between beats and its spread from beat to beat, in ms; None where single beats were not
+    found.
     """
 
     bpm: float | None

@@ -1,7 +1,8 @@
-"""The times of a whole recording, from the ticks and arrivals kept with it: what came later is known by now.
+"""Sample times for a whole recording, from the ticks and arrivals stored with it, using later packets as well as
+earlier.
 
-The online clock looks back only. Here each stretch is fitted with what came before and after it, by the same two lines,
-so a first minute is as good as any other; a device that restarted begins a new stretch.
+The live clock can only look back. Here each stretch is fitted with the packets before and after it, by the same two
+estimators, so that the first minute is as good as any other. A restarted device begins a new stretch.
 """
 
 from __future__ import annotations
@@ -19,20 +20,23 @@ Ints = NDArray[np.int64]
 
 CENTRES_NS = 10e9
 HALF_WINDOW_NS = 30e9
-"""A line each ten seconds through the minute around it; between them the offset goes straight."""
+"""A line every ten seconds, fitted to the minute around it; the offset between them is interpolated linearly."""
 
 
 class Refit(NamedTuple):
-    """`t_ns`: host-monotonic times of the packets' newest samples; `error_ms`: the worst error bar, None if none."""
+    """`t_ns`: host-monotonic times of the packets' newest samples;
+
+    `error_ms`: the largest error bar, None if there is none.
+    """
 
     t_ns: Floats
     error_ms: float | None
 
 
 def refit(packets: Sequence[tuple[int, int, int]], tick_ns: float, delay_ns: float = 0.0) -> Refit:
-    """`packets`: (tick of the newest sample, arrival in host-monotonic ns, samples) in order of arrival, n >= 1.
+    """`packets`: (tick of the newest sample, arrival in host-monotonic ns, sample count), in order of arrival, n >= 1.
 
-    All times stay late by the least one-way delay, but for `delay_ns` of it that is known.
+    All times remain late by the least one-way delay, except for the part `delay_ns` of it that is known.
     """
     ticks = np.array([packet[0] for packet in packets], np.int64)
     arrivals = np.array([packet[1] for packet in packets], np.int64)
@@ -47,7 +51,7 @@ def refit(packets: Sequence[tuple[int, int, int]], tick_ns: float, delay_ns: flo
 
 
 def _stretches(ticks: Ints, arrivals: Ints, tick_ns: float) -> list[tuple[int, int]]:
-    """Runs of packets of one clock: it rises, and keeps with the arrivals but for packets that were late."""
+    """Runs of packets of one clock: the counter never falls, nor gets ahead of the arrivals by more than JUMP_NS."""
     steps = np.diff(ticks) * tick_ns
     early = steps - np.diff(arrivals) > JUMP_NS
     cuts = (np.flatnonzero((steps < 0) | early) + 1).tolist()
@@ -55,7 +59,7 @@ def _stretches(ticks: Ints, arrivals: Ints, tick_ns: float) -> list[tuple[int, i
 
 
 def _offsets(x: Floats, y: Floats) -> tuple[Floats, float | None]:
-    """Arrival minus device time at each packet, without what made it late; ns, and its error bar."""
+    """Arrival minus device time at each packet, without its delay above the least one, in ns; and the error bar."""
     at, least = _minima(x, y)
     centres = np.arange(0.0, x[-1] + CENTRES_NS, CENTRES_NS)
     values, errors = [], list[float]()
@@ -72,7 +76,7 @@ def _offsets(x: Floats, y: Floats) -> tuple[Floats, float | None]:
 
 
 def _minima(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """The most punctual packet of each second."""
+    """The least delayed packet of each second."""
     order = np.lexsort((y, x // BIN_NS))
     first = np.unique((x // BIN_NS)[order], return_index=True)[1]
     chosen = order[first]

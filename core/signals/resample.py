@@ -1,8 +1,7 @@
-"""An irregular stream onto the absolute 10 ms grid, as it arrives.
+"""Resamples an irregular stream to the absolute 10 ms grid, as it arrives.
 
-Every grid time is a multiple of the step, comes once, and later ones are larger, for as long as the object
-lives. No point lies inside a gap, none is NaN, and the grid is the same however the stream was cut into
-pushes.
+Every grid time is a multiple of the step, appears once, and times only rise, for the life of the object. No point lies
+inside a gap, none is NaN, and the result does not depend on how the stream was divided into pushes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Floats = NDArray[np.float64]
 
 LARGEST_TIME_MS = 1e15
 LARGEST_VALUE = 1e9
-"""Beyond these a number is no time (year 33658) and no acceleration: treated as not finite."""
+"""Larger numbers are no time (year 33658) and no acceleration, and are treated as not finite."""
 
 
 class Gap(NamedTuple):
@@ -33,11 +32,11 @@ class Gap(NamedTuple):
 
 
 class Resampled(NamedTuple):
-    """What one push or flush gave.
+    """The result of one push or flush.
 
-    t: int64 [m] grid times, ms; values: float64 [m], finite; gaps: crossed on the way; dropped: samples given
-    up (duplicates, too late, not finite, lone stamps from the future); shift_ms: how far grid times now stand
-    ahead of the stream's own stamps, not 0 after its clock stepped back.
+    t: int64 [m] grid times, ms; values: float64 [m], finite; gaps: those crossed; dropped: samples discarded
+    (duplicates, too late, not finite, lone stamps from the future); shift_ms: how far grid times are ahead of the
+    stream's own stamps, other than 0 after its clock stepped back.
     """
 
     t: NDArray[np.int64]
@@ -48,12 +47,12 @@ class Resampled(NamedTuple):
 
 
 class Resampler:
-    """One axis of one stream onto the grid of `step_ms`.
+    """Resamples one axis of one stream to the grid of `step_ms`.
 
-    A point is told once three samples after it are known (30 ms at 100 Hz; from 154 Hz on 40 ms for the low-pass), or
-    `idle_ms` after the last push. Against a unit sine sampled for 60 s at 98.5 Hz with 1 ms of jitter the largest
-    error is below 0.0001 at 1.2 Hz, 0.002 at 5 Hz and 0.014 at 10 Hz (the tests hold it to that), but for the first
-    point of all: up to a step before the first sample, it is a guess (off by 0.07 at 5 Hz).
+    A point is given out once three samples after it are known (30 ms at 100 Hz; from 154 Hz on, 40 ms for the
+    low-pass), or `idle_ms` after the last push. Against a unit sine sampled for 60 s at 98.5 Hz with 1 ms of jitter,
+    the largest error is below 0.0001 at 1.2 Hz, 0.002 at 5 Hz and 0.014 at 10 Hz (verified by the tests). The exception
+    is the very first point: it lies up to a step before the first sample and is extrapolated (error 0.07 at 5 Hz).
     """
 
     def __init__(self, step_ms: float = 10.0, idle_ms: float = 250.0) -> None:
@@ -72,10 +71,10 @@ class Resampler:
         self._gaps: list[Gap] = []
 
     def push(self, t_ms: Floats, values: Floats, now_ms: float) -> Resampled:
-        """Take samples in the order they came.
+        """Take samples in order of arrival.
 
-        t_ms, values: float64 [n]; now_ms: when they arrived, on any clock that runs at the stream's own pace
-        (a replay at ten times the speed multiplies its clock by ten).
+        t_ms, values: float64 [n]; now_ms: when they arrived, on any clock that runs at the stream's pace (a replay at
+        ten times the speed multiplies its clock by ten).
         """
         usable = np.isfinite(t_ms) & (np.abs(t_ms) <= LARGEST_TIME_MS) & (np.abs(values) <= LARGEST_VALUE)
         if not usable.all():
@@ -88,8 +87,9 @@ class Resampler:
         return self._result()
 
     def flush(self, now_ms: float) -> Resampled:
-        """Give out what was held back for the curve's sake, once `deadline_ms` has passed (`inf` at the very
-        end)."""
+        """Give out the points held back for the sake of the curve, once `deadline_ms` has passed (`inf` at the very
+        end).
+        """
         if self.deadline_ms is not None and now_ms >= self.deadline_ms:
             self.deadline_ms = None
             self._order.add(self._stamps.release(), now_ms)
@@ -118,14 +118,14 @@ class Resampler:
             self._points(self._low_pass.end())
 
     def _begin(self, at: Knot) -> None:
-        """A stretch after a gap: its first point is at its first sample or later."""
+        """Begin a stretch after a gap; its first point is not before its first sample."""
         self._spline.restart(at)
         self._next = max(self._next, self._step * math.ceil(at.t / self._step))
         if self._next == at.t:
             self._point(self._next, at.v)
 
     def _filter_by(self, period: float) -> None:
-        """Low-pass what comes faster than the grid can carry."""
+        """Switch the low-pass on for streams faster than the grid can represent, and off for others."""
         if self._low_pass.suits(period):
             if not self._low_pass.active:
                 self._low_pass.begin(self._next, self._spline.knot)

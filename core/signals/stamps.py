@@ -1,8 +1,8 @@
-"""Who made a stream's stamps, and the samples' times when it was not the sensor.
+"""Who made a stream's stamps, and the samples' times if it was not the sensor.
 
-A sensor's own stamps are taken as they are. Stamps made on arrival betray themselves: some samples seem to
-come within half a period of each other, or a whole packet at once, which no sensor does. Such stamps are the
-true time plus a delay, so core.signals.arrivals puts their samples on the line the delays leave.
+A sensor's own stamps are used unchanged. Stamps made on arrival can be recognised: some samples seem to follow within
+half a period, or a whole packet at once, which no sensor does. Such a stamp is the true time plus a delay, and
+core.signals.arrivals computes the times.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ BLOCK = 128
 
 SHORT = 0.5
 SUSPICIOUS = 4
-"""More than 3 % of a block's intervals below half of what is usual, in the block and beside them: exponential delays of
-3 ms at 100 Hz give 6 %, a sensor whose sampling instants truly jitter by 1 ms 0.02 %, a new rate one interval."""
+"""From four (3 % of a block) on, intervals below half of the usual one show host stamps. Exponential delays of 3 ms at
+100 Hz give 6 %, a sensor whose sampling truly jitters by 1 ms 0.02 %, a change of rate a single interval."""
 
 PUNCTUAL_BLOCKS = 3
 AT_ONCE = 4
-"""A push of so many samples, half of them with the stamp before, is packet-stamped: no need to wait for a
-block."""
+"""A push of at least this many samples, half of which repeat the previous stamp, is packet-stamped; no
+block is needed."""
 
 
 class StampKind(Enum):
-    """What the times beside samples are."""
+    """What the stamps of samples stand for."""
 
     SENSOR = "each sample carries the time the sensor took it"
     HOST = "each sample carries the time it reached a host"
@@ -40,7 +40,7 @@ class StampKind(Enum):
 
 
 class Stamps:
-    """Turns stamps into times. `kind` is what the stream was last found to be."""
+    """Turns stamps into times. `kind` is what the stream was last recognised as."""
 
     def __init__(self) -> None:
         self.kind = StampKind.SENSOR
@@ -55,14 +55,16 @@ class Stamps:
         return self._arrivals.waiting
 
     def times(self, t: Floats, v: Floats) -> list[Timed]:
-        """Finite stamps and values [n] as they came -> (time, value) of all whose time is settled by now."""
+        """Finite stamps and values [n] in order of arrival; returns (time, value) of all whose time is settled
+        by now.
+        """
         out: list[Timed] = []
         for start in range(0, len(t), BLOCK):
             out += self._part(t[start : start + BLOCK], v[start : start + BLOCK])
         return out
 
     def release(self) -> list[Timed]:
-        """The stream fell idle: what still waits, at the best times known."""
+        """The stream is idle: return what still waits, at the best known times."""
         return self._arrivals.release()
 
     def _part(self, t: Floats, v: Floats) -> list[Timed]:
@@ -86,7 +88,7 @@ class Stamps:
             del self._seen_t[:BLOCK], self._seen_v[:BLOCK]
 
     def _judge(self, steps: Floats) -> None:
-        """A block's intervals, without samples told twice."""
+        """Judge a block's intervals, repeated samples left out."""
         onward = steps[steps > 0.0]
         if not len(onward):
             return
@@ -110,8 +112,9 @@ class Stamps:
 
 
 def _at_once(t: Floats, v: Floats) -> bool:
-    """Whether half of a push carries the stamp of the sample before it, with other values: a packet, or
-    several."""
+    """Whether at least half of a push repeats the previous sample's stamp with another value: one or more whole
+    packets.
+    """
     same = t[1:] == t[:-1]
     if len(t) < AT_ONCE or not same.any():
         return False

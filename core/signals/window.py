@@ -1,4 +1,4 @@
-"""The latest seconds of the grid as one regular array, with what is not known marked as such."""
+"""The latest seconds of the grid as one regular array, with unknown samples marked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ Mask = NDArray[np.bool_]
 
 
 class Window(NamedTuple):
-    """x: one value each step [n], holes filled by straight lines so that filters can run; known: False in
-    holes."""
+    """x: one value per step [n], holes filled linearly so that filters can run; known: False inside holes."""
 
     start_ms: int
     step_ms: float
@@ -25,7 +24,7 @@ class Window(NamedTuple):
 
 
 def regular(t_ms: NDArray[np.int64], values: Floats, fs: float, longest_s: float) -> Window:
-    """The last `longest_s` of a grid with holes; t_ms rising, spaced by multiples of 1000 / fs."""
+    """The last `longest_s` seconds of a grid with holes; t_ms rising, spaced by multiples of 1000 / fs ms."""
     step = 1000.0 / fs
     first = int(np.searchsorted(t_ms, t_ms[-1] - longest_s * 1000.0, side="right"))
     t, v = t_ms[first:], values[first:]

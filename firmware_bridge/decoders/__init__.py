@@ -1,7 +1,7 @@
-"""What any sensor's bytes mean, one module a sensor family: raw device ticks and g, no time of day, no filtering.
+"""Decoding of sensors' bytes, one module per sensor family: raw device ticks and g, no time of day, no filtering.
 
-A decoder is fed bytes in any split with their arrival time and gives events. It never raises on what a line can bring:
-damage is an event too, and counted.
+A decoder takes bytes, however split, with their arrival time, and returns events. It never raises on any input: damage
+is an event as well, and counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from firmware_bridge.framing import Damaged
 class Samples(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Samples of one packet: `ticks` int64[n] of the device's clock, `acc_g` float64[n, 3] in g.
 
-    `lost`: samples that the device's own counter says are missing before these. `arrival_ns` as given to `feed`.
+    `lost`: samples missing just before these by the device's own counter. `arrival_ns`: as given to `feed`.
     """
 
     seq: int
@@ -34,7 +34,9 @@ class Samples(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who a device says it is: `tick_ns` is its clock's step, rates in Hz and ranges in g what it can be set to."""
+    """How a device describes itself: `tick_ns` is its clock's step; rates in Hz and ranges in g are those it can be set
+    to.
+    """
 
     name: str
     firmware: str
@@ -45,7 +47,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Pong(msgspec.Struct, frozen=True):
-    """A device's answer to a ping: its clock at receipt and at sending, and when the answer arrived here."""
+    """A device's answer to a ping: its clock at receipt and at sending, and the arrival of the answer here."""
 
     token: int
     received_us: int
@@ -54,11 +56,11 @@ class Pong(msgspec.Struct, frozen=True):
 
     @property
     def device_us(self) -> float:
-        """The device's clock in the middle of its answering."""
+        """The device's clock halfway between receipt and answer."""
         return (self.received_us + self.sent_us) / 2
 
     def round_trip_ns(self, sent_ns: int) -> int:
-        """Time on the line, both ways, for a ping sent at `sent_ns`: delta of RFC 5905 section 8."""
+        """Time in transit, both ways, for a ping sent at `sent_ns`: delta of RFC 5905 section 8."""
         return (self.arrival_ns - sent_ns) - (self.sent_us - self.received_us) * 1000
 
     def offset_ns(self, sent_ns: int) -> float:
@@ -67,7 +69,10 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """How a command went; `value` is the rate or range now in effect, `code` a ReplyCode or a later firmware's own."""
+    """The result of a command; `value`: the rate or range now in effect;
+
+    `code`: a ReplyCode, or one of a later firmware.
+    """
 
     command: int
     ok: bool
@@ -90,7 +95,9 @@ Event = Samples | Identity | Pong | Reply | Ecg | Damaged
 
 @dataclass(slots=True)
 class Counters:
-    """Since the decoder was made. `restarts`: times the device began anew, by its boot number or its counter."""
+    """Counts since the decoder was created. `restarts`: restarts of the device, seen by its boot number or
+    its counter.
+    """
 
     frames: int = 0
     samples: int = 0
@@ -100,9 +107,10 @@ class Counters:
 
 
 class Decoder(Protocol):
-    """One device's bytes; `tick_ns` is the nominal length of its clock's tick, None for a device that has none.
+    """Decodes one device's bytes; `tick_ns` is the nominal length of its clock's tick, None for a device without a
+    clock.
 
-    Without a clock `ticks` number the samples, and arrivals alone tell the times.
+    Without a clock, `ticks` number the samples and only their arrivals give times.
     """
 
     tick_ns: float | None
@@ -111,5 +119,5 @@ class Decoder(Protocol):
     def feed(self, data: bytes, arrival_ns: int) -> list[Event]: ...
 
     def break_off(self) -> None:
-        """The port was closed: forget a frame begun, keep the counters."""
+        """The port was closed: forget an unfinished frame, keep the counters."""
         ...

@@ -1,6 +1,6 @@
 """Bangle.js over the Nordic UART service: a line of JavaScript makes the watch print its accelerometer.
 
-Source: Espruino's reference of Bangle.setPollInterval and its `accel` event. It prints `t,x,y,z`: ms and g.
+Source: Espruino's reference of Bangle.setPollInterval and its `accel` event. It prints `t,x,y,z`, in ms and g.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ RATES_HZ = (12.5, 25.0, 50.0, 100.0)
 USUAL_HZ = 50.0
 RANGE_G = 8.0
 _QUIET = "\x10"
-"""Espruino echoes a line unless it begins with this."""
+"""Espruino echoes every line that does not begin with this."""
 
 
 def program(rate_hz: float) -> bytes:
-    """Prints a line a sample; the interval is in ms, and 80 is the watch's own."""
+    """The program that prints a line per sample; intervals are in ms (the watch's default is 80)."""
     accel = "Bangle.on('accel',a=>Bluetooth.println([(getTime()*1000).toFixed(1),a.x,a.y,a.z].join(',')))"
     return (
         f"\x03{_QUIET}Bangle.removeAllListeners('accel');Bangle.setPollInterval({1000 / rate_hz:g});{accel}\n".encode()
@@ -32,7 +32,7 @@ def ending() -> bytes:
 
 
 class BangleJs:
-    """Lines of the program that is written into the watch's own interpreter; its clock counts microseconds."""
+    """Reads the lines printed by our program in the watch's interpreter; ticks are microseconds."""
 
     tick_ns: float | None = 1000.0
     commands: str | None = None

@@ -1,7 +1,7 @@
-"""Lines of numbers, as sketches print them: `t,x,y,z` or `x,y,z`, split by commas, semicolons, tabs or spaces.
+"""Lines of numbers as sketches print them: `t,x,y,z` or `x,y,z`, separated by commas, semicolons, tabs or spaces.
 
-Accelerations in g (or m/s²), times in ms or µs of the board's clock. There is no checksum: a line that is not what it
-should be is damage, a header or a comment among them. Sensors worth choosing should speak our frame instead.
+Accelerations in g (or m/s²), times in ms or µs of the board's clock. There is no checksum: any other line, headers and
+comments included, counts as damage. Our own frame format is the better choice where there is one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ WILD_G = 1000.0
 MOST_TICKS = 1e15
 STANDARD_GRAVITY = 9.80665
 RANGE_UNKNOWN_G = 16.0
-"""Told with the samples, since lines do not say it; wide enough for any chest."""
+"""Reported with the samples, since lines do not state their range; wide enough for any chest."""
 _SPLIT = re.compile(rb"[,;\t ]+")
 
 
 class CsvLines:
-    """`timed`: the first of four columns is the time, whole or not, in units of `tick_ns`; else three columns.
+    """`timed`: the first of four columns is the time, whole or not, in units of `unit_ns`; otherwise there are three.
 
     Ticks are thousandths of that unit. Without times the samples are numbered, and `tick_ns` is None.
     """

@@ -1,6 +1,6 @@
-"""Our own frames over our own GATT service (`docs/gatt-service.md`): the serial byte stream, cut into notifications.
+"""Our own frames over our own GATT service (`docs/gatt-service.md`): the serial byte stream, split into notifications.
 
-A frame may begin in one notification and end in another; its arrival is that of its last byte.
+A frame may span several notifications; its arrival is that of its last byte.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from firmware_bridge.gatt import COMMANDS, FRAMES, HOMESIDE_SERVICE, Family, Pla
 
 
 class HomesideGatt:
-    """Rate and range are set by our own commands, once the connection is open."""
+    """Rate and range are set by our own commands once the connection is open."""
 
     tick_ns: float | None = HomesideSerial.tick_ns
     commands: str | None = COMMANDS

@@ -1,7 +1,7 @@
-"""Our own serial protocol (`docs/serial-frame.md`): exact sample times by the device's clock, exact counts of loss.
+"""Our own serial protocol (`docs/serial-frame.md`): exact sample times on the device's clock, exact counts of loss.
 
-The counter numbers samples, not frames, so a hole's size is known whatever the frames in it held. Keep one decoder
-over reconnections: a hole across an unplugged cable is counted too.
+The counter numbers samples, not frames, so the size of a gap is known whatever its frames held. Keep the decoder across
+reconnections, so that samples missed while unplugged are counted too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TICK_NS = 1000.0
 
 
 class HomesideSerial:
-    """One device's decoder. Its first packet has no `lost`: what came before the port was opened was not missed."""
+    """One device's decoder. Its first packet has `lost` 0: what was sent before the port was opened was not missed."""
 
     tick_ns: float | None = TICK_NS
 
@@ -40,7 +40,7 @@ class HomesideSerial:
         ]
 
     def break_off(self) -> None:
-        """The port was closed: forget a frame begun, keep counting."""
+        """The port was closed: forget an unfinished frame, keep counting."""
         self._splitter.break_off()
 
     def _event(self, payload: bytes, arrival_ns: int) -> Event:
@@ -68,7 +68,9 @@ class HomesideSerial:
         )
 
     def _count(self, boot: int, seq: int, count: int) -> int:
-        """Samples missing before `seq`. A new boot counted from 0; a counter gone back in one boot tells nothing."""
+        """Samples missing before `seq`. A new boot counts from 0; a counter that went back within one boot shows
+        nothing.
+        """
         first, restarted = self._boot is None, self._boot not in (None, boot)
         lost = 0 if first else seq if restarted else (seq - self._next) % _WRAP
         if lost >= _WRAP // 2 and not restarted:

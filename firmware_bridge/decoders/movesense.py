@@ -1,7 +1,7 @@
-"""Movesense with the GATT SensorData firmware: accelerometer packets stamped in whole milliseconds.
+"""Movesense with the GATT SensorData firmware: accelerometer packets with timestamps in whole milliseconds.
 
 Source: Movesense device library, GATTSensorDataClient sample. A command is its code, a reference of our choice and the
-resource's path; what comes back carries the reference. A packet's time is that of its first sample.
+path of the resource; answers carry the reference. A packet's time is that of its first sample.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DATA = "34800002-7185-4d5d-b431-630e7050e8f0"
 RATES_HZ = (13.0, 26.0, 52.0, 104.0, 208.0, 416.0, 833.0, 1666.0)
 USUAL_HZ = 208.0
 RANGE_G = 8.0
-"""The firmware's own; this protocol has no way to change it."""
+"""Fixed by the firmware; this protocol cannot change it."""
 REFERENCE = 0x63
 STANDARD_GRAVITY = 9.80665
 WILD_G = 64.0
@@ -31,7 +31,7 @@ _SAMPLE = 12
 
 
 class Movesense:
-    """Ticks are microseconds: the stamps' milliseconds, smoothed onto the grid they were rounded from."""
+    """Ticks are microseconds: the timestamps' milliseconds, smoothed onto the grid they were rounded from."""
 
     tick_ns: float | None = 1000.0
     commands: str | None = None
@@ -85,7 +85,7 @@ class Movesense:
         return self._samples(values, stamp * 1000.0 + (whole - 1) * self._spacing.period, arrival_ns)
 
     def _more(self, body: bytes, arrival_ns: int) -> Samples | None:
-        """The second part of a packet longer than a notification: it goes on where the first broke off."""
+        """The second part of a packet longer than a notification; it continues where the first one ended."""
         body, self._rest = self._rest + body, b""
         if not body or len(body) % _SAMPLE:
             raise FrameError(Damage.LENGTH, f"a second part of {len(body)} bytes")
@@ -109,7 +109,7 @@ class Movesense:
         return Samples(number, placed.ticks, acc_g, self._rate_hz, RANGE_G, placed.lost, arrival_ns)
 
     def _unwrapped(self, stamp: int) -> int:
-        """The counter has 32 bits, 49 days: a step back by more than half of them is a turn of it."""
+        """The 32-bit counter wraps after 49 days: a step back by more than half its range is a wrap."""
         if stamp - self._stamp < -(1 << 31):
             self._high = min(self._high + (1 << 32), 1 << 50)
         self._stamp = stamp

@@ -1,8 +1,8 @@
-"""Polar H10, and its kin with delta frames: accelerometer and ECG of the "PMD" service.
+"""Polar H10, and relatives with delta frames: accelerometer and ECG of the "PMD" service.
 
-Source: Polar BLE SDK, technical documentation, online measurement (v1.0) and time system. A frame's time is that of
-its newest sample, ns since 2000 by the device's clock. The H10 must be told to stop: it measures on until its battery
-is empty otherwise.
+Source: Polar BLE SDK, technical documentation, online measurement (v1.0) and time system. A frame's time is that of its
+newest sample, in ns since 2000 by the device's clock. The H10 must be told to stop, or it measures until its battery is
+empty.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ ECG_HZ = 130.0
 ECG, ACC = 0, 2
 _START, _STOP, _RESPONSE = 2, 3, 0xF0
 _DONE = frozenset({0, 6})
-"""Success, and already in that state."""
+"""Success, and "already in that state"."""
 _HEAD = struct.Struct("<BQB")
 _DELTA = 0x80
 _RAW_BYTES = {0: 1, 1: 2, 2: 3}
 _DELTA_BYTES = {0: 2, 1: 2}
-"""Bytes of a value, or of the reference of a delta frame, by frame type. Compressed type 0 comes in g, others in mg."""
+"""Bytes per value, or of a delta frame's reference, by frame type. Compressed type 0 is in g, others in mg."""
 _FACTOR = b"\x05\x01"
-"""Setting 5, one value: what the values of delta frames are multiplied by; in the answer to a start."""
+"""Setting 5 with one value, in the answer to a start: the factor for the values of delta frames."""
 MOST_FACTOR = 1e3
 MOST_SAMPLES = 4096
-"""In one frame; a delta block of width 0 holds 255 samples in two bytes, and a radio can invent many of these."""
+"""Samples accepted in one frame: a delta block of width 0 claims 255 samples in two bytes, and damaged frames may have
+many."""
 
 
 def start_acc(rate_hz: float, range_g: float) -> bytes:
-    """Settings are type, number of values, value: 0 rate Hz, 1 resolution bits, 2 range g, u16 each."""
+    """The start command. Each setting is a type, a number of values and u16 values: 0 rate Hz, 1 resolution bits, 2
+    range g.
+    """
     return struct.pack("<BBBBHBBHBBH", _START, ACC, 0, 1, round(rate_hz), 1, 1, 16, 2, 1, round(range_g))
 
 
@@ -57,7 +60,7 @@ def stop(kind: int) -> bytes:
 
 
 class Polar:
-    """Values are mg; `ecg` asks for the ECG stream as well, which is the truth to hold a heart rate against."""
+    """Values are in mg; `ecg` also requests the ECG stream, as a reference for heart rates."""
 
     tick_ns: float | None = 1.0
     commands: str | None = None
@@ -88,10 +91,12 @@ class Polar:
         return [event] if event is not None else []
 
     def break_off(self) -> None:
-        """Times go on over a reconnection: what was missed is counted by them."""
+        """Nothing to forget: timing continues across a reconnection, so that samples missed meanwhile are counted."""
 
     def _control(self, data: bytes) -> Event | None:
-        """F0, command, measurement, status. Answers to a stop that was not running are no news."""
+        """F0, command, measurement, status. Answers to a stop are ignored, even refusals because nothing was
+        running.
+        """
         if len(data) < 4 or data[0] != _RESPONSE:
             raise FrameError(Damage.KIND, f"{len(data)} bytes from the control point")
         if data[1] == _STOP:
@@ -147,7 +152,7 @@ def unpack_raw(body: bytes, channels: int, size: int) -> NDArray[np.int64]:
 
 
 def unpack_delta(body: bytes, channels: int, size: int) -> NDArray[np.int64]:
-    """A reference sample, then blocks: bits per difference, samples, the differences packed from the lowest bit."""
+    """A reference sample, then blocks: bits per difference, samples, and the differences packed from the lowest bit."""
     at = channels * size
     parts, count = [unpack_raw(body[:at], channels, size)], 1
     while at < len(body):

@@ -1,4 +1,4 @@
-"""Our own payloads in SLIP frames (RFC 1055), for boards whose serial library has SLIP and no COBS.
+"""Our own payloads in SLIP frames (RFC 1055), for boards whose serial library supports SLIP but not COBS.
 
 A frame is END, the payload and its CRC-32 with END and ESC escaped, END. The rest is as in `docs/serial-frame.md`.
 """
@@ -14,7 +14,7 @@ from firmware_bridge.framing import MAX_PAYLOAD, Splitter
 
 END, ESC, ESC_END, ESC_ESC = b"\xc0", b"\xdb", b"\xdb\xdc", b"\xdb\xdd"
 MAX_ENCODED = 2 * (MAX_PAYLOAD + 4)
-"""Bytes between two ENDs, should all of them be escaped."""
+"""Bytes between two ENDs if all of them were escaped."""
 
 
 def encode(payload: bytes) -> bytes:
@@ -23,12 +23,12 @@ def encode(payload: bytes) -> bytes:
 
 
 def reframed(frame: bytes) -> bytes:
-    """A frame of ours, as `firmware_bridge.commands` makes them, in SLIP."""
+    """A frame made by `firmware_bridge.commands`, converted to SLIP."""
     return encode(framing.decode(frame.strip(framing.DELIMITER)))
 
 
 def decode(encoded: bytes) -> bytes:
-    """The payload of what stood between two ENDs; FrameError when it is damaged."""
+    """The payload of the bytes between two ENDs; FrameError when damaged."""
     if len(encoded) > MAX_ENCODED:
         raise FrameError(Damage.TOO_LONG)
     if encoded.count(ESC) != encoded.count(ESC_END) + encoded.count(ESC_ESC):
@@ -41,7 +41,7 @@ def decode(encoded: bytes) -> bytes:
 
 
 class HomesideSlip(HomesideSerial):
-    """The frames of our own boards, stuffed as SLIP does it (RFC 1055), for lines that already speak it."""
+    """The frames of our own boards in SLIP (RFC 1055), for serial lines that already use it."""
 
     def __init__(self) -> None:
         super().__init__(Splitter(END, MAX_ENCODED, decode))

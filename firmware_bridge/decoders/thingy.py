@@ -1,6 +1,6 @@
-"""Nordic Thingy:52: the raw stream of its motion service, nine int16 without a clock.
+"""Nordic Thingy:52: the raw stream of its motion service, nine int16 values without a clock.
 
-Source: Thingy:52 firmware documentation, motion service. The accelerometer comes first, 1024 to the g.
+Source: Thingy:52 firmware documentation, motion service. The accelerometer comes first, 1024 per g.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _USUAL_MS = 500
 
 
 def config(rate_hz: float) -> bytes:
-    """Intervals of steps, temperature and compass at their default, the motion rate, no wake on motion."""
+    """The configuration: default intervals for steps, temperature and compass, the motion rate, no wake on motion."""
     return _CONFIG.pack(_USUAL_MS, _USUAL_MS, _USUAL_MS, round(rate_hz), 0)
 
 
 class Thingy:
-    """One sample a notification, without a time or a number: what is lost shows by arrival alone."""
+    """One sample per notification, without time or number, so losses can only be seen from arrivals."""
 
     tick_ns: float | None = None
     commands: str | None = None
@@ -60,7 +60,7 @@ class Thingy:
         return [Samples(number, np.array([number], np.int64), acc_g, self._rate_hz, RANGE_G, 0, arrival_ns)]
 
     def break_off(self) -> None:
-        """Nothing is begun that a notification does not end."""
+        """Nothing to forget: no frame spans notifications."""
 
 
 FAMILY = Family("thingy", "Nordic Thingy:52", (ADVERTISED,), ("Thingy",), Thingy, RATES_HZ, (RANGE_G,))

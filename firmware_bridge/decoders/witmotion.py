@@ -1,7 +1,7 @@
 """WitMotion over BLE (WT901BLE, WT9011DCL) and over a serial line (WT901C, BWT901CL).
 
-Source: WitMotion's standard protocol and its Bluetooth SDK. Over BLE a packet is 20 bytes without checksum, over the
-line 11 bytes that sum up to their last. Neither has a clock or a counter: arrivals alone tell the times.
+Source: WitMotion's standard protocol and its Bluetooth SDK. A BLE packet has 20 bytes and no checksum, a serial one 11
+bytes of which the last is the sum. Neither has a clock or counter: only arrivals give times.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from firmware_bridge.gatt import Family, Plan, Write, listed
 SERVICE = "0000ffe5-0000-1000-8000-00805f9a34fb"
 NOTIFY = "0000ffe4-0000-1000-8000-00805f9a34fb"
 WRITE = "0000ffe9-0000-1000-8000-00805f9a34fb"
-"""The maker's own base: it differs from the Bluetooth SIG's in two digits, 9a for 9b."""
+"""The maker's own base UUID, which differs from the Bluetooth SIG's in two digits (9a for 9b)."""
 
 RATE_CODES = {10.0: 0x06, 20.0: 0x07, 50.0: 0x08, 100.0: 0x09, 200.0: 0x0B}
 USUAL_HZ = 100.0
@@ -44,7 +44,7 @@ def _g(frames: list[bytes]) -> NDArray[np.float64]:
 
 
 class _Counted:
-    """What both transports share: samples that are numbered as they come."""
+    """What both transports share: samples numbered as they arrive."""
 
     tick_ns: float | None = None
 
@@ -69,7 +69,7 @@ class _Counted:
 
 
 class WitMotionBle(_Counted):
-    """A notification holds whole packets; bytes between them are damage."""
+    """A notification contains whole packets; any other bytes are damage."""
 
     commands: str | None = None
 
@@ -90,7 +90,7 @@ class WitMotionBle(_Counted):
 
 
 class WitMotionSerial(_Counted):
-    """Frames of 0x55, kind, eight bytes, sum; those of other kinds than acceleration are passed over."""
+    """Frames of 0x55, kind, eight bytes and sum; kinds other than acceleration are skipped."""
 
     def feed(self, data: bytes, arrival_ns: int) -> list[Event]:
         bytes_, found, measured, at = self._rest + data, list[Event](), list[bytes](), 0

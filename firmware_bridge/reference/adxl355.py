@@ -10,7 +10,9 @@ _MARK_X, _MARK_EMPTY = 0x01, 0x02
 
 
 class Adxl355:
-    """`bus`: of bus.py. 20 bits, sent as int32 with them at the top; the FIFO holds 32 samples of three axes."""
+    """`bus`: from bus.py. Samples have 20 bits, sent in the upper bits of an int32; the FIFO holds 32 samples of three
+    axes.
+    """
 
     part = "ADXL355"
     wide = True
@@ -29,7 +31,7 @@ class Adxl355:
             raise OSError("no ADXL355 here: check the wiring, CS and the supply")
 
     def start(self, rate_hz, range_g, watermark):
-        """Standby, set, run; the FIFO is empty then."""
+        """Standby, configure, run; the FIFO is empty afterwards."""
         bus = self._bus
         bus.write(_POWER, 0x01)
         bus.write(_FILTER, self._codes[rate_hz])
@@ -44,7 +46,7 @@ class Adxl355:
         return self._bus.read(_ENTRIES, 1)[0] // 3
 
     def read(self):
-        """([(x, y, z)], whether samples ran over)."""
+        """([(x, y, z)], whether samples were overwritten)."""
         overrun = bool(self._bus.read(_STATUS, 1)[0] & _OVERRUN)
         values = []
         for _ in range(self.waiting()):

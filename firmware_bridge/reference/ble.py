@@ -19,7 +19,7 @@ _BUFFER = const(256)
 
 
 class Ble:
-    """One host at a time; what is sent while nobody listens is let go, and the sequence tells."""
+    """One host at a time; what is sent while nobody is connected is dropped, which the sequence numbers show."""
 
     def __init__(self, name):
         self._name = name.encode()
@@ -45,7 +45,7 @@ class Ble:
                 return
 
     def receive(self, wait_ms):
-        """What has come, after at most `wait_ms`."""
+        """The bytes received, after waiting at most `wait_ms`."""
         end = time.ticks_add(time.ticks_ms(), wait_ms)
         while not self._heard and time.ticks_diff(end, time.ticks_ms()) > 0:
             time.sleep_ms(1)
@@ -64,7 +64,7 @@ class Ble:
             self._mtu = data[1]
 
     def _advertise(self):
-        """Flags and our service; the name is in the scan response, since both do not fit."""
+        """Advertise flags and our service; the name is in the scan response, since both do not fit."""
         service = bytes(_SERVICE)
         said = b"\x02\x01\x06" + bytes([len(service) + 1, 0x07]) + service
         name = bytes([len(self._name) + 1, 0x09]) + self._name

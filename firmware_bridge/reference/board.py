@@ -1,7 +1,7 @@
-"""MicroPython. A board: samples out of the sensor's FIFO into frames, commands answered, sample times by its own clock.
+"""MicroPython. A board: samples from the sensor's FIFO into frames, commands answered, sample times by its own clock.
 
-The sensor's interrupt says when its FIFO has come to the watermark; from that moment and the counted samples come the
-time of each, and the period of the sensor's own oscillator, which may be off by 1 % from what its data sheet says.
+The sensor's interrupt signals that its FIFO has reached the watermark. That moment and the sample count give the time
+of each sample, and the period of the sensor's own oscillator, which may differ by 1 % from its data sheet.
 """
 
 import struct
@@ -10,22 +10,23 @@ import time
 import frame
 
 FRAME_MS = 40
-"""A frame each 40 ms: 25 a second."""
+"""A frame every 40 ms: 25 per second."""
 NEAR = 0.05
 LEARN_US = 1_000_000
 YIELDS = 50
-"""Times follow stamps that stay late by a fiftieth: more than an oscillator is off by, less than a busy moment."""
+"""Times follow persistently late stamps by at most a fiftieth of the time passed: more than an oscillator is off, less
+than a busy moment delays."""
 
 
 class Clock:
-    """Microseconds since power-on in 64 bits: `ticks_us` turns over after some minutes."""
+    """Microseconds since power-on in 64 bits, although `ticks_us` wraps after some minutes."""
 
     def __init__(self):
         self._last = time.ticks_us()
         self._us = 0
 
     def at(self, ticks):
-        """The time of a moment that `ticks_us` stamped, within half a turn of now."""
+        """The time of a moment stamped with `ticks_us`, within half a wrap of now."""
         return self.now() + time.ticks_diff(ticks, self._last)
 
     def now(self):
@@ -36,7 +37,7 @@ class Clock:
 
 
 class Board:
-    """`sensor`: a driver of this folder. `boot`: a number of this power-on. `send` takes bytes."""
+    """`sensor`: a driver of this folder. `boot`: a number that identifies this power-on. `send` takes bytes."""
 
     def __init__(self, sensor, send, name, firmware, boot):
         self.sensor, self.send = sensor, send
@@ -49,7 +50,7 @@ class Board:
         self.tell(self._identity())
 
     def interrupt(self, _pin=None):
-        """The FIFO has come to its watermark. Called by the pin; nothing is done but to look at the clock."""
+        """The FIFO has reached its watermark. Called by the pin's interrupt; it only reads the clock."""
         if self._stamp is None:
             self._stamp = time.ticks_us()
 
@@ -57,19 +58,19 @@ class Board:
         self.send(frame.encode(payload))
 
     def heard(self, data):
-        """Bytes from the host, in any split."""
+        """Take bytes from the host, however split."""
         received_us = self.clock.now()
         for payload in self._splitter.feed(data):
             self._obey(payload, received_us)
 
     def step(self):
-        """What is due: call it often, at least each half watermark."""
+        """Do what is due; call it often, at least twice per watermark."""
         stamp, self._stamp = self._stamp, None
         if stamp is not None:
             self._drain(self.clock.at(stamp))
 
     def _start(self, rate_hz, range_g):
-        """Set anew: what is in the FIFO is let go, and the sequence counts it."""
+        """Configure the sensor; samples in the FIFO are dropped, and the sequence numbers account for them."""
         self.rate_hz, self.range_g = rate_hz, range_g
         self.watermark = max(1, min(self.sensor.deepest, int(rate_hz * FRAME_MS / 1000)))
         self.period_ns = int(1e9 / rate_hz)
@@ -78,7 +79,7 @@ class Board:
         self.sensor.start(rate_hz, range_g, self.watermark)
 
     def _drain(self, stamp_us):
-        """At `stamp_us` the sample numbered `watermark` of this FIFO was taken."""
+        """Send the FIFO's samples; number `watermark` of them was taken at `stamp_us`."""
         values, overrun = self.sensor.read()
         if overrun:
             self.number += self._missed(stamp_us)
@@ -106,7 +107,9 @@ class Board:
             self.number += len(part)
 
     def _settled(self, newest, stamp_us):
-        """When sample `newest` was taken. An interrupt comes late, never early: a late one moves the time a little."""
+        """When sample `newest` was taken. Interrupts come late, never early, so a late one moves the time only a
+        little.
+        """
         if self._anchor is None:
             self._anchor = self._base = (newest, stamp_us)
             return stamp_us
@@ -118,7 +121,7 @@ class Board:
         return stamp_us
 
     def _learn(self, newest, stamp_us):
-        """The period of the sensor's own oscillator, over a second or more."""
+        """Learn the period of the sensor's own oscillator, over a second or more."""
         number, when = self._base
         if stamp_us - when < LEARN_US:
             return
@@ -128,7 +131,7 @@ class Board:
         self._base = (newest, stamp_us)
 
     def _missed(self, stamp_us):
-        """Samples that ran over the FIFO since the last stamp, by the clock."""
+        """Samples lost by overrun of the FIFO since the last stamp, estimated by the clock."""
         if self._anchor is None:
             return 0
         number, when = self._anchor

@@ -2,7 +2,7 @@
 
 
 class AdxlSpi:
-    """Address first, shifted by one; the lowest bit reads. It reads on from the address by itself, but for the FIFO."""
+    """Address first, shifted by one; the lowest bit reads. The address advances by itself, except at the FIFO."""
 
     def __init__(self, spi, select):
         self._spi, self._select = spi, select
@@ -24,7 +24,7 @@ class AdxlSpi:
 
 
 class StSpi(AdxlSpi):
-    """Bit 7 reads, bit 6 goes on to the next register."""
+    """Bit 7 reads, bit 6 advances to the next register."""
 
     def read(self, register, count):
         out = bytearray(count + 1)
@@ -42,7 +42,7 @@ class StSpi(AdxlSpi):
 
 
 class I2cBus:
-    """`goes_on`: what an address needs for reading several registers (0x80 at ST, nothing at Analog Devices)."""
+    """`goes_on`: bits added to the address to read several registers (0x80 for ST, none for Analog Devices)."""
 
     def __init__(self, i2c, address, goes_on=0):
         self._i2c, self._address, self._goes_on = i2c, address, goes_on

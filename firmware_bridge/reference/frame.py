@@ -1,6 +1,6 @@
-"""MicroPython. The serial frame of docs/serial-frame.md: byte stuffing, checksum, and the payloads a board sends.
+"""MicroPython. The serial frame of docs/serial-frame.md: byte stuffing, checksum, and the payloads that a board sends.
 
-Nothing here knows a pin or a port: it is the same on every board, and is run by the project's tests.
+Nothing here depends on a pin or port: it is the same on every board, and is run by the project's tests.
 """
 
 import binascii
@@ -11,11 +11,11 @@ SAMPLES, IDENTITY, PONG, REPLY = 0x01, 0x02, 0x03, 0x04
 SET_RATE, SET_RANGE, IDENTIFY, PING = 0x81, 0x82, 0x83, 0x84
 DONE, UNKNOWN_COMMAND, UNSUPPORTED_VALUE, SENSOR_FAULT = 0, 1, 2, 3
 LONGEST = 64
-"""Bytes of a command between two zeros, with room to spare; more is noise and is not kept."""
+"""Bytes kept of a command between two zeros, with room to spare; anything longer is noise."""
 
 
 def encode(payload):
-    """The frame of a payload: zero, COBS(payload, CRC-32), zero."""
+    """The frame for a payload: zero, COBS(payload, CRC-32), zero."""
     out = bytearray(1)
     for part in (payload + struct.pack("<I", binascii.crc32(payload))).split(b"\0"):
         while len(part) >= 254:
@@ -29,7 +29,7 @@ def encode(payload):
 
 
 def decode(stuffed):
-    """The payload between two zeros, or None when it is damaged."""
+    """The payload of the bytes between two zeros, or None when damaged."""
     whole, at = bytearray(), 0
     while at < len(stuffed):
         length = stuffed[at]
@@ -47,7 +47,7 @@ def decode(stuffed):
 
 
 class Splitter:
-    """Bytes in any split; whole payloads out."""
+    """Takes bytes however split; returns whole payloads."""
 
     def __init__(self):
         self._rest = bytearray()
@@ -68,7 +68,7 @@ class Splitter:
 
 
 def samples(boot, first_us, number, period_ns, rate_hz, range_g, wide, values):
-    """`values`: (x, y, z) each, int16, or int32 with the sensor's bits at the top when `wide`."""
+    """`values`: (x, y, z) tuples, int16, or when `wide` int32 with the sensor's bits at the top."""
     head = struct.pack(
         "<BBBBIQIIff",
         VERSION,

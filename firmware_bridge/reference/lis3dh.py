@@ -6,7 +6,7 @@ _COUNT = 0x1F
 
 
 class Lis3dh:
-    """12 bits at the top of int16. Full scale is 2048 times 1, 2, 4 or 12 mg (its table of sensitivities)."""
+    """12 bits in the upper bits of an int16. Full scale is 2048 times 1, 2, 4 or 12 mg (its table of sensitivities)."""
 
     part = "LIS3DH"
     wide = False
@@ -22,7 +22,7 @@ class Lis3dh:
             raise OSError("no LIS3DH here: check the wiring, CS and the supply")
 
     def start(self, rate_hz, range_g, watermark):
-        """Off, set, FIFO emptied by bypass, run."""
+        """Power down, configure, empty the FIFO by bypass mode, run."""
         bus = self._bus
         bus.write(_CTRL1, 0x07)
         bus.write(_CTRL4, 0x88 | (self.ranges_g.index(range_g) << 4))
@@ -37,7 +37,7 @@ class Lis3dh:
         return 32 if source & _OVERRUN else source & _COUNT
 
     def read(self):
-        """([(x, y, z)], whether samples ran over)."""
+        """([(x, y, z)], whether samples were overwritten)."""
         count = self.waiting()
         data = self._bus.read(_OUT, 6 * count) if count else b""
         values = [(_signed(data, at), _signed(data, at + 2), _signed(data, at + 4)) for at in range(0, len(data), 6)]

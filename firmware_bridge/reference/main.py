@@ -1,7 +1,8 @@
-"""MicroPython. Copy this folder to the board, set the pins in `settings.py` there, and it measures from power-on.
+"""MicroPython. Copy this folder to the board and set the pins in its `settings.py`; the board then measures from
+power-on.
 
-`settings.py` holds SENSOR ("adxl355" or "lis3dh"), BUS ("spi" or "i2c"), LINK ("usb" or "ble"), NAME and the pins'
-numbers; docs/sensors.md has it for each wiring.
+`settings.py` holds SENSOR ("adxl355" or "lis3dh"), BUS ("spi" or "i2c"), LINK ("usb" or "ble"), NAME and the pin
+numbers; docs/sensors.md gives it for each wiring.
 """
 
 import os

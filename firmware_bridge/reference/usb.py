@@ -1,4 +1,4 @@
-"""MicroPython. The host over USB serial, or over the board's first UART: standard input and output, as raw bytes."""
+"""MicroPython. The host over USB serial or the board's first UART: standard input and output as raw bytes."""
 
 import select
 import sys
@@ -19,7 +19,7 @@ class Usb:
         self._out.write(data)
 
     def receive(self, wait_ms):
-        """What has come, after at most `wait_ms`."""
+        """The bytes received, after waiting at most `wait_ms`."""
         heard = b""
         while len(heard) < MOST_AT_ONCE and self._poll.poll(0 if heard else wait_ms):
             byte = self._in.read(1)

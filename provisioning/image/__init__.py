@@ -1,1 +1,1 @@
-"""Cards for kits: what a Raspberry Pi needs on its boot partition to become one, and labels for the boxes."""
+"""SD cards for kits: the files that make a Raspberry Pi a kit from its boot partition, and labels for the boxes."""

@@ -1,4 +1,4 @@
-"""`homeside provision`: one card, or a fleet's from a table, with what was done in a report and on labels."""
+"""`homeside provision`: one card, or cards for a fleet from a table, with a report and labels."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _plan(
 
 
 def _card(folder: Path, plan: Plan, package: Path | None) -> str:
-    """`written`, or `there` when a run before has written just this."""
+    """`written`, or `there` when an earlier run has already written exactly this."""
     parts = [json.dumps(boot_files(plan)), package.name if package is not None else ""]
     mark = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     done = folder.with_name(f".{folder.name}.done")
@@ -191,7 +191,7 @@ def _card(folder: Path, plan: Plan, package: Path | None) -> str:
 
 
 def _expect(rows: list[Row], caller: RelayCaller) -> None:
-    """The fleet's page shows them from now on, with their tags."""
+    """Announce the kits with their tags, so that the fleet page shows them from now on."""
     by_tags: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         by_tags.setdefault(tuple(row.tags), []).append(row.kit)
@@ -200,7 +200,7 @@ def _expect(rows: list[Row], caller: RelayCaller) -> None:
 
 
 def _report(out: Path, rows: list[Row], done: list[str]) -> None:
-    """What was done, without any secret."""
+    """A report of what was done, without secrets."""
     found: list[dict[str, Any]] = [
         {"kit": row.kit, "card": str(out / row.kit), "state": state, "tags": row.tags}
         for row, state in zip(rows, done, strict=True)

@@ -1,4 +1,6 @@
-"""Writing a kit onto a boot partition: whole or not at all, and said to be done only when all of it is on disk."""
+"""Writes a kit's files onto a boot partition: completely or not at all, and reported as done only once
+all are on disk.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ SECRET = ("enrol.toml", "wifi.nmconnection", "user-data", "network-config")
 
 
 def write_card(boot: Path, plan: Plan, package: Path | None, *, mounted: bool) -> None:
-    """Make the partition mounted at `boot` (or a folder that is to be copied onto one) this kit's.
+    """Make the partition mounted at `boot` (or a folder to be copied onto one) this kit's.
 
-    A mounted one must be Pi OS's; ImageUnusable says so, or what could not be written.
+    A mounted one must be Pi OS's. ImageUnusable says that it is not, or what could not be written.
     """
     line = boot / "cmdline.txt"
     if mounted and not line.is_file():

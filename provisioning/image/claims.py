@@ -1,4 +1,6 @@
-"""Claims from a relay, kept until every card is written: a code is told once, and a broken run must not lose it."""
+"""Claims obtained from a relay, kept until every card is written: a code is shown only once, and must
+survive a crash.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ Post = Callable[[str, Any], Any]
 
 
 class ClaimBook:
-    """claims.json in the folder of a run, its owner's alone."""
+    """claims.json in the folder of a run, readable by its owner only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +32,7 @@ class ClaimBook:
         return self._codes[kit]
 
     def make(self, kits: Iterable[str], post: Post, hours: float, done: Callable[[int], None]) -> None:
-        """A claim for each kit that has none here yet; each batch is on disk before the next is asked for."""
+        """Request a claim for each kit that has none here yet; each batch is on disk before the next is requested."""
         missing = [kit for kit in kits if kit not in self._codes]
         for at in range(0, len(missing), AT_ONCE):
             batch = missing[at : at + AT_ONCE]
@@ -50,7 +52,7 @@ class ClaimBook:
 
 
 class RelayCaller:
-    """A relay's HTTP APIs, asked with an admin's token. SettingsError for an address that is none."""
+    """Calls a relay's HTTP APIs with an admin's token. Raises SettingsError for an invalid address."""
 
     def __init__(self, url: str, token: str, ca: Path | None) -> None:
         if urlsplit(url).scheme not in ("http", "https"):

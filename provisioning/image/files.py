@@ -1,6 +1,6 @@
-"""What lies on a boot partition, as texts by name. Pi OS reads cloud-init's files today and firstrun.sh before that.
+"""The files on a boot partition, as texts by name. Today's Pi OS reads cloud-init's files, older ones firstrun.sh.
 
-Both ways end in the same `homeside/setup.sh`, so that a kit is the same whichever image was flashed.
+Both run the same `homeside/setup.sh`, so that a kit is the same whichever image was flashed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from provisioning.image.plan import Plan
 
 FOLDER = "homeside"
 ALWAYS: dict[str, str | bool] = {"update.outcome": "/var/lib/homeside-updater/outcome.json", "session.keep": True}
-"""What every kit's agent is told: where the updater speaks, and that a restart ends no session."""
+"""Settings of every kit's agent: where the updater writes its outcome, and that a restart does not end a session."""
 FIRSTRUN = (
     "systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot systemd.unit=kernel-command-line.target"
 )
@@ -83,7 +83,7 @@ rm -f "$BOOT/{folder}/wifi.nmconnection"
 
 
 def boot_files(plan: Plan) -> dict[str, str]:
-    """Name below the boot partition to text. JSON is YAML too, and quotes whatever stands in it."""
+    """Names below the boot partition, with their texts. JSON is valid YAML, and quotes any value safely."""
     files = {
         "user-data": "#cloud-config\n" + _json(_user_data(plan)),
         "meta-data": _json({"instance-id": f"homeside-{plan.kit}-{_mark(plan)}", "local-hostname": plan.kit}),
@@ -103,14 +103,14 @@ def boot_files(plan: Plan) -> dict[str, str]:
 
 
 def command_line(text: str) -> str:
-    """cmdline.txt with firstrun.sh asked for; one line, as the firmware wants it."""
+    """The content of cmdline.txt with firstrun.sh added; one line, as the firmware requires."""
     words = text.split()
     kept = [word for word in words if not word.startswith(("systemd.run", "systemd.unit=kernel-command-line"))]
     return " ".join([*kept, FIRSTRUN]) + "\n"
 
 
 def _mark(plan: Plan) -> str:
-    """Another claim is another instance: cloud-init then runs again on a card that was used before."""
+    """The cloud-init instance id: it changes with the claim, so that cloud-init runs again on a card used before."""
     return uuid.uuid5(uuid.NAMESPACE_URL, plan.link).hex[:12]
 
 
@@ -144,7 +144,7 @@ def _network(plan: Plan) -> dict[str, object]:
 
 
 def _connection(plan: Plan) -> str:
-    """NetworkManager's own form; a network's name is given as numbers, since it may hold any byte."""
+    """A connection file for NetworkManager; the network's name is given as numbers, since it may contain any byte."""
     assert plan.wifi is not None
     name = ";".join(str(byte) for byte in plan.wifi.network.encode()) + ";"
     return (
@@ -168,7 +168,9 @@ def _setup(plan: Plan) -> str:
 
 
 def _toml(values: Mapping[str, str | bool]) -> str:
-    """Dotted keys. A JSON string is a TOML one but for DEL, and for pairs of surrogates, which are not made here."""
+    """Dotted TOML keys. A JSON string is a valid TOML one except for DEL and surrogate pairs, which do not
+    occur here.
+    """
     return "".join(
         f"{key} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f") for key, value in values.items()
     )

@@ -1,6 +1,6 @@
-"""Labels for the boxes, A4, three by eight: the kit's name to read, and a code to scan that enrols it by hand.
+"""Labels for the boxes, A4, three by eight: the kit's name in print, and a code to scan that enrols it by hand.
 
-A label is a key until its claim is spent: print it, stick it on, and let the file go.
+A label is a secret until its claim is used: print it, attach it, and delete the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MARGIN = 3 * mm
 
 
 def labels(plans: Sequence[Plan]) -> bytes:
-    """A PDF with a label for each, in their order."""
+    """A PDF with one label per kit, in order."""
     out = BytesIO()
     page = Canvas(out, pagesize=A4, invariant=1)
     page.setTitle("Homeside kits")
@@ -49,7 +49,7 @@ def _label(page: Any, plan: Plan, left: float, bottom: float) -> None:
 
 
 def _code(page: Any, link: str, left: float, bottom: float) -> float:
-    """The QR code in vectors, quiet zone of four modules included (ISO/IEC 18004); its side."""
+    """Draw the QR code as vectors with a quiet zone of four modules (ISO/IEC 18004); returns the length of its side."""
     matrix = segno.make_qr(link, error="m").matrix
     module = CODE / (len(matrix) + 8)
     page.setFillGray(0)
@@ -62,14 +62,14 @@ def _code(page: Any, link: str, left: float, bottom: float) -> float:
 
 
 def _parts(claim: str) -> list[str]:
-    """A code in lines that can be read out."""
+    """A code in lines that can be read aloud."""
     plain = claim.replace("-", "")
     fours = [plain[at : at + 5] for at in range(0, len(plain), 5)]
     return ["-".join(fours[at : at + 2]) for at in range(0, len(fours), 2)][:3]
 
 
 def _line(page: Any, text: str, left: float, bottom: float, font: str, size: float, room: float) -> None:
-    """As large as said, or as fits."""
+    """Draw text in the given size, or smaller if it does not fit."""
     while size > 4 and page.stringWidth(text, font, size) > room:
         size -= 0.5
     page.setFont(font, size)

@@ -1,4 +1,4 @@
-"""What one kit is to be: checked here, so that nothing that reaches a card can break out of the line it stands in."""
+"""The plan for one kit, validated here, so that no value can break out of the line it is written into on a card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTING = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Wifi:
-    """`key` is the derived one, so that the words somebody uses elsewhere too never lie on a card."""
+    """`key` is derived from the password, so that a password also used elsewhere is never stored on a card."""
 
     network: str
     key: str
@@ -62,13 +62,16 @@ class Plan:
 
     @property
     def link(self) -> str:
-        """What the label's code says: all that `homeside enrol` asks for."""
+        """The content of the label's code: everything that `homeside enrol` needs."""
         said = {"kit": self.kit, "relay": self.relay, "claim": self.claim, "fingerprint": self.fingerprint}
         return "homeside:enrol?" + urlencode(said, quote_via=quote)
 
 
 def wifi(network: str, password: str, country: str) -> Wifi | None:
-    """With the pre-shared key that WPA derives from a password (IEEE 802.11, annex J.4). None without a network."""
+    """The network with the pre-shared key that WPA derives from a password (IEEE 802.11, annex J.4).
+
+    None without a network.
+    """
     if not network:
         return None
     if not 1 <= len(network.encode()) <= 32 or not network.isprintable():

@@ -1,4 +1,7 @@
-"""A table of kits (CSV), one a line: kit, and what differs from the others. A wrong line is named, and stops all."""
+"""A table of kits (CSV), one per line: the kit's name, and what differs from the others.
+
+Any bad line stops everything.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Row:
 
 
 def read_table(text: str) -> list[Row]:
-    """TableUnusable says what is wrong with which lines, all of them at once."""
+    """Read the table. TableUnusable names all bad lines at once, with their problems."""
     reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), strict=True)
     wrong: list[str] = []
     rows: dict[str, Row] = {}

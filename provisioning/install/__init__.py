@@ -1,1 +1,1 @@
-"""Making a machine a kit or a relay: users, folders, units and links, put in place and taken away again."""
+"""Making a machine a kit or a relay: users, folders, units and links, put in place and removed again."""

@@ -1,4 +1,4 @@
-"""`homeside install`: this machine as a kit, a relay or both. Again, it changes nothing; with --undo it goes back."""
+"""`homeside install`: makes this machine a kit, a relay or both. Repeating it changes nothing; --undo reverses it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def install(
 
 
 def _settle(parts: list[Part], changed: list[str], *, here: bool, start: bool) -> None:
-    """Users and folders, and the services, on this machine itself."""
+    """Create users and folders and handle the services, on this machine itself."""
     if not here:
         return
     _run(["systemd-sysusers"])
@@ -64,7 +64,7 @@ def _settle(parts: list[Part], changed: list[str], *, here: bool, start: bool) -
 
 
 def _systemctl(words: list[str], *, wanted_here: bool, strict: bool) -> None:
-    """Only where systemd runs: in an image that is being made, the units wait for the first start."""
+    """Run systemctl only where systemd runs: in an image being built, the units wait for the first boot."""
     if wanted_here and Path("/run/systemd/system").is_dir():
         _run(["systemctl", *words], strict=strict)
 

@@ -1,7 +1,7 @@
-"""Homeside as a Debian package: its own environment in one folder, and the installer to put the rest in place.
+"""Builds Homeside as a Debian package: its own environment in one folder, and the installer for the rest.
 
-`python -m provisioning.install.debian --wheels FOLDER --out FOLDER`, as `make deb` calls it. Nothing is fetched when
-the package is installed; it needs Debian's Python of the version it was built with, and nothing else.
+Run as `python -m provisioning.install.debian --wheels FOLDER --out FOLDER` by `make deb`. Installing the package
+downloads nothing; it needs only Debian's Python, of the version it was built with.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def build(
 
 
 def package(wheels: list[Path], out: Path) -> Path:
-    """The package's file. InstallFailed when there is no wheel of ours, or dpkg-deb has something to say."""
+    """Build the package and return its path. InstallFailed when our wheel is missing or dpkg-deb reports an error."""
     version = next((one.version for one in map(read_wheel, wheels) if one.name == OURS), None)
     if version is None:
         raise InstallFailed("homeside's own wheel is not among the wheels: make wheel")
@@ -100,7 +100,9 @@ def package(wheels: list[Path], out: Path) -> Path:
 
 
 def _lay_out(stage: Path, wheels: list[Path]) -> None:
-    """Compiled beforehand, by contents and not by times, so that running it as root writes nothing beside it."""
+    """Lay out the files. Code is compiled in advance, validated by hash, so that running it as root writes nothing
+    beside it.
+    """
     home = stage / HOME.relative_to("/")
     python = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
     environment(home, HOME, system_packages=True, python=python)

@@ -1,7 +1,7 @@
-"""Puts an installation in place, step by step, each noted on disk before it is taken; so it can be finished, or undone.
+"""Installs step by step, recording each step on disk before it is taken, so that it can be completed or undone.
 
-Every file is replaced in one step, with what stood there kept aside. Undoing goes backwards and gives that back. What
-kits and relays have stored, their keys and their users are never touched.
+Every file is replaced in one step, and what was there before is kept. Undoing goes backwards and restores it. Stored
+data, keys and users of kits and relays are never touched.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ ASIDE = ".before-homeside"
 
 
 class Record(msgspec.Struct):
-    """What was begun, by path below the root and in the order it was made; of files, the hashes of what we wrote."""
+    """What was begun, by path below the root in order of creation; for files, the hashes of what we wrote."""
 
     files: dict[str, list[str]] = {}
     links: list[str] = []
 
 
 class Installer:
-    """On the machine whose root folder is `root`; `reached` hears each step."""
+    """For the machine whose root folder is `root`; `reached` is called with each step."""
 
     def __init__(self, root: Path, reached: Callable[[str], None] = lambda _: None) -> None:
         self._root, self._reached = root, reached
         self._record_path = root / RECORD
 
     def install(self, wanted: Wanted) -> list[str]:
-        """What was changed; nothing when all is as it shall be. InstallFailed when the machine does not let us."""
+        """Install; returns what was changed, nothing when all is in place.
+
+        InstallFailed when the machine does not allow it.
+        """
         changed: list[str] = []
         try:
             for name, data in {**wanted.settings, **wanted.files}.items():
@@ -48,7 +51,7 @@ class Installer:
         return changed
 
     def undo(self) -> list[str]:
-        """What was taken away or given back; settings that were changed since stay."""
+        """Undo; returns what was removed or restored. Settings changed since then are kept."""
         record = self._record()
         undone: list[str] = []
         try:
@@ -80,7 +83,7 @@ class Installer:
         return True
 
     def _link(self, name: str, target: str) -> bool:
-        """A link that leads to a slot is an update's; it is newer than what is being installed, and stays."""
+        """Create a link. One that already leads to a slot belongs to an update, which is newer, and is kept."""
         path = self._root / name
         if path.is_symlink() and (str(path.readlink()) == target or str(path.readlink()).startswith("slots/")):
             return False
@@ -91,7 +94,7 @@ class Installer:
         return True
 
     def _give_back(self, path: Path, ours: list[str]) -> None:
-        """What we wrote goes; what somebody else has written since, or had before, stays."""
+        """Remove what we wrote and restore what was there before; files changed by others since are kept."""
         aside = path.with_name(path.name + ASIDE)
         if aside.exists():
             aside.replace(path)

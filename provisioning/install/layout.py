@@ -1,4 +1,4 @@
-"""What an installation consists of: files by where they go, and the links to the release that runs."""
+"""What an installation consists of: files with their destinations, and the links to the release that runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`files` are ours and replaced; `settings` are made once and then the operator's; `links` point to the release."""
+    """`files` are ours and replaced; `settings` are created once, then the operator's; `links` point to the release."""
 
     files: dict[str, bytes]
     settings: dict[str, bytes]
@@ -56,7 +56,7 @@ class Wanted:
 
 
 def wanted(parts: list[Part], units: Path, release: Path) -> Wanted:
-    """From the folder of units that came with the release, which is an environment with bin/homeside in it."""
+    """The layout, from the release's folder of units; `release` is an environment with bin/homeside in it."""
     if not (release / "bin" / "homeside").exists():
         raise InstallFailed(f"{release} has no bin/homeside: install the wheel into it first")
     files = {f"{UNIT_FOLDER}/{name}": _read(units / name) for part in parts for name in UNITS[part]}

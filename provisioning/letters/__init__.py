@@ -1,3 +1,3 @@
-"""Training of the letter model, on a developer's machine: recordings and synthetic hands in, weights and model card
-out.
+"""Training of the letter model on a developer's machine, from recordings and synthetic hands to
+weights and model card.
 """

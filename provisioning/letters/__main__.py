@@ -1,7 +1,7 @@
-"""`python -m provisioning.letters LANDMARKS.npz`: trains the letter model, judges it, writes weights and model card.
+"""`python -m provisioning.letters LANDMARKS.npz`: trains and evaluates the letter model, writes weights and model card.
 
-Takes a few minutes on two cores. The recordings are not part of Homeside; docs/fingerspelling-model.md says where
-they are from.
+Takes a few minutes on two cores. The recordings are not part of Homeside; docs/fingerspelling-model.md names their
+origin.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The same hand seen otherwise: turned in space, on another person's bones, by another camera, with noise.
+"""Varies a hand: rotated in space, with another person's bone lengths, seen by another camera, with noise.
 
-Applied anew to each batch. Standard deviations are the recipe's; turning by depth is what carries a model to people
-it has not seen.
+Applied anew to each batch. Standard deviations are the recipe's; rotation in depth matters most for people not seen in
+training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NO_DEPTH = 0.4
 
 
 def augmented(hands: Floats, has_z: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """New hands, and for each whether z is left; input normalised [n, 21, 3] and 1 or 0 as float32[n]."""
+    """Varied hands, and for each whether z is kept; input: normalised [n, 21, 3], and 1 or 0 as float32[n]."""
     count = len(hands)
     varied = hands.copy()
     varied[..., 2] *= np.exp(_normal(rng, DEPTH, count, 1))
@@ -48,7 +48,7 @@ def _about(first: int, second: int, angle: Floats) -> Floats:
 
 
 def _other_bones(hands: Floats, rng: np.random.Generator) -> Floats:
-    """Each bone turned in the picture, its finger with it, and a little longer or shorter."""
+    """Rotate each bone a little in the picture, with the rest of its finger, and change its length a little."""
     bones = hands[:, 1:] - hands[:, PARENTS]
     count = len(hands)
     sd = np.where(np.arange(20) % 4 == 0, PALM_BEND, FINGER_BEND).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The model card: docs/fingerspelling-model.md and its confusion picture, written from what was measured."""
+"""The model card: docs/fingerspelling-model.md and its confusion picture, written from the measurements."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ letters, not sign language.
 
 
 def card(held: Sequence[Held], sure: Sureness, heat: float, size: int, took_us: float, when: date) -> str:
-    """Markdown. Every figure in it was measured by the run that wrote it."""
+    """The card in Markdown. Every figure in it was measured by the run that writes it."""
     opening = OPENING.format(
         when=when.isoformat(),
         kilobytes=size / 1000,
@@ -113,7 +113,7 @@ def _letters(held: Sequence[Held]) -> str:
 
 
 def picture(held: Sequence[Held]) -> str:
-    """SVG: a row for each letter that was shown, a column for what it was read as, each source with the same say."""
+    """SVG with a row per letter shown and a column per letter read; every source has the same weight."""
     shares = np.zeros((len(STATIC), len(STATIC)))
     seen = np.zeros(len(STATIC))
     for one in held:

@@ -1,7 +1,6 @@
-"""How well letters are read on people the model was not trained on: leave one source out, per letter and altogether.
+"""How well letters are read on people not in the training data: one source left out at a time, per letter and overall.
 
-From the same held-out readings come the temperature, the confidence from which a letter counts as sure, and how letters
-are misread.
+The same held-out readings give the temperature, the confidence from which a letter counts as sure, and the misreadings.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from core.fingerspelling.letters import STATIC, LetterReader, Network, softmax
 from provisioning.letters.sources import Source
 
 ACCURATE = 0.95
-"""What "sure" promises: this share of sure readings is right."""
+"""The promise of "sure": this share of sure readings is correct."""
 SHOWN = 5
-"""Pictures a letter that a person calibrates with."""
+"""Pictures per letter used to calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A source that the network was not trained on: logits float32[n, 24], labels, and accuracy after calibration."""
+    """A source left out of training: logits float32[n, 24], labels, and the accuracy after calibration."""
 
     name: str
     logits: Floats
@@ -53,7 +52,9 @@ def judge(network: Network, source: Source) -> Held:
 
 
 def _after_calibration(network: Network, source: Source, embedded: Floats) -> float:
-    """Macro accuracy when the last layer was refitted on SHOWN pictures a letter of this person; the rest."""
+    """Macro accuracy on the remaining pictures after refitting the last layer on SHOWN pictures per letter of this
+    person.
+    """
     rng = np.random.default_rng(5)
     rows = [np.flatnonzero(source.labels == one) for one in np.unique(source.labels)]
     shown = np.concatenate([rng.choice(of[len(of) // 5 :], min(SHOWN, len(of)), replace=False) for of in rows])
@@ -64,7 +65,9 @@ def _after_calibration(network: Network, source: Source, embedded: Floats) -> fl
 
 
 def temperature(held: Sequence[Held]) -> float:
-    """At which confidences are most honest: least negative log-likelihood, every source and letter weighs the same."""
+    """The temperature with the best-calibrated confidences: least negative log-likelihood, every source and letter
+    weighted equally.
+    """
 
     def cost(at: float) -> float:
         return float(np.mean([_nll(one, at) for one in held]))
@@ -80,7 +83,7 @@ def _nll(held: Held, at: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sureness:
-    """At confidence `at`: share of readings that are sure, and share of the sure ones that are right, mean over
+    """At confidence `at`: the share of readings that are sure, and the share of those that are right, averaged over
     sources.
     """
 
@@ -100,13 +103,13 @@ def sureness(held: Sequence[Held], heat: float, at: float) -> Sureness:
 
 
 def sure_from(held: Sequence[Held], heat: float) -> Sureness:
-    """The lowest confidence at which ACCURATE is kept; the highest looked at, when none keeps it."""
+    """The lowest confidence at which ACCURATE holds; the highest one tried, when none does."""
     looked = [sureness(held, heat, float(at)) for at in np.arange(0.4, 0.96, 0.02)]
     return next((one for one in looked if one.accuracy >= ACCURATE), looked[-1])
 
 
 def misread(held: Sequence[Held]) -> dict[str, dict[str, float]]:
-    """How often each letter is read as another, of its misreadings; pairs below two in a hundred left out."""
+    """For each letter, the distribution of its misreadings, without letters below two percent."""
     counts = np.zeros((len(STATIC), len(STATIC)))
     for one in held:
         for meant in np.unique(one.labels):
@@ -126,7 +129,7 @@ def misread(held: Sequence[Held]) -> dict[str, dict[str, float]]:
 
 
 def rehearsed(network: Network, sources: Sequence[Source], rng: np.random.Generator, each: int = 50) -> Network:
-    """The network with embeddings of `each` hands a letter, evenly from its sources, to refit with."""
+    """The network with embeddings of `each` hands per letter, evenly from its sources, for use in refitting."""
     hands, labels = [], []
     for letter in range(len(STATIC)):
         having = [one for one in sources if (one.labels == letter).any()]
@@ -141,7 +144,7 @@ def rehearsed(network: Network, sources: Sequence[Source], rng: np.random.Genera
 
 
 def reader_time_us(network: Network, hand: Floats, now: Callable[[], float]) -> float:
-    """Median µs for one hand, features included."""
+    """Median time in µs for one hand, including features."""
     reader, took = LetterReader(network), []
     for _ in range(200):
         began = now()

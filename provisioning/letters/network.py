@@ -23,7 +23,7 @@ Batch = Callable[[np.random.Generator], tuple[Floats, Floats]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how hard to train."""
+    """How long to train, and the rates used."""
 
     hidden: tuple[int, ...]
     steps: int
@@ -41,7 +41,7 @@ def fresh(sizes: tuple[int, ...], rng: np.random.Generator) -> Layers:
 
 
 def train(batch: Batch, width: int, classes: int, plan: Plan, rng: np.random.Generator) -> Layers:
-    """Layers trained on `batch` after batch, by cross-entropy with its soft labels."""
+    """Train layers on successive batches, by cross-entropy with soft labels."""
     layers = fresh((width, *plan.hidden, classes), rng)
     first = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
     second = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
@@ -62,7 +62,7 @@ def _one_cycle(peak: float, place: float) -> float:
 
 
 def _gradients(layers: Layers, inputs: Floats, wanted: Floats, dropout: float, rng: np.random.Generator) -> Layers:
-    """Forward with dropout, then back."""
+    """The gradients: forward with dropout, then backward."""
     kept: list[tuple[Floats, Floats, Floats]] = []
     flowing = inputs
     for weight, bias in layers[:-1]:

@@ -1,6 +1,7 @@
-"""How the letter model is made: three teachers on augmented hands, one small student from all of them.
+"""How the letter model is trained: three teachers on augmented hands, and one small student that learns from all of
+them.
 
-Every teacher starts elsewhere and drops out other units; what they agree on is what the student learns.
+Each teacher starts from other weights and drops other units; the student learns what they agree on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ STUDENT = Plan(hidden=(128, 64), steps=1600, dropout=0.1)
 
 
 class Lessons:
-    """Batches of augmented hands, as scaled features and labels: made once, given to every teacher in another order.
+    """Batches of augmented hands as scaled features and labels; made once, and given to each teacher in another order.
 
     Letters are drawn evenly, then sources by weight, then rows.
     """

@@ -1,8 +1,7 @@
-"""Where the hands to train on come from: four recorded sources, each brought to one side and one aspect, and
-synthetic ones.
+"""Training data: four recorded sources, each brought to one side and one aspect ratio, and synthetic hands.
 
-What a source does not say is settled here once: the frame's aspect by the proportions of palms, the side by the turn
-of the palm, which letters held towards the camera fix. J and Z are motions and are left out.
+What a source does not state is inferred here: the aspect ratio from the proportions of palms, and the side from the
+orientation of the palm, known for letters shown with the palm to the camera. J and Z are movements and are omitted.
 """
 
 from __future__ import annotations
@@ -19,15 +18,17 @@ from core.fingerspelling.shapes import FIST, SHAPES, STRAIGHT, Shape, Variation,
 
 SYNTHETIC_EACH = 2500
 SYNTHETIC_WEIGHT = 3.0
-"""As much as three recorded sources. With two sources left out, 2 to 5 read strangers alike and less reads worse."""
+"""As much as three recorded sources. With two sources left out, weights of 2 to 5 do equally well on strangers, less
+does worse."""
 NO_LETTER = len(STATIC)
-"""The label of hands that show none: every letter is then as likely as the others."""
+"""The label of hands that show no letter; their target is equal probability for every letter."""
 _PALM_RATIO = 0.68
-"""Index-to-pinky knuckles over wrist-to-middle knuckle of an adult hand seen from the front."""
+"""Distance of the index and little finger's knuckles over that of wrist and middle knuckle, for an adult hand seen from
+the front."""
 _TILT = 35.0
-"""Degrees, as a standard deviation."""
+"""Standard deviation in degrees."""
 _SIDEWAYS = "GH"
-"""Letters whose palm is seen from its edge: which hand it is, is told by where the index finger points."""
+"""Letters whose palm is seen from its edge; the index finger's direction tells which hand it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How far people differ in a letter, as standard deviations: all fingers' flexion together and their lean, degrees;
-    the thumb's tip, palm lengths.
+    """How much people differ in a letter, as standard deviations: flexion and lean of all fingers together, in degrees,
+    and the thumb's tip, in palm lengths.
     """
 
     flexion: float = 6.0
@@ -79,11 +80,11 @@ NO_LETTERS = [
     Shape((FIST, STRAIGHT, STRAIGHT, FIST), _FOLDED, near=1),
     Shape((STRAIGHT, STRAIGHT, FIST, STRAIGHT), _FOLDED, near=2, spread=1.0),
 ]
-"""Fingers raised as in no letter: horns without and with the thumb, the middle finger alone, …"""
+"""Combinations of raised fingers that are no letter: horns without and with the thumb, the middle finger alone, …"""
 
 
 def recorded(path: Path) -> list[Source]:
-    """The sources in an .npz of NAME__x float32[n, 21, 3] and NAME__y letters."""
+    """The sources in an .npz file of NAME__x float32[n, 21, 3] and NAME__y letters."""
     with np.load(path) as data:
         names = sorted(key.removesuffix("__x") for key in data.files if key.endswith("__x"))
         return [_source(name, data[f"{name}__x"], data[f"{name}__y"]) for name in names]
@@ -99,7 +100,7 @@ def _source(name: str, points: Floats, letters: NDArray[np.str_]) -> Source:
 
 
 def aspect_of(hands: Floats) -> float:
-    """The picture's aspect, 1 to 1.78, at which the median palm has an adult's proportions."""
+    """The aspect ratio, 1 to 1.78, at which the median palm has an adult's proportions."""
 
     def off(aspect: float) -> float:
         flat = hands[..., :2] * np.asarray([aspect, 1.0], np.float32)
@@ -110,7 +111,7 @@ def aspect_of(hands: Floats) -> float:
 
 
 def _sides(hands: Floats, letters: NDArray[np.str_]) -> Floats:
-    """1, or -1 where the row is a hand of the other side. A source of one side is turned as a whole."""
+    """1, or -1 for rows that show a hand of the other side. A source with hands of one side is judged as a whole."""
     turn = hands[:, 5, 0] * hands[:, 17, 1] - hands[:, 5, 1] * hands[:, 17, 0]
     pointing = hands[:, 5, 0] - hands[:, 8, 0]
     side = np.sign(np.where(np.isin(letters, list(_SIDEWAYS)), pointing, turn))
@@ -122,7 +123,7 @@ def _sides(hands: Floats, letters: NDArray[np.str_]) -> Floats:
 
 
 def synthetic(rng: np.random.Generator, each: int = SYNTHETIC_EACH, weight: float = SYNTHETIC_WEIGHT) -> Source:
-    """`each` varied hands a letter, and as many that show none."""
+    """`each` varied hands per letter, and as many that show none."""
     hands = [pose(SHAPES[letter], _varied(rng, each, HABITS.get(letter, Habit()))) for letter in STATIC]
     hands = [_special(letter, one, rng) for letter, one in zip(STATIC, hands, strict=True)]
     none = [pose(shape, _varied(rng, each // len(NO_LETTERS), Habit())) for shape in NO_LETTERS]
@@ -149,7 +150,7 @@ def _varied(rng: np.random.Generator, count: int, habit: Habit) -> Variation:
 
 
 def _special(letter: str, hands: Floats, rng: np.random.Generator) -> Floats:
-    """Y tilted, and shown from the back by two in five; G pointing the other way by some."""
+    """Particular habits: Y tilted and, by two in five, shown from the back; G pointing the other way by some."""
     turned = rng.random(len(hands)) < {"Y": 0.4, "G": 0.12}.get(letter, 0.0)
     if letter == "Y":
         hands[turned] *= np.asarray([-1, 1, -1], np.float32)
@@ -160,7 +161,7 @@ def _special(letter: str, hands: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _tilted(hands: Floats, degrees: NDArray[np.float64]) -> Floats:
-    """Turned in the picture's plane."""
+    """Rotated in the picture's plane."""
     turn = np.radians(degrees).astype(np.float32)[:, None]
     x, y = hands[..., 0], hands[..., 1]
     turned = [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn), hands[..., 2]]

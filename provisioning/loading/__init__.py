@@ -1,1 +1,3 @@
-"""Kits and viewers in any number, and what became of everything they sent: the parts of `homeside load`."""
+"""The parts of `homeside load`: simulated kits and viewers in any number, and the check of what became
+of their data.
+"""

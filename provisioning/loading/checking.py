@@ -1,4 +1,4 @@
-"""Compares what kits were told is stored with what a relay gives back: nothing lost, nothing twice, in order. Pure."""
+"""Compares what kits were told is stored with what a relay returns: nothing lost, nothing twice, in order. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provisioning.loading.kits import STEP_MS, curve
 
 @dataclass
 class Verdict:
-    """Samples, over all sessions. `lost` were acknowledged and are not there; `wrong` have another value."""
+    """Counts of samples over all sessions. `lost`: acknowledged but missing; `wrong`: stored with another value."""
 
     expected: int = 0
     stored: int = 0
@@ -26,7 +26,7 @@ class Verdict:
         return not (self.lost or self.double or self.disordered or self.wrong or self.unasked)
 
     def add(self, start_ms: int, per_batch: int, told: Iterable[int], samples: list[list[float]]) -> None:
-        """One session: batch k has sequence number k + 2, because the session's start has 1."""
+        """Check one session: batch k has sequence number k + 2, because the session's start has 1."""
         numbers = [round((sample[0] - start_ms) / STEP_MS) for sample in samples]
         there = set(numbers)
         expected = {(seq - 2) * per_batch + k for seq in told if seq >= 2 for k in range(per_batch)}

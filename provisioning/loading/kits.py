@@ -1,4 +1,4 @@
-"""Kits that measure a known curve, keep what is not acknowledged, send it again, and remember what they were told."""
+"""Kits that measure a known curve, keep and resend what is not acknowledged, and remember what was acknowledged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from provisioning.loading.mqtt import Connection
 STEP_MS = 10
 AGAIN_AFTER_S = 3.0
 WINDOW = 200
-"""Messages of the past sent again at once, as a kit's outbox does."""
+"""Old messages resent at once, like a kit's outbox does."""
 CONNECT_WITHIN_S = 4.0
 
 _encode = msgspec.json.Encoder().encode
@@ -27,13 +27,13 @@ _decode = msgspec.json.Decoder().decode
 
 
 def curve(number: int) -> float:
-    """What is measured at the number-th step: anybody can tell whether it is what came back."""
+    """The value measured at a step, computable by anyone, so that what is read back can be verified."""
     return round(9.81 + 0.05 * math.sin(number * 0.31) + 0.001 * (number % 97), 6)
 
 
 @dataclass
 class Tally:
-    """What all kits together went through. Delays in ms, from sending to the acknowledgement."""
+    """What all kits experienced together. Delays in ms, from sending to acknowledgement."""
 
     sent: int = 0
     again: int = 0
@@ -45,7 +45,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Kept:
-    """A message without an acknowledgement: when it was made, from which delays count, and when it was sent last."""
+    """An unacknowledged message: when it was made, from which delays count, and when it was last sent."""
 
     made: float
     sent: float
@@ -53,7 +53,7 @@ class Kept:
 
 
 class Kit:
-    """One kit. `run` lasts until its own measuring is over and, if it can, everything is acknowledged."""
+    """One kit. `run` lasts until its measuring is over and, if possible, everything is acknowledged."""
 
     def __init__(self, name: str, brokers: list[str], tally: Tally, *, per_batch: int, rate_hz: float) -> None:
         self.name = name
@@ -75,14 +75,14 @@ class Kit:
 
     @property
     def known(self) -> asyncio.Future[None]:
-        """Done when the relay has said that it has the session."""
+        """Completed when the relay has confirmed the session."""
         if self._known is None:
             self._known = asyncio.get_running_loop().create_future()
         return self._known
 
     @property
     def waiting(self) -> int:
-        """Messages not acknowledged yet."""
+        """Number of unacknowledged messages."""
         return len(self._kept)
 
     async def run(self, seconds: float, patience_s: float) -> None:

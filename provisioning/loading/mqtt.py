@@ -1,4 +1,5 @@
-"""The least of MQTT 3.1.1 that a thousand kits in one process need: connect, subscribe, publish at QoS 1, be alive.
+"""The minimum of MQTT 3.1.1 needed for a thousand kits in one process: connect, subscribe, publish at QoS 1, keep
+alive.
 
 OASIS MQTT 3.1.1: sections 2.2.3 (lengths), 3.1 (CONNECT), 3.3 (PUBLISH), 3.8 (SUBSCRIBE), 3.12 (PINGREQ).
 """
@@ -28,7 +29,7 @@ def text(value: str) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `up` is done when the broker has accepted; `closed` when it is over, for whatever reason."""
+    """One connection. `up` completes when the broker has accepted it; `closed` when it has ended for any reason."""
 
     def __init__(self, client_id: str, heard: Callable[[bytes], None], password: str = "") -> None:
         loop = asyncio.get_running_loop()
@@ -58,7 +59,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(packet(0x32, text(topic) + self._next() + payload))
 
     def beat(self) -> None:
-        """Call this each second: asks for a sign of life, and hangs up on a broker that gives none."""
+        """Call every second: sends pings, and disconnects from a broker that does not answer."""
         self._quiet_s += 1
         if self._quiet_s > KEEPALIVE_S:
             self._transport.abort()
@@ -103,7 +104,7 @@ class Connection(asyncio.Protocol):
 
 
 def _split(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """Kind, start and end of the packet at `at`, or None while it is not whole."""
+    """Kind, start and end of the packet at `at`, or None while it is incomplete."""
     length = shift = 0
     for index in range(at + 1, min(at + 5, len(data))):
         length |= (data[index] & 0x7F) << shift

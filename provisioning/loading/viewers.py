@@ -1,4 +1,4 @@
-"""Viewers that read a line, come back on another relay when theirs goes, and check that nothing is missing."""
+"""Viewers that read a live session, move to another relay when theirs fails, and check that nothing is missing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 GRID_MS = 10
 PATIENCE_S = 3.0
-"""A line that stands still for so long while its kit measures: look for another relay."""
+"""If nothing arrives for this long while the kit measures, look for another relay."""
 
 _decode = msgspec.json.Decoder().decode
 
 
 @dataclass
 class Seen:
-    """What all viewers together saw. Delays in ms, from a sample's own time; away in s, from losing a relay to data."""
+    """What all viewers saw together. Delays in ms from a sample's own time; interruptions in s, from losing a relay to
+    new data.
+    """
 
     points: int = 0
     holes: int = 0

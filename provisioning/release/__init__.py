@@ -1,1 +1,1 @@
-"""Making releases: what goes into a bundle, who signs it, and what it names of itself."""
+"""Making releases: the contents of a bundle, its signature, and its list of parts."""

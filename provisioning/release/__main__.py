@@ -129,7 +129,7 @@ def verify(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Ends a command with an error's own words and exit code 2."""
+    """Turn an error into its message and exit code 2."""
     try:
         yield
     except ProvisioningError as error:

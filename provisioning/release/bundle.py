@@ -1,6 +1,6 @@
-"""Putting a bundle together and signing it. The same contents make the same bytes, whoever packs them, whenever.
+"""Packs a bundle and signs it. The same contents give the same bytes, whoever packs them and whenever.
 
-Packing and signing are two steps, so that the private key can stay on a machine that builds nothing.
+Packing and signing are separate steps, so that the private key can stay on a machine that builds nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from provisioning.errors import ReleaseUnusable
 
 
 def pack(target: Path, files: Mapping[str, Path], manifest: Manifest) -> Manifest:
-    """Write an unsigned bundle of `files` (name in the bundle to path), and its manifest completed with them."""
+    """Write an unsigned bundle of `files` (name in the bundle to path); returns the manifest completed with them."""
     listed = {name: _file(path) for name, path in sorted(files.items())}
     whole = msgspec.structs.replace(manifest, format=FORMAT, files=listed)
     head = msgspec.json.format(msgspec.json.encode(whole), indent=1)
@@ -39,7 +39,7 @@ def pack(target: Path, files: Mapping[str, Path], manifest: Manifest) -> Manifes
 
 
 def sign(unsigned: Path, target: Path, key: Ed25519PrivateKey) -> Manifest:
-    """The same bundle with a signature. ReleaseUnusable when it is none, or is not what its manifest says."""
+    """Write the bundle with a signature. ReleaseUnusable when it is no bundle or contradicts its manifest."""
     try:
         with tarfile.open(unsigned, "r:") as archive, _fresh(target) as signed:
             first = archive.next()
@@ -69,7 +69,7 @@ def verify(path: Path, keys: Iterable[Ed25519PublicKey]) -> Manifest:
 
 
 def make_key(path: Path) -> Ed25519PrivateKey:
-    """A new private key, readable by its owner alone. ReleaseUnusable rather than write over one."""
+    """Create a private key readable by its owner only. Raises ReleaseUnusable rather than overwrite an existing one."""
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -105,7 +105,7 @@ def _file(path: Path) -> File:
 
 @contextmanager
 def _fresh(target: Path) -> Iterator[tarfile.TarFile]:
-    """A bundle that is there whole or not at all. In pax's format: wheels for many systems have names beyond 100."""
+    """A new bundle that appears only when complete. In pax format, as some wheels' names exceed 100 characters."""
     partial = target.with_name(f".{target.name}.part")
     try:
         with tarfile.open(partial, "w:", format=tarfile.PAX_FORMAT) as archive:
@@ -116,7 +116,9 @@ def _fresh(target: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _info(name: str, size: int) -> tarfile.TarInfo:
-    """Owner, time and mode are the same for all, so that they say nothing of where a bundle was packed."""
+    """Owner, time and mode are the same for all members, so that they reveal nothing about where a bundle
+    was packed.
+    """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info

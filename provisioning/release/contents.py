@@ -1,6 +1,6 @@
-"""What a bundle is made of: the wheels that some extras need, the lock they are from, and a list of their parts.
+"""The contents of a bundle: the wheels that some extras need, the lock they come from, and a bill of materials.
 
-Which packages those are is read from what is installed here, their hashes from the lock: no network is asked.
+The packages are determined from what is installed here, and their hashes from the lock; no network is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from provisioning.errors import ReleaseUnusable
 
 OURS = "homeside"
 BUILT_HERE = frozenset({"crcmod"})
-"""It ships no wheel; pip builds one from the locked source, and its hash is nobody's before."""
+"""It ships no wheel: pip builds one from the locked source, so no hash of the wheel is known in advance."""
 PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)(?: ; ([^\\\n]+))?")
 
 
@@ -36,12 +36,12 @@ class Wheel(NamedTuple):
 
 
 def normal(name: str) -> str:
-    """A distribution's name as it is compared (PEP 503)."""
+    """A distribution's normalised name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needed(extras: Iterable[str]) -> set[str]:
-    """The distributions that homeside with these extras needs here, by their normal names, itself left out."""
+    """Normalised names of the distributions that homeside with these extras needs here, without homeside itself."""
     found: set[str] = set()
     waiting: list[tuple[str, tuple[str, ...]]] = [(OURS, tuple(extras))]
     seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -87,7 +87,7 @@ def lock_for(lock: str, names: Iterable[str]) -> str:
 
 
 def read_wheel(path: Path) -> Wheel:
-    """What a wheel says of itself. ReleaseUnusable for a file that is none."""
+    """A wheel's own metadata. ReleaseUnusable for a file that is no wheel."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
@@ -100,7 +100,9 @@ def read_wheel(path: Path) -> Wheel:
 
 
 def check_against(lock: str, wheels: Iterable[Wheel], names: Iterable[str]) -> None:
-    """Every package there, once, in the version and with a hash of the lock; nothing else beside homeside itself."""
+    """Check that every package is present once, in the locked version and with a locked hash, and nothing else but
+    homeside.
+    """
     known, found = pins(lock), {wheel.name: wheel for wheel in wheels}
     wanted = set(names)
     for what, odd in (("missing", wanted - set(found)), ("not needed", set(found) - wanted - {OURS})):
@@ -117,7 +119,7 @@ def check_against(lock: str, wheels: Iterable[Wheel], names: Iterable[str]) -> N
 
 
 def sbom(version: str, wheels: Iterable[Wheel]) -> dict[str, Any]:
-    """The bundle's parts as CycloneDX 1.5 (ECMA-424). The serial number follows from the parts."""
+    """The bundle's parts as CycloneDX 1.5 (ECMA-424). The serial number is derived from the parts."""
     parts = [_component(wheel) for wheel in sorted(wheels, key=lambda wheel: wheel.name) if wheel.name != OURS]
     seed = json.dumps([version, parts], sort_keys=True)
     return {

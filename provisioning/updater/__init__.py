@@ -1,1 +1,1 @@
-"""What brings a kit from one release to the next and, when that does not work out, back."""
+"""Updates a kit from one release to the next and, if that fails, back."""

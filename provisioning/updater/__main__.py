@@ -1,4 +1,6 @@
-"""`homeside updater`: one pass, started by a timer and by the note that the agent leaves; it ends when all is done."""
+"""`homeside updater`: one pass, started by a timer or by the note that the agent leaves; it ends when everything is
+done.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ def _log_to_standard_error() -> None:
 
 
 def build(settings: UpdaterSettings, note: Note | None) -> Updater:
-    """The updater of this machine."""
+    """The updater for this machine."""
     return Updater(
         Slots(settings.root, system_packages=settings.system_packages),
         settings.state,
@@ -92,7 +94,7 @@ def build(settings: UpdaterSettings, note: Note | None) -> Updater:
 
 
 def _sources(settings: UpdaterSettings, note: Note) -> list[str]:
-    """Mirrors first: a bundle's name in them is the one in the relay's address."""
+    """The sources to try: mirrors first, where the bundle has the same file name as in the relay's address."""
     name = note.url.split("?", 1)[0].rsplit("/", 1)[-1]
     found = [f"{mirror.rstrip('/')}/{name}" for mirror in settings.mirrors if name]
     return [*found, note.url] if note.url else found
@@ -143,7 +145,7 @@ def _health(path: Path) -> Health:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One updater a machine: the timer and the note may start two at once."""
+    """Ensure a single updater per machine: the timer and the note may start two at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:

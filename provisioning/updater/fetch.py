@@ -1,7 +1,7 @@
-"""A bundle brought here, from wherever it can be had, and gone on with where it broke off.
+"""Fetches a bundle from the first source that has it, resuming where an earlier attempt stopped.
 
-The first place that answers serves: a folder (a stick, a shared disk), a mirror in the house, then the relay.
-Only the hash says that it is whole; who signed it is another's question.
+Sources: a folder (a stick, a shared disk), a mirror in the house, then the relay. Only the hash decides whether the
+bundle is complete; its signature is checked elsewhere.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SILENT_S = 30.0
 def fetch(
     sources: Iterable[str], target: Path, sha256: str, ca: Path | None, progress: Callable[[int], None] = lambda _: None
 ) -> None:
-    """`target` holds the bundle with this hash, on disk, when it returns. Unreachable when no source serves.
+    """`target` holds the bundle with this hash, on disk, when this returns. Unreachable when no source has it.
 
-    A part that was fetched before is kept and gone on with; one that turns out wrong is begun anew once.
+    A part fetched before is kept and continued; one that turns out wrong is fetched anew, once.
     """
     if target.exists() and _hash(target) == sha256:
         return
@@ -86,7 +86,7 @@ def _download(source: str, part: Path, ca: Path | None, progress: Callable[[int]
 
 
 def _take(answer: http.client.HTTPResponse, part: Path, begin: int, progress: Callable[[int], None]) -> bool:
-    """Whether all came that was announced: a connection that ends early reads like one that is through."""
+    """Whether everything announced arrived: a connection that ends early looks like one that is complete."""
     announced = answer.headers.get("Content-Length", "")
     with part.open("r+b" if begin else "wb") as file:
         file.seek(begin)
@@ -109,5 +109,5 @@ def _hash(path: Path) -> str:
 
 
 def _plain(source: str) -> str:
-    """Without the token of a signed link: this text ends up in logs and in the fleet view."""
+    """The source without a signed link's token, since this text appears in logs and in the fleet view."""
     return source.split("?", 1)[0]

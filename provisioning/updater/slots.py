@@ -1,6 +1,6 @@
-"""Two folders for releases, A and B, and two links: `current` is what runs, `trusted` what was last seen to work.
+"""Two folders for releases, A and B, and two links: `current` is what runs, `trusted` the last one known to work.
 
-The updater itself is run by way of `trusted`, so that a release which cannot even start cannot keep itself in place.
+The updater itself is run through `trusted`, so that a release that cannot even start cannot keep itself in place.
 """
 
 from __future__ import annotations
@@ -31,26 +31,27 @@ class Slots:
         self.current, self.trusted = root / "current", root / "trusted"
 
     def where(self) -> str:
-        """What `current` points to."""
+        """The target of `current`."""
         try:
             return str(self.current.readlink())
         except OSError:
             raise UpdateRefused(f"{self.current} is no link: homeside install makes it") from None
 
     def spare(self) -> str:
-        """The slot that `current` does not point to, as a link's target."""
+        """The slot that `current` does not point to, as a link target."""
         return next(f"slots/{name}" for name in NAMES if f"slots/{name}" != self.where())
 
     def version(self, target: str) -> str:
-        """The version in a slot that is complete, else nothing."""
+        """The version in a slot, or an empty text when the slot is not complete."""
         with suppress(OSError):
             return (self._root / target / COMPLETE).read_text().strip()
         return ""
 
     def fill(self, target: str, bundle: Path, keys: list[Ed25519PublicKey]) -> Manifest:
-        """Lay a bundle out as an environment; it counts as complete only when all of it is on disk.
+        """Unpack a bundle as an environment in the slot; it counts as complete only once all of it is on disk.
 
-        UpdateRefused when the bundle is not as signed; OSError when there is no room. Neither leaves anything.
+        UpdateRefused when the bundle is not as signed; OSError when there is no room. In both cases nothing is left
+        behind.
         """
         slot = self._root / target
         building = slot.with_name(f".{slot.name}.building")

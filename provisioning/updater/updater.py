@@ -1,7 +1,8 @@
-"""One release to the next, step by step. Before each step its name is on disk, and each step may be taken again.
+"""Updates from one release to the next, step by step. Each step is recorded on disk before it begins, and can be
+repeated.
 
-So a power cut anywhere is answered by the next start: it goes on from the step it finds, or goes back. What runs is
-changed by turning one link, and kept only when the kit is as well as it was before.
+So after a power cut the next start continues with the recorded step, or goes back. The running release is changed by
+switching one link, and the new one is kept only if the kit works as well as before.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from provisioning.errors import Unreachable, UpdateRefused
 from provisioning.updater.slots import Slots
 
 BEGINNINGS = 2
-"""How often a trial may begin: a release that brings the machine down is not tried a third time."""
+"""How often a trial may start: a release that brings the machine down twice is not tried a third time."""
 ROOM = 3
-"""Times the bundle's size: it, its parts, and the environment made of them."""
+"""Space needed, as a multiple of the bundle's size: the bundle, its parts, and the environment made from them."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +42,12 @@ class Step(StrEnum):
 
 
 BEFORE_TURNING = (Step.FETCH, Step.UNPACK)
-"""What runs is untouched: these may end in a refusal. From then on a release is kept or undone, never left there."""
+"""Steps that leave the running release untouched and may end in a refusal. After them a release is either kept or
+rolled back."""
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What an agent says of itself in its health file."""
+    """What an agent reports about itself in its health file."""
 
     version: str = ""
     boot: str = ""
@@ -54,7 +56,10 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct):
-    """What the relay wants here, left by the agent. Only where to look: the bundle's signature decides."""
+    """The update wanted by the relay, as the agent left it.
+
+    It only says where to look: the bundle's signature decides.
+    """
 
     version: str
     sha256: str
@@ -72,7 +77,10 @@ class Journal(msgspec.Struct):
 
 
 class Updater:
-    """`fetch` brings a bundle, `restart` restarts the agent, `health` reads what it says; `reached` hears each step."""
+    """`fetch` gets a bundle, `restart` restarts the agent, `health` reads its health file;
+
+    `reached` is called with each step.
+    """
 
     def __init__(
         self,
@@ -103,10 +111,11 @@ class Updater:
         }
 
     def run(self, note: Note | None) -> Updated | None:
-        """Go on with what was begun, else with what the note asks for; what came of it, None when nothing was to do.
+        """Continue an update in progress, else start the one in the note; returns the outcome, or None when there was
+        nothing to do.
 
-        Unreachable when the bundle cannot be had now, OSError when a disk refuses after the link was turned; the next
-        run goes on.
+        Unreachable when the bundle cannot be fetched now; OSError when the disk fails after the link was switched. The
+        next run continues.
         """
         journal = self._read(self._journal_path, Journal)
         if journal is None:
@@ -146,7 +155,7 @@ class Updater:
         self._next(journal, Step.UNPACK)
 
     def _check(self, note: Note) -> None:
-        """Signed, for this machine, the version announced, newer than what runs, and room for it."""
+        """Check the bundle: signed, for this machine, the announced version, newer than what runs, and enough room."""
         try:
             with self._bundle.open("rb") as stream:
                 manifest = read_manifest(stream, self._keys())
@@ -193,7 +202,7 @@ class Updater:
         self._finish(journal, UpdateState.DONE)
 
     def _trial(self, journal: Journal) -> str:
-        """Restart the agent and wait until it is as well as it was; what is the matter when it is not."""
+        """Restart the agent and wait until it works as well as before; returns the problem if it does not."""
         before = self._health()
         try:
             self._restart()
@@ -208,7 +217,7 @@ class Updater:
             time.sleep(0.1)
 
     def _begin_again(self, journal: Journal) -> None:
-        """The machine went down in a trial. Once may be chance."""
+        """The machine went down during a trial, which may have been chance the first time: count it, or roll back."""
         journal.beginnings += 1
         if journal.beginnings > BEGINNINGS:
             journal.step, journal.problem = Step.UNDO, "the machine went down while it was tried"
@@ -225,7 +234,7 @@ class Updater:
         self._finish(journal, UpdateState.ROLLED_BACK, journal.problem)
 
     def _finish(self, journal: Journal, state: UpdateState, problem: str = "") -> None:
-        """The outcome first: a cut after it finds the journal, and comes to the same outcome again."""
+        """Record the outcome before anything else: after a power cut, the journal leads to the same outcome again."""
         self._tell(journal, state, problem)
         self._reached("told")
         remove(self._journal_path)
@@ -257,7 +266,7 @@ class Updater:
 
 
 def _worse(now: Health, journal: Journal, before: Health) -> str:
-    """Why an agent is not as well as it was; empty when it is."""
+    """Why the agent works less well than before; empty when it does not."""
     if now.boot == before.boot or not now.boot:
         return "its agent did not come up"
     if now.version != journal.note.version:

@@ -1,7 +1,7 @@
-"""Wheels laid out as an environment, without pip: a kit needs no installer, no compiler and no network for an update.
+"""Installs wheels into an environment without pip: an update on a kit needs no installer, compiler or network.
 
-A wheel is a zip file whose names say where its files belong ("The wheel binary package format", PyPA). Whether it is
-the right wheel was settled by the signature over the bundle it came in.
+A wheel is a zip file whose member names say where its files belong ("The wheel binary package format", PyPA). That it
+is the right wheel has been settled by the signature of its bundle.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _ENTRY = re.compile(r"([\w.-]+)\s*=\s*([\w.]+)\s*:\s*([\w.]+)(?:\s*\[.*\])?")
 
 
 def environment(folder: Path, runs_at: Path, *, system_packages: bool, python: Path | None = None) -> Path:
-    """An empty virtual environment in `folder` that will stand at `runs_at` (PEP 405); where its packages go.
+    """Create an empty virtual environment in `folder` to be used at `runs_at` (PEP 405); returns its package folder.
 
-    `python` is the interpreter below it, ours when left out.
+    `python` is the interpreter it is based on, by default ours.
     """
     python = python or Path(sys.executable).resolve()
     (folder / "bin").mkdir(parents=True)
@@ -45,7 +45,7 @@ def environment(folder: Path, runs_at: Path, *, system_packages: bool, python: P
 
 
 def install(wheels: Iterable[Path], folder: Path, runs_at: Path) -> None:
-    """Lay the wheels out in the environment `folder`, which will stand at `runs_at`."""
+    """Install the wheels into the environment `folder`, which will be used at `runs_at`."""
     for wheel in wheels:
         try:
             with zipfile.ZipFile(wheel) as archive:
@@ -70,7 +70,10 @@ def _lay(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, wheel:
 
 
 def _place(name: PurePosixPath, folder: Path, wheel: str) -> Path | None:
-    """Where a member goes: beside the other packages, or where its `.data` folder's key says; None for headers."""
+    """The destination of a member: beside the other packages, or as the key of its `.data` folder says;
+
+    None for headers.
+    """
     if name.is_absolute() or ".." in name.parts:
         raise UpdateRefused(f"{wheel} would write outside of its place: {str(name)[:100]!r}")
     if len(name.parts) > 2 and name.parts[0].endswith(".data"):

@@ -1,1 +1,1 @@
-"""Sensors over Bluetooth Low Energy: the radio, a link to one sensor, and the source that keeps one streaming."""
+"""Sensors over Bluetooth Low Energy: the radio, a link to one sensor, and the source that keeps it streaming."""

@@ -1,6 +1,6 @@
-"""Turns a Bluetooth adapter off and on again over D-Bus, as BlueZ documents `org.bluez.Adapter1` (doc/adapter-api.txt).
+"""Turns a Bluetooth adapter off and on over D-Bus (BlueZ's `org.bluez.Adapter1`, doc/adapter-api.txt).
 
-For a controller that has stopped making connections: the last thing tried, and rarely.
+The last resort for a controller that no longer makes connections.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WITHIN_S = 10.0
 
 
 async def power_cycle(adapter: str | None, *, off_for_s: float = OFF_FOR_S) -> None:
-    """`adapter` None is hci0. What cannot be done is logged: the supervisor goes on trying to connect anyway."""
+    """`adapter` None means hci0. A failure is only logged, because the supervisor keeps trying to connect anyway."""
     from dbus_fast import BusType  # of BlueZ's systems only: a kit elsewhere, and one without a radio, does without
     from dbus_fast.aio import MessageBus
     from dbus_fast.errors import DBusError

@@ -1,7 +1,7 @@
-"""The host's Bluetooth adapter through bleak: what is in reach, and a link to one sensor.
+"""The host's Bluetooth adapter, through bleak: scanning, and links to sensors.
 
-One connection is made at a time, and never while scanning: adapters refuse otherwise. Notifications are stamped where
-they come in, kept in a bounded queue, and nothing is awaited there.
+Only one connection is made at a time, and never while scanning, because adapters refuse otherwise. Notifications are
+timestamped on arrival and put into a bounded queue; nothing is awaited there.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ CONNECT_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 5.0
 CLOSE_WITHIN_S = 3.0
 MAX_PACKETS = 4096
-"""Ten seconds of 400 notifications a second; a loop that is behind by more is not going to catch up."""
+"""Ten seconds at 400 notifications per second; an event loop further behind will not catch up."""
 MAX_WRITES = 64
 LEAST_SCAN_S, GLANCE_S = 1.5, 0.25
-"""A scan for a sensor that is nowhere gives way to whoever waits, after so long; how often it looks up."""
+"""After this long, an unsuccessful scan yields to whoever waits for the adapter; and how often it checks."""
 BEYOND_RECOVERY = 6
-"""Connections failed in a row to sensors in reach, after which the adapter itself is taken for stuck and reset."""
+"""After this many failed connections in a row to sensors in reach, the adapter is assumed to be stuck and is reset."""
 _NO_ADAPTER = (
     "Bluetooth cannot be used here ({reason}). Is there an adapter (bluetoothctl list), is it on "
     "(bluetoothctl power on; rfkill unblock bluetooth), does the service run (systemctl status bluetooth), "
@@ -47,11 +47,11 @@ BROKEN = "the link broke off"
 
 T = TypeVar("T")
 Packet = tuple[str, bytes, int]
-"""Characteristic, value, host-monotonic ns of its arrival."""
+"""Characteristic, value, and arrival in ns of the host's monotonic clock."""
 
 
 class Seen(NamedTuple):
-    """A sensor that advertises; `family` None is none of ours."""
+    """An advertising device; `family` is None if it is not of a known family."""
 
     address: str
     name: str | None
@@ -62,7 +62,7 @@ class Seen(NamedTuple):
 
 
 class Link:
-    """A connection to one sensor: `packets` until LinkLost, then `close`."""
+    """A connection to one sensor: call `packets` until it raises LinkLost, then `close`."""
 
     def __init__(self, device: BLEDevice, backend: type[BaseBleakClient] | None, bluez: Any) -> None:
         self.dropped = 0
@@ -80,12 +80,12 @@ class Link:
         return self._client.is_connected and not self._lost.is_set()
 
     async def open(self) -> None:
-        """LinkLost when it breaks off on the way."""
+        """Connect. Raises LinkLost when that fails."""
         await self._done("connect", CONNECT_WITHIN_S, self._client.connect())
         self._writing = asyncio.create_task(self._write_on())
 
     async def close(self) -> None:
-        """Whatever state the link is in; never raises."""
+        """Disconnect, whatever state the link is in; never raises."""
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
@@ -98,7 +98,7 @@ class Link:
         return services.get_characteristic(characteristic) is not None
 
     def room(self, characteristic: str) -> int:
-        """Bytes that one write without response may carry."""
+        """Bytes that fit into one write without response."""
         services: Any = self._client.services
         found: BleakGATTCharacteristic = services.get_characteristic(characteristic)
         return max(20, found.max_write_without_response_size)
@@ -115,7 +115,9 @@ class Link:
         await self._done("listen", ANSWER_WITHIN_S, self._client.start_notify(characteristic, heard))
 
     async def packets(self, within_s: float) -> list[Packet]:
-        """Waits for what comes; LinkLost when the link broke off or is silent. What came before is given first."""
+        """Wait for packets. Those that arrived before an interruption are returned first; then LinkLost, as when
+        silent.
+        """
         if not self._packets and not self._lost.is_set():
             self._news.clear()
             with suppress(TimeoutError):
@@ -132,7 +134,10 @@ class Link:
         await self._done("write", ANSWER_WITHIN_S, work)
 
     def send(self, write: Write, written: Callable[[int], None] | None) -> None:
-        """Written in turn, in pieces that fit; `written` is told the moment before the first goes out."""
+        """Queue a write, split into pieces that fit;
+
+        `written` is called with the time just before the first is sent.
+        """
         with suppress(asyncio.QueueFull):
             self._writes.put_nowait((write, written))
 
@@ -140,7 +145,7 @@ class Link:
         return bytes(await self._done("read", ANSWER_WITHIN_S, self._client.read_gatt_char(characteristic)))
 
     async def battery(self) -> int | None:
-        """Percent; None when the sensor does not tell."""
+        """Battery level in percent; None when the sensor does not provide it."""
         if not self.has(BATTERY_LEVEL):
             return None
         with suppress(LinkLost):
@@ -163,7 +168,9 @@ class Link:
         self._news.set()
 
     async def _done(self, what: str, within_s: float, work: Coroutine[Any, Any, T]) -> T:
-        """Its result, or LinkLost as soon as the link is gone: not every stack tells who waits for an answer."""
+        """Await `work`, raising LinkLost as soon as the link is gone: not every Bluetooth stack then cancels pending
+        requests.
+        """
         working, lost = asyncio.ensure_future(work), asyncio.ensure_future(self._lost.wait())
         try:
             await asyncio.wait({working, lost}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
@@ -179,9 +186,9 @@ class Link:
 
 
 class Radio:
-    """One adapter. `scanner` and `client` are bleak's backends, the platform's own when left out.
+    """One adapter. `scanner` and `client` are bleak's backends, by default the platform's own.
 
-    `reset` turns the adapter off and on, as the last that is tried.
+    `reset` turns the adapter off and on, as a last resort.
     """
 
     def __init__(
@@ -194,7 +201,7 @@ class Radio:
     ) -> None:
         self.resets = 0
         self.taken: set[str] = set()
-        """Addresses that a source has made its own."""
+        """Addresses of sensors already claimed by a source."""
         self._bluez = {"adapter": adapter} if adapter is not None else None
         self._scanner, self._client, self._reset = scanner, client, reset
         self._lock = asyncio.Lock()
@@ -202,9 +209,9 @@ class Radio:
         self._failures = 0
 
     async def scan(self, within_s: float, enough: Callable[[list[Seen]], float | None] | None = None) -> list[Seen]:
-        """What advertises, each with its latest signal strength, strongest first; RadioError without an adapter.
+        """Advertising devices with their latest signal strength, strongest first. RadioError without an adapter.
 
-        `enough` looks at what was seen so far, and may shorten the rest of the scan to so many seconds.
+        `enough` is given what was seen so far, and may shorten the rest of the scan to the seconds it returns.
         """
         seen: dict[str, Seen] = {}
         news = asyncio.Event()
@@ -225,7 +232,7 @@ class Radio:
         return sorted(seen.values(), key=lambda one: -one.rssi)
 
     async def connect(self, seen: Seen) -> Link:
-        """RadioError says why not; after several in a row the adapter is reset."""
+        """Connect. Raises RadioError with the reason; after several failures in a row the adapter is reset."""
         link = Link(seen.device, self._client, self._bluez)
         try:
             async with self._turn(), _available():
@@ -244,7 +251,7 @@ class Radio:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """The adapter, for one at a time; those who wait are counted."""
+        """Exclusive use of the adapter; those waiting for it are counted."""
         self._waiting += 1
         try:
             await self._lock.acquire()
@@ -256,7 +263,7 @@ class Radio:
             self._lock.release()
 
     async def _until(self, within_s: float, news: asyncio.Event, enough: Callable[[], float | None]) -> None:
-        """Until the time is up, or `enough` says how much shorter, or others have waited long enough."""
+        """Wait until the time is up, shortened by `enough`, or until others have waited long enough."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline, shortened = began + within_s, False
@@ -280,7 +287,7 @@ class Radio:
 
 @asynccontextmanager
 async def _available() -> AsyncIterator[None]:
-    """What bleak raises where there is no Bluetooth, as one error with the remedy."""
+    """Turns the various errors of bleak on hosts without Bluetooth into one RadioError with the remedy."""
     try:
         yield
     except BleakBluetoothNotAvailableError as error:

@@ -1,7 +1,7 @@
-"""One sensor over the air, kept streaming: found by address, name or family, opened, read, and found again.
+"""Keeps one Bluetooth sensor streaming: found by address, name or family, opened, read, and found again.
 
-A link that breaks off after samples came is taken up at once; what fails otherwise ends `run`, and the supervisor
-tries again. The decoder and the clock stay, so that a gap is recorded with its true length.
+A link lost after samples arrived is re-established at once; any other failure ends `run`, and the supervisor tries
+again. The decoder and clock are kept, so that a gap is recorded with its true length.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ log = structlog.get_logger(__name__)
 
 FIND_WITHIN_S = 15.0
 SETTLE_S = 0.6
-"""How long a scan goes on after a match, to see whether a second sensor answers to the same name."""
+"""How long a scan continues after a match, to detect a second sensor with the same name."""
 BATTERY_EVERY_S = 300.0
 LOW_BATTERY = 15
 ATT_HEADER = 3
-"""Bytes of the MTU that a write or notification itself takes (Core specification, vol. 3, part F, 3.4.5, 3.4.7)."""
+"""Bytes of the MTU taken by the header of a write or notification (Core specification, vol. 3, part F,
+3.4.5, 3.4.7)."""
 
 
 class BleSource:
-    """`run` for every time the sensor is in reach. With `ecg` the sensor is asked for an electrocardiogram as well."""
+    """Run whenever the sensor is in reach. With `ecg`, the sensor is also asked for an electrocardiogram."""
 
     def __init__(self, settings: Ble, radio: Radio, *, ecg: Callable[[EcgReading], None] | None = None) -> None:
         self.name = f"ble {settings.device}"
@@ -158,7 +159,10 @@ class BleSource:
             await link.write(write)
 
     async def _find(self) -> Seen:
-        """The sensor the settings mean, held to its address once it is known; SensorNotFound says what was seen."""
+        """Find the configured sensor; once found, only its address counts.
+
+        SensorNotFound says what was seen instead.
+        """
 
         def enough(seen: list[Seen]) -> float | None:
             if not (matches := self._matches(seen)):
@@ -182,7 +186,9 @@ class BleSource:
         return matches[0]
 
     def _matches(self, seen: list[Seen]) -> list[Seen]:
-        """Strongest first. A family's key means the strongest of that family that no other source has."""
+        """Matching devices, strongest first. A family's key means a sensor of that family that no other source has
+        claimed.
+        """
         wanted = self._settings.device
         if self._seen is not None:
             return [one for one in seen if one.address == self._seen.address]
@@ -208,7 +214,9 @@ class BleSource:
         return self._decoder, self._sensing
 
     def _plan(self, decoder: GattDecoder, rate_hz: float | None) -> Plan:
-        """As the settings ask; what the family cannot do is told, and its usual taken."""
+        """The plan for the configured settings; if the family cannot do them, a warning is logged and its defaults are
+        used.
+        """
         try:
             return decoder.plan(rate_hz, self._settings.range_g)
         except CommandError as error:
@@ -233,7 +241,9 @@ class BleSource:
 
 
 async def _leave(link: Link, plan: Plan) -> None:
-    """Tell the sensor to stop, if it can still be told: an H10 measures on until its battery is empty otherwise."""
+    """Tell the sensor to stop, if it can still be reached: an H10 would otherwise measure until its
+    battery is empty.
+    """
     try:
         for write in plan.closing if link.is_open else ():
             await link.write(write)

@@ -1,4 +1,4 @@
-"""Which camera a setting means: `test`, `pi`, a number or /dev/video…, an address, or else a file."""
+"""The camera named by a setting: `test`, `pi`, a number or /dev/video…, an address, or else a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NETWORK = frozenset({"rtsp", "rtsps", "http", "https"})
 
 
 def device_of(settings: Camera) -> Device:
-    """A device, not yet opened, for `settings.device`, which must be given."""
+    """The device, not yet opened, for `settings.device`, which must be set."""
     named = settings.device or ""
     if named == "test":
         return TestPicture(settings)

@@ -1,7 +1,7 @@
-"""Files, USB cameras and network cameras through OpenCV, each with the truest moment of capture it can tell.
+"""Files, USB cameras and network cameras through OpenCV, each with the best capture time it can provide.
 
-A V4L2 camera stamps its buffers on the monotonic clock itself; a network camera is stamped on arrival; a file is
-played at its own pace, from the moment it was opened. Addresses with passwords are never shown.
+A V4L2 camera timestamps its buffers on the monotonic clock; a network camera's pictures are timestamped on arrival; a
+file is played at its own pace from the moment it was opened. Addresses with passwords are never shown.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from agent.sources.slot import Image
 OPEN_MS, READ_MS = 5_000, 5_000
 STAMP_MAY_BE_OLD_NS = 2_000_000_000
 MANUAL, AUTO = 1, 3
-"""V4L2_EXPOSURE_MANUAL and V4L2_EXPOSURE_APERTURE_PRIORITY, the two that UVC cameras know."""
+"""V4L2_EXPOSURE_MANUAL and V4L2_EXPOSURE_APERTURE_PRIORITY, the two modes that UVC cameras support."""
 EXPOSURE_UNITS_PER_MS = 10.0
-"""V4L2_CID_EXPOSURE_ABSOLUTE counts 100 us."""
+"""V4L2_CID_EXPOSURE_ABSOLUTE is in units of 100 µs."""
 LATE_S = 0.1
-"""A file's picture that is later than this is passed over without being decoded to pixels."""
+"""A file's picture later than this is skipped without decoding it to pixels."""
 
 
 class OpenCvCamera:
-    """A USB camera by its device node or number."""
+    """A USB camera, by device node or number."""
 
     kind = "v4l2"
 
@@ -104,7 +104,7 @@ class NetworkCamera(OpenCvCamera):
 
 
 class VideoFile(OpenCvCamera):
-    """A recording, played at its own pace as if it happened now; CameraUnusable when it cannot be played at all."""
+    """A recording played at its own pace as if it happened now; CameraUnusable when it cannot be played at all."""
 
     kind = "file"
 
@@ -122,7 +122,7 @@ class VideoFile(OpenCvCamera):
         self._begin_ns, self._played = self._now(), 0
 
     def read(self) -> Picture | None:
-        """The next picture when it is due; None at the end. What cannot be decoded any more is the end, too."""
+        """The next picture when it is due; None at the end, or where nothing more can be decoded."""
         while self._grabbed():
             due_ns = self._begin_ns + int(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
             ahead_s = (due_ns - self._now()) / 1e9
@@ -152,13 +152,13 @@ class VideoFile(OpenCvCamera):
 
 
 def captured_ns(stamp_ms: float, arrival_ns: int) -> int:
-    """The driver's own stamp where it is one of the monotonic clock's, else the moment of arrival."""
+    """The driver's timestamp if it is plausible on the monotonic clock, else the time of arrival."""
     stamp_ns = int(stamp_ms * 1e6)
     return stamp_ns if 0 <= arrival_ns - stamp_ns < STAMP_MAY_BE_OLD_NS else arrival_ns
 
 
 def without_secrets(address: str) -> str:
-    """An address as it may be shown: no user, no password, no query."""
+    """An address without user, password and query, so that it may be shown."""
     parts = urlsplit(address)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"

@@ -1,6 +1,6 @@
-"""A Raspberry Pi's own camera through picamera2, which only Raspberry Pi OS brings (apt install python3-picamera2).
+"""A Raspberry Pi's own camera through picamera2, which only Raspberry Pi OS provides (apt install python3-picamera2).
 
-Imported when such a camera is opened, and not before: no other machine needs it. The sensor stamps its pictures.
+It is imported only when such a camera is opened. The sensor timestamps its pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MISSING = (
 
 
 class PiCamera:
-    """The camera on the ribbon cable; `RGB888` of libcamera lies in memory as blue, green, red."""
+    """The camera on the ribbon cable; libcamera's `RGB888` is stored as blue, green, red."""
 
     kind = "pi"
     name = "pi camera"

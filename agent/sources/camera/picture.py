@@ -1,6 +1,6 @@
-"""A picture that moves without a camera: a scale, a clock hand and a running number, for trying a kit out.
+"""A moving test picture without a camera: a grey ramp, a clock hand and a running number, for trying out a kit.
 
-There is nobody in it, so nothing that looks for people may find one here.
+It contains no person, so person detection must find none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GREY, LIGHT = 96, 208
 
 
 class TestPicture:
-    """Pictures at the settings' size and rate; the hand turns once in TURN_S by the clock that stamps them."""
+    """Pictures of the configured size and rate; the hand turns once in TURN_S, by the clock that timestamps them."""
 
     __test__ = False
     kind = "test"
@@ -51,7 +51,7 @@ class TestPicture:
         return Picture(self._drawn(captured), captured)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def _drawn(self, at_ns: int) -> Image:
         image = self._background.copy()

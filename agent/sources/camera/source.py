@@ -1,7 +1,7 @@
-"""A camera that runs: its device in a thread of its own, upright pictures into a slot, silence and unplugging noticed.
+"""A running camera: its device in a thread of its own, upright pictures into a slot, silence and unplugging detected.
 
-`run` ends when a recording is through and raises CameraError when the camera is gone; its supervisor runs it again.
-A thread that hangs inside a driver cannot be ended; while one does, no second is made.
+`run` returns at the end of a recording and raises CameraError when the camera is gone; its supervisor runs it again. A
+thread that hangs inside a driver cannot be stopped; while one does, no second one is started.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RATE_OVER = 30
 
 
 class CameraSource:
-    """Pictures from `make()`, a new device for every run."""
+    """Pictures from the device returned by `make()`, a new one for each run."""
 
     def __init__(self, settings: Camera, make: Callable[[], Device], slot: Slot) -> None:
         self.name = "camera"
@@ -62,7 +62,7 @@ class CameraSource:
                 ended.exception()
 
     def figures(self) -> dict[str, Any]:
-        """Counts for status: the rate is measured, not the one asked for."""
+        """Figures for status; the rate is the measured one."""
         device = self._device
         return {
             "device": device.name if device is not None else None,
@@ -75,14 +75,14 @@ class CameraSource:
 
     @property
     def fps(self) -> float:
-        """Pictures a second, over the last of them; 0 when there are none now."""
+        """Pictures per second over the last RATE_OVER; 0 when none arrive any more."""
         times = list(self._times)
         if len(times) < 2 or time.monotonic() - self._heard > self._settings.silent_after_s:
             return 0.0
         return (len(times) - 1) * 1e9 / max(1, times[-1] - times[0])
 
     async def _watch(self, ended: asyncio.Future[None]) -> None:
-        """Until the thread ends, or gives nothing for too long."""
+        """Wait until the thread ends; CameraError when it gives nothing for too long."""
         allowed = self._settings.silent_after_s
         while not ended.done():
             left = self._heard + allowed - time.monotonic()

@@ -1,4 +1,4 @@
-"""Pictures the right way up: turned and mirrored as the settings say, and never larger than anybody needs."""
+"""Pictures the right way up: rotated and mirrored as configured, and limited in size."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from agent.sections import Camera
 from agent.sources.slot import Image
 
 LONGEST_SIDE = 1920
-"""Larger pictures are made smaller once, here: memory and every later step are bounded by it."""
+"""Larger pictures are reduced here once, which bounds memory and the cost of every later step."""
 SHORTEST_SIDE = 16
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 def upright(image: Image, settings: Camera) -> Image:
-    """uint8[h, w, 3] from whatever a device gave: grey, with transparency, huge. CameraError when it is no picture."""
+    """uint8[h, w, 3] from whatever a device delivers (grey, with transparency, huge).
+
+    CameraError if it is not a picture.
+    """
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
     elif image.ndim == 3 and image.shape[2] == 4:
