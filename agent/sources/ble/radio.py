@@ -134,12 +134,11 @@ class Link:
         await self._done("write", ANSWER_WITHIN_S, work)
 
     def send(self, write: Write, written: Callable[[int], None] | None) -> None:
-        """Queue a write, split into pieces that fit;
-
-        `written` is called with the time just before the first is sent.
-        """
-        with suppress(asyncio.QueueFull):
+        """Queue a write, to be split into pieces that fit. `written` gets the time just before the first is sent."""
+        try:
             self._writes.put_nowait((write, written))
+        except asyncio.QueueFull:
+            log.warning("sensor_write_dropped", characteristic=write.characteristic, waiting=MAX_WRITES)
 
     async def read(self, characteristic: str) -> bytes:
         return bytes(await self._done("read", ANSWER_WITHIN_S, self._client.read_gatt_char(characteristic)))
