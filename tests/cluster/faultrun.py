@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.cluster.disturbances import fast_disk, freeze, slow_disk, thaw
+from tests.cluster.disturbances import Wallclocks, fast_disk, freeze, slow_disk, thaw
 from tests.cluster.linearizability import Operation, first_fault
 from tests.cluster.program import ClusterProgram, pause
 from tests.peers import Child, start_homeside
@@ -44,8 +44,8 @@ class Report:
     broken: list[str] = field(default_factory=list)
 
 
-def run(cluster: ClusterProgram, seconds: float, seed: int) -> Report:
-    """Breaks things for `seconds`, lets them heal, checks."""
+def run(cluster: ClusterProgram, clocks: Wallclocks, seconds: float, seed: int) -> Report:
+    """Break things for `seconds`, let them heal, check."""
     report, chance = Report(seed), random.Random(seed)
     boards = Boards(cluster)
     load = start_load(cluster, seconds)
@@ -53,7 +53,7 @@ def run(cluster: ClusterProgram, seconds: float, seed: int) -> Report:
     deadline = time.monotonic() + seconds
     pause(3.0)
     while time.monotonic() < deadline - 6:
-        break_something(cluster, chance, report)
+        break_something(cluster, clocks, chance, report)
     boards.stop()
     cluster.wait_ready(120.0)
     assert load.wait(seconds + 240) in (0, 1), load.tail()
@@ -69,7 +69,7 @@ def start_load(cluster: ClusterProgram, seconds: float, kits: int = KITS, viewer
     return start_homeside("load", *words, "--relay", ",".join(cluster.relays), "--check", "--json")
 
 
-def break_something(cluster: ClusterProgram, chance: random.Random, report: Report) -> None:
+def break_something(cluster: ClusterProgram, clocks: Wallclocks, chance: random.Random, report: Report) -> None:
     """Harm one or two programs; seconds later those that run are well again, but for their clocks."""
     victims = chance.sample(VICTIMS, chance.choice((1, 1, 2)))
     if sum(name.startswith("nats") for name in victims) > 1:
@@ -79,21 +79,22 @@ def break_something(cluster: ClusterProgram, chance: random.Random, report: Repo
             kind = name.split("-")[0]
             harm = chance.choice(HARMS[kind])
             report.faults[f"{harm} {kind}"] += 1
-            harm_one(cluster, name, harm, chance, healing)
+            if harm == "clock":
+                clocks.step(cluster.pid(name), chance.choice((-2.0, 0.0, 2.0)))
+            else:
+                harm_one(cluster, name, harm, healing)
         pause(chance.uniform(1.0, 4.0))
     pause(chance.uniform(1.0, 4.0))
 
 
-def harm_one(cluster: ClusterProgram, name: str, harm: str, chance: random.Random, healing: ExitStack) -> None:
+def harm_one(cluster: ClusterProgram, name: str, harm: str, healing: ExitStack) -> None:
     pid = cluster.pid(name)
     if harm == "kill":
         cluster.kill(name)
     elif harm == "freeze":
         healing.callback(thaw, freeze(pid))
-    elif harm == "slow disk":
-        healing.callback(fast_disk, slow_disk(pid))
     else:
-        cluster.clocks.step(pid, chance.choice((-2.0, 0.0, 2.0)))
+        healing.callback(fast_disk, slow_disk(pid))
 
 
 class Boards:

@@ -22,12 +22,12 @@ START_WITHIN_S = 120.0
 class ClusterProgram:
     """Running, and ready. Addresses by relay: `relays` (OpenSCG), `care`; by NATS server: `mqtt_ports`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clocks: Wallclocks | None = None) -> None:
+        """`clocks` gives each program a wall clock of its own, to be stepped."""
         find_peer("nats-server", "nats-server")
         self.folder = folder
-        self.clocks = Wallclocks(folder)
         words = ("--data", folder, "--port", "0", "--care-port", "0", "--mqtt-port", "0")
-        self.child: Child = start_homeside("relay", "--cluster", *words, env=self.clocks.environment)
+        self.child: Child = start_homeside("relay", "--cluster", *words, env=clocks.environment if clocks else None)
         ready = self.child.wait_for_event("cluster_ready", START_WITHIN_S)
         self.relays: list[str] = ready["relays"]
         self.care: list[str] = ready["care"]

@@ -12,7 +12,7 @@ import signal
 import pytest
 
 from tests.cluster import faultrun
-from tests.cluster.disturbances import freeze, thaw
+from tests.cluster.disturbances import Wallclocks, freeze, thaw
 from tests.cluster.program import ClusterProgram
 
 
@@ -31,15 +31,15 @@ def judge(report: faultrun.Report) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_random_faults_lose_nothing(cluster: ClusterProgram) -> None:
-    judge(faultrun.run(cluster, 22.0, seed=10))
+def test_random_faults_lose_nothing(cluster: ClusterProgram, clocks: Wallclocks) -> None:
+    judge(faultrun.run(cluster, clocks, 22.0, seed=10))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-def test_random_faults_for_half_an_hour_lose_nothing(cluster: ClusterProgram) -> None:
+def test_random_faults_for_half_an_hour_lose_nothing(cluster: ClusterProgram, clocks: Wallclocks) -> None:
     seconds = float(os.environ.get("HOMESIDE_FAULT_S", "1800"))
-    report = faultrun.run(cluster, seconds, seed=int(os.environ.get("HOMESIDE_FAULT_SEED", "2026")))
+    report = faultrun.run(cluster, clocks, seconds, seed=int(os.environ.get("HOMESIDE_FAULT_SEED", "2026")))
     print(faultrun.told(report))
     judge(report)
 
