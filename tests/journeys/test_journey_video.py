@@ -177,7 +177,7 @@ async def test_the_kits_own_program_shows_its_camera_once_the_patient_agrees(tmp
         assert relay.stop() == 0
 
 
-@pytest.mark.parametrize("codec", ["H264", "VP8"])
+@pytest.mark.parametrize("codec", ["H264", pytest.param("VP8", marks=pytest.mark.soak)])
 async def test_a_recording_is_what_was_sent_even_after_a_kill(tmp_path: Path, codec: str) -> None:
     relay = await asyncio.to_thread(RelayProgram, tmp_path)
     url = f"{relay.http}/video/api"
